@@ -1,0 +1,1 @@
+"""JAX-native saliency maps: pure functions, one signature for all."""

@@ -1,0 +1,168 @@
+"""Draws, and averages over many of them with a bounded number in memory.
+
+Draw `i` of a method comes from `draw_key(key, i)`, and never from its place in
+a batch or on a mesh: the same key gives the same map however it is computed.
+"""
+
+from collections.abc import Callable
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+
+from saliency_jax.core import checks
+from saliency_jax.core import types
+
+
+def draw_key(key: Key[Array, ''], i: Int[Array, ''] | int) -> Key[Array, '']:
+  """Returns the key of draw `i`.
+
+  Raises:
+    ValueError: if `key` is missing, or is not a threefry key. Other generators
+      draw other numbers under `vmap` than in a loop.
+  """
+  if key is None:
+    raise ValueError('this method draws: pass key=jax.random.key(seed)')
+  if jax.random.key_impl(key) != 'threefry2x32':
+    raise ValueError(
+      f'got a key of {jax.random.key_impl(key)!r}: only threefry keys draw the '
+      "same under vmap as in a loop; use jax.random.key(seed, impl='threefry2x32')"
+    )
+  return jax.random.fold_in(key, i)
+
+
+def normal(key: Key[Array, ''], like: types.Example) -> types.Example:
+  """Draws standard normals shaped and typed as `like`."""
+  leaves, treedef = jax.tree.flatten(like)
+  keys = [key] if len(leaves) == 1 else list(jax.random.split(key, len(leaves)))
+  # The partitionable layout throws half of its bits away: four times slower
+  # here, and draws are made on one device at a time.
+  with jax.threefry_partitionable(False):
+    draws = [
+      jax.random.normal(k, leaf.shape, leaf.dtype)
+      for k, leaf in zip(keys, leaves, strict=True)
+    ]
+  return jax.tree.unflatten(treedef, draws)
+
+
+def batched_map(
+  f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
+) -> Any:
+  """Returns `f` of each element of `xs`, stacked, some of them at a time.
+
+  Args:
+    f: maps one element of `xs` to a pytree of arrays.
+    xs: pytree of arrays with a common leading axis of length `n`.
+    batch_size: calls of `f` held in memory at once; `None` holds all `n`.
+  """
+  n = _length(xs)
+  num, size = _split(n, batch_size)
+  if num == 1:
+    return jax.vmap(f)(xs)
+  _, ys = jax.lax.scan(
+    lambda carry, i: (carry, jax.vmap(f)(_take(xs, i, size))),
+    None,
+    jnp.arange(num),
+  )
+  return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:n], ys)
+
+
+def batched_moments(
+  f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
+) -> tuple[Any, Any]:
+  """Returns the mean and the variance of `f` over the elements of `xs`.
+
+  Batches are merged by the update of Chan et al. (1983), which does not
+  subtract two large numbers, so the variance is safe in float32. `f` is traced
+  once: the batches are of one size, the last one filled up with elements of
+  weight zero.
+
+  Args:
+    f: maps one element of `xs` to a pytree of arrays.
+    xs: pytree of arrays with a common leading axis of length `n`.
+    batch_size: calls of `f` held in memory at once; `None` holds all `n`.
+
+  Returns:
+    The mean and the (biased) variance, each shaped as one output of `f`.
+  """
+  n = _length(xs)
+  num, size = _split(n, batch_size)
+
+  def merge(i, mean, sum_sq, ys):
+    start = i * size
+    stop = jnp.minimum(start + size, n)
+    weight = (start + jnp.arange(size) < n).astype(ys.dtype)
+    weight = weight.reshape(-1, *[1] * mean.ndim)
+    n_a, n_b, total = (
+      c.astype(ys.dtype) for c in (start, stop - start, stop)
+    )
+    batch_mean = jnp.sum(weight * ys, 0) / n_b
+    batch_sum_sq = jnp.sum(weight * (ys - batch_mean[None]) ** 2, 0)
+    delta = batch_mean - mean
+    return (
+      mean + delta * (n_b / total),
+      sum_sq + batch_sum_sq + delta**2 * (n_a * n_b / total),
+    )
+
+  def step(carry, i):
+    means, sum_sqs = carry
+    ys = jax.vmap(f)(_take(xs, i, size))
+    merged = jax.tree.map(
+      lambda m, s, y: merge(i, m, s, y), means, sum_sqs, ys
+    )
+    return jax.tree.transpose(
+      jax.tree.structure(means), jax.tree.structure((0, 0)), merged
+    ), None
+
+  shapes = jax.eval_shape(f, _element(xs))
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  carry = (zeros, zeros)
+  if num == 1:
+    carry, _ = step(carry, jnp.array(0))
+  else:
+    carry, _ = jax.lax.scan(step, carry, jnp.arange(num))
+  mean, sum_sq = carry
+  return mean, jax.tree.map(lambda s: s / n, sum_sq)
+
+
+def batched_mean(
+  f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
+) -> Any:
+  """Returns the mean of `f` over the elements of `xs`: see `batched_moments`."""
+  return batched_moments(f, xs, batch_size=batch_size)[0]
+
+
+def standard_error(variance: Any, num_samples: int) -> Any:
+  """Returns the standard error of a mean from the draws' biased variance.
+
+  One draw says nothing of its own error: the standard error is then infinite.
+  """
+  if num_samples == 1:
+    return jax.tree.map(lambda v: jnp.full_like(v, jnp.inf), variance)
+  return jax.tree.map(lambda v: jnp.sqrt(v / (num_samples - 1)), variance)
+
+
+def _length(xs):
+  return jax.tree.leaves(xs)[0].shape[0]
+
+
+def _element(xs):
+  return jax.tree.map(lambda a: a[0], xs)
+
+
+def _split(n, batch_size):
+  """Returns the fewest batches, and the least size that they need."""
+  checks.at_least('the number of elements', n, 1)
+  if batch_size is None:
+    return 1, n
+  checks.at_least('batch_size', batch_size, 1)
+  num = math.ceil(n / batch_size)
+  return num, math.ceil(n / num)
+
+
+def _take(xs, i, size):
+  """Returns batch `i`; past the end the last element stands again."""
+  rows = jnp.minimum(i * size + jnp.arange(size), _length(xs) - 1)
+  return jax.tree.map(lambda a: a[rows], xs)

@@ -1,0 +1,56 @@
+"""The types that every method shares."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+# One example: an array, or a pytree of arrays where a method needs no grid.
+Example = PyTree[Float[Array, '...']]
+
+# The function being explained: one example in, one number out.
+ScoreFn = Callable[[Example], Float[Array, '']]
+
+# For methods that compare classes: one example in, `k` logits out.
+LogitsFn = Callable[[Example], Float[Array, 'k']]
+
+# A classifier: parameters and one example in, `k` logits out.
+Apply = Callable[[Any, Example], Float[Array, 'k']]
+
+# A setting that may be swept, and so traced.
+Scalar = float | int | Float[Array, ''] | Int[Array, '']
+
+
+class Attribution(NamedTuple):
+  """How much each feature of one example moved its score.
+
+  Attributes:
+    scores: signed, unnormalised importance of each feature, broadcastable
+      against the example.
+    info: diagnostics of the method that made it, a `NamedTuple` of arrays.
+  """
+
+  scores: Example
+  info: Any = ()
+
+
+class Solution(NamedTuple):
+  """What a solver found, and how good it is.
+
+  Attributes:
+    value: the solution.
+    info: a `NamedTuple` of arrays: objective, gap or residual, steps taken.
+  """
+
+  value: Any
+  info: Any
+
+
+class Method(Protocol):
+  """A saliency method whose settings are all bound."""
+
+  def __call__(
+    self, fn: ScoreFn, x: Example, *, key: Key[Array, ''] | None
+  ) -> Attribution:
+    """Explains `fn` at the single example `x`."""
+    ...

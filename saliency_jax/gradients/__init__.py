@@ -1,0 +1,1 @@
+"""Methods made of gradients in the input: plain, averaged, integrated."""

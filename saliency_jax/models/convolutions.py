@@ -1,0 +1,317 @@
+"""Convolutions and pools that are fast on CPUs too, differentiable throughout.
+
+A depthwise convolution is one trilinear form in an image `x`, a kernel `k` and
+an output `y`,
+
+  T(x, k, y) = sum_{n,i,j,a,b,c} x[n, s i + a - p, s j + b - p, c]
+                                 k[a, b, c] y[n, i, j, c]
+
+with stride `s` and padding `p`. Its three partial gradients are the bilinear
+maps `y = conv(x, k)`, `x = transpose(y, k)` and `k = kernel(x, y)`. Each is a
+primitive here, and the derivatives of any of them are the other two, so they
+are closed under jvp, vjp and vmap in any order. XLA's CPU backend runs a
+grouped convolution many times slower than a sum of shifted slices: that is
+their CPU lowering. On other platforms they lower to XLA's convolution.
+
+References:
+  Howard et al., MobileNets: efficient convolutional neural networks for mobile
+  vision applications, 2017. https://arxiv.org/abs/1704.04861
+"""
+
+from collections.abc import Sequence
+import functools
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+from jax.interpreters import batching
+from jax.interpreters import mlir
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+
+
+def conv(
+  x: Float[Array, 'n h w c'],
+  kernel: Float[Array, 'a b c d'],
+  *,
+  strides: Sequence[int] = (1, 1),
+  padding: str = 'SAME',
+  fast: bool = True,
+) -> Float[Array, 'n i j d']:
+  """Convolves every input channel into every output channel.
+
+  Args:
+    x: images.
+    kernel: weights of the window, input channel, output channel.
+    strides: of the window, down and across.
+    padding: 'SAME' (TensorFlow's, more at the end than at the start) or 'VALID'.
+    fast: whether a 1x1 window becomes a product of matrices, which CPUs prefer.
+
+  Returns:
+    The images of the output channels.
+  """
+  if fast and kernel.shape[:2] == (1, 1) and tuple(strides) == (1, 1):
+    return jnp.einsum('nhwc,cd->nhwd', x, kernel[0, 0])
+  return jax.lax.conv_general_dilated(
+    x, kernel, tuple(strides), padding, dimension_numbers=_DIMENSIONS
+  )
+
+
+def depthwise_conv(
+  x: Float[Array, 'n h w c'],
+  kernel: Float[Array, 'a b c'],
+  *,
+  strides: Sequence[int] = (1, 1),
+  padding: str = 'SAME',
+  fast: bool = True,
+) -> Float[Array, 'n i j c']:
+  """Convolves each channel with its own window.
+
+  Args:
+    x: images.
+    kernel: weights of the window of each channel.
+    strides: of the window, down and across.
+    padding: 'SAME' (TensorFlow's, more at the end than at the start) or 'VALID'.
+    fast: whether to use the primitives of this module, which lower to shifted
+      slices on CPUs; otherwise it is XLA's grouped convolution everywhere.
+
+  Returns:
+    The images of the channels.
+  """
+  size, window, strides = x.shape[1:3], kernel.shape[:2], tuple(strides)
+  geometry = dict(
+    strides=strides,
+    padding=tuple(jax.lax.padtype_to_pads(size, window, strides, padding)),
+    size=size,
+    window=window,
+  )
+  bind = _conv_p.bind if fast else _plain_conv
+  return bind(x, kernel, **geometry)
+
+
+def max_pool(
+  x: Float[Array, 'n h w c'],
+  *,
+  window: Sequence[int],
+  strides: Sequence[int],
+  fast: bool = True,
+) -> Float[Array, 'n i j c']:
+  """Takes the maximum of each channel over windows, without padding.
+
+  Args:
+    x: images.
+    window: height and width.
+    strides: of the window, down and across.
+    fast: whether to take it over shifted slices: on CPUs the gradient of XLA's
+      windowed reduction is slow, and its Hessian products are missing.
+
+  Returns:
+    The maxima. Where `m` entries tie, each has a gradient of `1/m` if `fast`;
+    otherwise the first has it all.
+  """
+  window, strides = tuple(window), tuple(strides)
+  if not fast:
+    return jax.lax.reduce_window(
+      x, -jnp.inf, jax.lax.max, (1, *window, 1), (1, *strides, 1), 'VALID'
+    )
+  size = _output_size(x.shape[1:3], window, strides, ((0, 0), (0, 0)))
+  slices = [x_ab for _, x_ab in _shifted(x, window, strides, size)]
+  return jnp.max(jnp.stack(slices), axis=0)
+
+
+def _output_size(size, window, strides, padding):
+  return tuple(
+    (n + sum(p) - k) // s + 1
+    for n, k, s, p in zip(size, window, strides, padding, strict=True)
+  )
+
+
+def _shifted(x, window, strides, size):
+  """Yields the part of `x` that each weight of a window meets."""
+  for a in range(window[0]):
+    for b in range(window[1]):
+      stop = [
+        start + (m - 1) * s + 1
+        for start, m, s in zip((a, b), size, strides, strict=True)
+      ]
+      yield (
+        (a, b),
+        jax.lax.slice(
+          x,
+          (0, a, b, 0),
+          (x.shape[0], *stop, x.shape[3]),
+          (1, *strides, 1),
+        ),
+      )
+
+
+def _pad(x, padding):
+  """Pads the two middle axes with zeros."""
+  config = ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0))
+  return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+# XLA's own convolution and its gradients, for accelerators and for comparison.
+
+
+def _plain_conv(x, k, *, strides, padding, size, window):
+  del size, window
+  return jax.lax.conv_general_dilated(
+    x,
+    k[:, :, None],
+    strides,
+    padding,
+    dimension_numbers=_DIMENSIONS,
+    feature_group_count=x.shape[3],
+  )
+
+
+def _plain_transpose(y, k, **geometry):
+  image = jax.ShapeDtypeStruct(
+    (y.shape[0], *geometry['size'], y.shape[3]), y.dtype
+  )
+  transpose = jax.linear_transpose(
+    lambda x: _plain_conv(x, k, **geometry), image
+  )
+  return transpose(y)[0]
+
+
+def _plain_kernel(x, y, **geometry):
+  kernel = jax.ShapeDtypeStruct((*geometry['window'], x.shape[3]), x.dtype)
+  transpose = jax.linear_transpose(
+    lambda k: _plain_conv(x, k, **geometry), kernel
+  )
+  return transpose(y)[0]
+
+
+# The same as sums of shifted slices, which XLA fuses into one loop on CPUs.
+
+
+def _slices_conv(x, k, *, strides, padding, size, window):
+  size = _output_size(size, window, strides, padding)
+  x, k = _pad(x, padding), k[:, :, None, None, None]
+  return sum(
+    x_ab * k[a, b] for (a, b), x_ab in _shifted(x, window, strides, size)
+  )
+
+
+def _slices_transpose(y, k, *, strides, padding, size, window):
+  # Row u of the padded image, u = s q + r, meets the weights a = s t + r and
+  # the outputs q - t: each remainder r is a convolution of its own.
+  s_h, s_w = strides
+  rows, cols = (
+    -(-(n + sum(p)) // s)
+    for n, p, s in zip(size, padding, strides, strict=True)
+  )
+  taps = tuple(-(-n // s) for n, s in zip(window, strides, strict=True))
+  y = _pad(
+    y,
+    (
+      (taps[0] - 1, rows - y.shape[1]),
+      (taps[1] - 1, cols - y.shape[2]),
+    ),
+  )
+  k = jnp.pad(
+    k,
+    (
+      (0, taps[0] * s_h - window[0]),
+      (0, taps[1] * s_w - window[1]),
+      (0, 0),
+    ),
+  )[::-1, ::-1, None, None, None]
+
+  def phase(r_h, r_w):
+    return sum(
+      y_ab * k[s_h - 1 - r_h + s_h * a, s_w - 1 - r_w + s_w * b]
+      for (a, b), y_ab in _shifted(y, taps, (1, 1), (rows, cols))
+      if window[0] > s_h * (taps[0] - 1 - a) + r_h
+      and window[1] > s_w * (taps[1] - 1 - b) + r_w
+    )
+
+  phases = [[phase(r_h, r_w) for r_w in range(s_w)] for r_h in range(s_h)]
+  if strides == (1, 1):
+    x = phases[0][0]
+  else:
+    x = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
+    x = x.reshape(y.shape[0], rows * s_h, cols * s_w, y.shape[3])
+  (top, _), (left, _) = padding
+  return x[:, top : top + size[0], left : left + size[1]]
+
+
+def _slices_kernel(x, y, *, strides, padding, size, window):
+  del size
+  x = _pad(x, padding)
+  sums = [
+    jnp.sum(x_ab * y, axis=(0, 1, 2))
+    for _, x_ab in _shifted(x, window, strides, y.shape[1:3])
+  ]
+  return jnp.stack(sums).reshape(*window, y.shape[3])
+
+
+def _primitive(name, plain, slices):
+  """Returns a primitive that computes `slices` on CPUs and `plain` elsewhere."""
+  primitive = Primitive(name)
+  statics = ('strides', 'padding', 'size', 'window')
+  primitive.def_impl(jax.jit(primitive.bind, static_argnames=statics))
+
+  def abstract(a, b, **geometry):
+    out = jax.eval_shape(functools.partial(plain, **geometry), a, b)
+    return jax.core.ShapedArray(out.shape, out.dtype)
+
+  primitive.def_abstract_eval(abstract)
+  lower = functools.partial(mlir.lower_fun, multiple_results=False)
+  mlir.register_lowering(primitive, lower(plain))
+  mlir.register_lowering(primitive, lower(slices), platform='cpu')
+  return primitive
+
+
+_conv_p = _primitive('depthwise_conv', _plain_conv, _slices_conv)
+_transpose_p = _primitive(
+  'depthwise_conv_transpose', _plain_transpose, _slices_transpose
+)
+_kernel_p = _primitive('depthwise_conv_kernel', _plain_kernel, _slices_kernel)
+
+# Each rule maps the cotangent of the output and the other operand.
+ad.defbilinear(
+  _conv_p,
+  lambda y, x, k, **g: _transpose_p.bind(y, k, **g),
+  lambda y, x, k, **g: _kernel_p.bind(x, y, **g),
+)
+ad.defbilinear(
+  _transpose_p,
+  lambda x, y, k, **g: _conv_p.bind(x, k, **g),
+  lambda x, y, k, **g: _kernel_p.bind(x, y, **g),
+)
+ad.defbilinear(
+  _kernel_p,
+  lambda k, x, y, **g: _transpose_p.bind(y, k, **g),
+  lambda k, x, y, **g: _conv_p.bind(x, k, **g),
+)
+
+
+def _batch_image(primitive, plain):
+  """Merges a batch of images into their own axis; kernels stay single."""
+
+  def rule(args, dims, **geometry):
+    (image, kernel), (dim, kernel_dim) = args, dims
+    if kernel_dim is not None:
+      return jax.vmap(functools.partial(plain, **geometry), dims)(*args), 0
+    image = jnp.moveaxis(image, dim, 0)
+    out = primitive.bind(
+      image.reshape(-1, *image.shape[2:]), kernel, **geometry
+    )
+    return out.reshape(*image.shape[:2], *out.shape[1:]), 0
+
+  batching.primitive_batchers[primitive] = rule
+
+
+def _batch_kernel(args, dims, **geometry):
+  # A kernel an example: no axis to merge into. Slices are fast anywhere here.
+  return jax.vmap(functools.partial(_slices_kernel, **geometry), dims)(*args), 0
+
+
+_batch_image(_conv_p, _plain_conv)
+_batch_image(_transpose_p, _plain_transpose)
+batching.primitive_batchers[_kernel_p] = _batch_kernel

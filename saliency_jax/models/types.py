@@ -1,0 +1,48 @@
+"""What a classifier is here: a function, its parameters and its facts."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float
+
+# Parameters and one example in, the logits of its classes out.
+ApplyFn = Callable[[Any, Float[Array, '*x']], Float[Array, ' k']]
+
+
+class Spec(NamedTuple):
+  """The facts about a network that callers need and its weights do not tell.
+
+  Attributes:
+    name: how the network is called in tables and error messages.
+    input_shape: of one example, `(H, W, C)` for images.
+    crop: side of the central square that becomes the input, as a fraction of
+      the photo's shorter side; the square is resized to `(H, W)`.
+    class_names: one name a class, or empty where they are not known.
+    taps: names that `jax.ad_checkpoint.checkpoint_name` gives intermediates,
+      from the one nearest the output to the one nearest the input.
+    layers: paths into `params`, keys joined by '/', each the subtree of one
+      layer, in the order in which an example passes through them.
+  """
+
+  name: str
+  input_shape: tuple[int, ...]
+  crop: float = 1.0
+  class_names: tuple[str, ...] = ()
+  taps: tuple[str, ...] = ()
+  layers: tuple[str, ...] = ()
+
+
+class Model(NamedTuple):
+  """A classifier: logits are `apply(params, x)`.
+
+  Attributes:
+    apply: maps the parameters and one example in [0, 1], without a batch axis,
+      to its logits; the network's own normalisation is inside. Batches are
+      `jax.vmap(apply, (None, 0))`.
+    params: pytree of the differentiable parameters.
+    spec: what else is known about the network.
+  """
+
+  apply: ApplyFn
+  params: Any
+  spec: Spec

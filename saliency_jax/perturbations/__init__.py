@@ -1,0 +1,1 @@
+"""Methods of forward calls only: they explain black boxes too."""
