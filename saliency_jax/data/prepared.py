@@ -1,0 +1,124 @@
+"""Datasets that tfds has prepared, in a cache folder keyed by their raw files.
+
+The folder's name holds a digest of the files it was made from, so that other
+files make another folder. It is built aside and renamed: two processes may
+prepare it at once, and a killed one leaves nothing that looks whole.
+"""
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import pathlib
+import shutil
+import tempfile
+import warnings
+
+import tensorflow_datasets as tfds
+
+from saliency_jax.data import builders
+
+
+def cache_dir() -> pathlib.Path:
+  """Returns where prepared data is kept: `SALIENCY_JAX_CACHE`, or the user's.
+
+  The default is `saliency_jax` in `XDG_CACHE_HOME` or in `~/.cache`.
+  """
+  if path := os.environ.get('SALIENCY_JAX_CACHE'):
+    return pathlib.Path(path).expanduser()
+  base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return pathlib.Path(base).expanduser() / 'saliency_jax'
+
+
+def open_builder(
+  name: str, data_dir: str | os.PathLike | None = None, *, download: bool
+) -> tfds.core.DatasetBuilder:
+  """Returns the builder of a dataset whose data is on disk, ready to read.
+
+  Args:
+    name: a key of `builders.BUILDERS`.
+    data_dir: folder of the raw files, for the datasets that need them.
+    download: fetch files that are not in `data_dir`.
+
+  Raises:
+    ValueError: missing or broken raw files, by name.
+  """
+  builder_cls = builders.BUILDERS[name]
+  prefix, root = f'{name}-{builder_cls.VERSION}', cache_dir() / 'datasets'
+  fetched = root / f'{prefix}-download'
+  fetch = builder_cls.URL is not None and (
+    download or (data_dir is None and fetched.is_dir())
+  )
+  try:
+    files = builder_cls.find(data_dir)
+    folder = root / f'{prefix}-{_digest(files)}'
+  except ValueError:
+    if not fetch:
+      raise
+    files, folder = None, fetched
+  if not folder.is_dir():
+    folder = _prepare(builder_cls, files, folder)
+  return builder_cls(files=files, data_dir=folder)
+
+
+def _prepare(builder_cls, files, folder: pathlib.Path) -> pathlib.Path:
+  """Prepares data into `folder`, or into a temporary one if it must."""
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = tempfile.TemporaryDirectory(prefix='.partial-', dir=folder.parent)
+  except OSError as e:
+    scratch = _scratch_dir() / folder.name
+    if scratch.is_dir():
+      return scratch
+    warnings.warn(
+      f'cannot write to {str(folder.parent)!r} ({e.strerror}): '
+      f'{builder_cls.name} is prepared anew by each process. '
+      'Set SALIENCY_JAX_CACHE to a folder that can be written.',
+      stacklevel=4,
+    )
+    return _prepare(builder_cls, files, scratch)
+  with aside as path:
+    built = pathlib.Path(path) / 'built'
+    builder = builder_cls(files=files, data_dir=built)
+    with _quiet():
+      builder.download_and_prepare(
+        download_dir=folder.parent / 'downloads',
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+      )
+    try:
+      built.rename(folder)
+    except OSError:
+      if not folder.is_dir():  # Otherwise another process was first.
+        raise
+  return folder
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Keeps tfds from printing: this is a library."""
+  tfds.disable_progress_bar()
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    tfds.enable_progress_bar()  # Its default; tfds tells no other state.
+
+
+@functools.cache
+def _scratch_dir() -> pathlib.Path:
+  """Returns this process's temporary folder, gone when the process ends."""
+  path = tempfile.mkdtemp(prefix='saliency_jax-')
+  atexit.register(shutil.rmtree, path, ignore_errors=True)
+  return pathlib.Path(path)
+
+
+def _digest(files: tuple[pathlib.Path, ...]) -> str:
+  """Hashes the names and the bytes of files."""
+  digest = hashlib.sha256()
+  for path in files:
+    with path.open('rb') as f:
+      inner = hashlib.file_digest(f, 'sha256').hexdigest()
+    digest.update(f'{path.name} {inner}\n'.encode())
+  return digest.hexdigest()[:16]

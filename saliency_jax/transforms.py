@@ -1,0 +1,125 @@
+"""Methods made of methods: `transform(method, **settings) -> method`.
+
+`times_input(gradient)` is gradient x input; `absolute(smooth(gradient))` is the
+map that is most often drawn of SmoothGrad. Each keeps the signature of a
+method, so they nest, and each hands on the `info` of what it wraps.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+
+
+def map_scores(
+  method: types.Method, f: Callable[[types.Example, types.Example], Any]
+) -> types.Method:
+  """Returns the method whose scores are `f(scores, x)` of another's."""
+
+  @functools.wraps(method)
+  def mapped(fn, x, *, key=None):
+    scores, info = method(fn, x, key=key)
+    return types.Attribution(f(scores, x), info)
+
+  return mapped
+
+
+def times_input(
+  method: types.Method, *, baseline: types.Example | None = None
+) -> types.Method:
+  """Multiplies the scores with the input, or with its way from a baseline."""
+
+  def multiply(scores, x):
+    if baseline is not None:
+      checks.same_shape('baseline', baseline, x)
+      x = jax.tree.map(jnp.subtract, x, baseline)
+    return jax.tree.map(jnp.multiply, scores, x)
+
+  return map_scores(method, multiply)
+
+
+def absolute(method: types.Method) -> types.Method:
+  """Takes the absolute value of each score."""
+  return map_scores(method, lambda scores, x: jax.tree.map(jnp.abs, scores))
+
+
+def squared(method: types.Method) -> types.Method:
+  """Takes the square of each score."""
+  return map_scores(method, lambda scores, x: jax.tree.map(jnp.square, scores))
+
+
+def sum_channels(method: types.Method) -> types.Method:
+  """Sums the scores of an image `[H, W, C]` over its channels: `[H, W, 1]`."""
+  return map_scores(method, lambda scores, x: _over_channels(jnp.sum, scores))
+
+
+def max_channels(method: types.Method) -> types.Method:
+  """Takes the largest score over an image's channels: `[H, W, 1]`."""
+  return map_scores(method, lambda scores, x: _over_channels(jnp.max, scores))
+
+
+class SmoothInfo(NamedTuple):
+  """How far the Monte Carlo mean may be from the expectation.
+
+  Attributes:
+    stderr: standard error of each score.
+    inner: mean over the draws of the wrapped method's own `info`.
+  """
+
+  stderr: types.Example
+  inner: Any
+
+
+def smooth(
+  method: types.Method,
+  *,
+  sigma: types.Scalar = 0.15,
+  num_samples: int = 64,
+  batch_size: int | None = 8,
+) -> types.Method:
+  """Averages a method over Gaussian neighbours of the example.
+
+  The scores are `E_z[method(fn, x + z)]` with `z ~ N(0, sigma^2 I)`;
+  `smooth(gradient)` is SmoothGrad (Smilkov et al., 2017,
+  https://arxiv.org/abs/1706.03825).
+
+  Args:
+    method: the method to average; it gets a key of its own for each draw.
+    sigma: standard deviation of the noise, in the units of `x`.
+    num_samples: draws of the noise.
+    batch_size: draws held in memory at once; `None` holds them all.
+  """
+  checks.positive('sigma', sigma)
+  checks.at_least('num_samples', num_samples, 1)
+
+  @functools.wraps(method)
+  def smoothed(fn, x, *, key=None):
+    def one(i):
+      noise_key, method_key = jax.random.split(sampling.draw_key(key, i))
+      noise = sampling.normal(noise_key, x)
+      shifted = jax.tree.map(
+        lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise
+      )
+      return method(fn, shifted, key=method_key)
+
+    (scores, inner), (variance, _) = sampling.batched_moments(
+      one, jnp.arange(num_samples), batch_size=batch_size
+    )
+    stderr = sampling.standard_error(variance, num_samples)
+    return types.Attribution(scores, SmoothInfo(stderr, inner))
+
+  return smoothed
+
+
+def _over_channels(
+  reduce: Callable[..., Array], scores: Float[Array, 'h w c']
+) -> Float[Array, 'h w 1']:
+  checks.image(scores)
+  return reduce(scores, axis=-1, keepdims=True)

