@@ -41,11 +41,7 @@ EXTRAS = {
   ],
 }
 EXTRAS['all'] = sorted(
-  {
-    p
-    for name in ('experiments', 'colabs', 'test')
-    for p in EXTRAS[name]
-  }
+  {p for name in ('experiments', 'colabs', 'test') for p in EXTRAS[name]}
 )
 
 setuptools.setup(

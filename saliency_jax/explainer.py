@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array
 
 from saliency_jax import scores
 from saliency_jax.core import types
@@ -62,8 +62,8 @@ def build(
   def explain(
     params: Any,
     xs: types.Example,
-    labels: Int[Array, 'n'] | None = None,
-    keys: Key[Array, 'n'] | None = None,
+    labels: Array | None = None,
+    keys: Array | None = None,
   ) -> types.Attribution:
     n = _batch_length(xs, labels, keys)
     batch = (xs, labels, keys)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 import numpy as np
 
 from saliency_jax.core import host
@@ -59,7 +59,7 @@ def predict(
   return jnp.argmax(apply(params, x)).astype(jnp.int32)
 
 
-def _at(values: Float[Array, 'k'], label: Label) -> Float[Array, '']:
+def _at(values: Array, label: Label) -> Array:
   if values.ndim != 1:
     raise ValueError(f'expected logits [k] of one example, got {values.shape}')
   if isinstance(label, int | np.integer) and not 0 <= label < values.size:

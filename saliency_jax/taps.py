@@ -1,8 +1,8 @@
 """Intermediates of a function, by name.
 
 A classifier names an intermediate with JAX's own marker,
-`jax.ad_checkpoint.checkpoint_name(h, 'features')`, and `split` cuts any function
-that calls it in two at that place, whatever framework it is written in.
+`jax.ad_checkpoint.checkpoint_name(h, 'features')`, and `split` cuts in two any
+function that calls it, at that place, whatever framework it is written in.
 """
 
 from collections.abc import Callable
@@ -72,9 +72,8 @@ def split(
   rest = [v for v in made if v in read]
 
   def part(eqns, invars, outvars):
-    return core.ClosedJaxpr(
-      core.Jaxpr(jaxpr.constvars, invars, outvars, eqns), closed.consts
-    )
+    cut = jaxpr.replace(eqns=eqns, invars=invars, outvars=outvars)
+    return core.ClosedJaxpr(cut, closed.consts)
 
   first = part(jaxpr.eqns[: at + 1], jaxpr.invars, [tap, *rest])
   second = part(jaxpr.eqns[at + 1 :], [tap, *rest], jaxpr.outvars)
@@ -117,9 +116,9 @@ def _unwrap(closed, name):
       return core.jaxpr_as_fun(inner)(*args)
     return jaxprs.bind(eqn, *args)
 
-  return jax.make_jaxpr(lambda *args: jaxprs.evaluate(closed, *args, rule=rule))(
-    *closed.in_avals
-  )
+  return jax.make_jaxpr(
+    lambda *args: jaxprs.evaluate(closed, *args, rule=rule)
+  )(*closed.in_avals)
 
 
 def _variables(atoms):

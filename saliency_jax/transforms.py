@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -118,8 +118,6 @@ def smooth(
   return smoothed
 
 
-def _over_channels(
-  reduce: Callable[..., Array], scores: Float[Array, 'h w c']
-) -> Float[Array, 'h w 1']:
+def _over_channels(reduce: Callable[..., Array], scores: Array) -> Array:
   checks.image(scores)
   return reduce(scores, axis=-1, keepdims=True)

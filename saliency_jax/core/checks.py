@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 
+from saliency_jax.core import types
 
-def at_least(name: str, value: Any, least: float) -> None:
+
+def at_least(name: str, value: Any, least: types.Scalar) -> None:
   """Raises `ValueError` unless `value >= least`."""
   if not isinstance(value, jax.core.Tracer) and not value >= least:
     raise ValueError(f'{name} must be at least {least}, got {value}')
@@ -20,12 +22,12 @@ def positive(name: str, value: Any) -> None:
     raise ValueError(f'{name} must be positive, got {value}')
 
 
-def between(name: str, value: Any, least: float, most: float) -> None:
+def between(
+  name: str, value: Any, least: types.Scalar, most: types.Scalar
+) -> None:
   """Raises `ValueError` unless `least <= value <= most`."""
   if not isinstance(value, jax.core.Tracer) and not least <= value <= most:
-    raise ValueError(
-      f'{name} must be between {least} and {most}, got {value}'
-    )
+    raise ValueError(f'{name} must be between {least} and {most}, got {value}')
 
 
 def image(x: Any) -> None:

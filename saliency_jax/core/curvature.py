@@ -35,7 +35,9 @@ def hvp(fn: types.ScoreFn, x: types.Example, v: types.Example) -> types.Example:
   return jax.jvp(jax.grad(fn), (x,), (v,))[1]
 
 
-def hvp_fn(fn: types.ScoreFn, x: types.Example) -> tuple[types.Example, Product]:
+def hvp_fn(
+  fn: types.ScoreFn, x: types.Example
+) -> tuple[types.Example, Product]:
   """Returns the gradient at `x`, and `v -> H v` linearised there once.
 
   Many products at one point then cost one linearisation, and memory for what

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import jax
 from jax.experimental import buffer_callback
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
@@ -16,7 +15,8 @@ from saliency_jax.core import types
 
 
 def from_host(
-  predict: Callable[[np.ndarray], np.ndarray], output_shape: tuple[int, ...] = ()
+  predict: Callable[[np.ndarray], np.ndarray],
+  output_shape: tuple[int, ...] = (),
 ) -> Callable[[types.Example], Float[Array, '...']]:
   """Returns a function of one example that calls `predict` on the host.
 

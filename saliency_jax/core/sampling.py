@@ -16,7 +16,9 @@ from saliency_jax.core import checks
 from saliency_jax.core import types
 
 
-def draw_key(key: Key[Array, ''], i: Int[Array, ''] | int) -> Key[Array, '']:
+def draw_key(
+  key: Key[Array, ''] | None, i: Int[Array, ''] | int
+) -> Key[Array, '']:
   """Returns the key of draw `i`.
 
   Raises:
@@ -28,7 +30,7 @@ def draw_key(key: Key[Array, ''], i: Int[Array, ''] | int) -> Key[Array, '']:
   if jax.random.key_impl(key) != 'threefry2x32':
     raise ValueError(
       f'got a key of {jax.random.key_impl(key)!r}: only threefry keys draw the '
-      "same under vmap as in a loop; use jax.random.key(seed, impl='threefry2x32')"
+      'same under vmap as in a loop; use jax.random.key(seed)'
     )
   return jax.random.fold_in(key, i)
 
@@ -95,9 +97,7 @@ def batched_moments(
     stop = jnp.minimum(start + size, n)
     weight = (start + jnp.arange(size) < n).astype(ys.dtype)
     weight = weight.reshape(-1, *[1] * mean.ndim)
-    n_a, n_b, total = (
-      c.astype(ys.dtype) for c in (start, stop - start, stop)
-    )
+    n_a, n_b, total = (c.astype(ys.dtype) for c in (start, stop - start, stop))
     batch_mean = jnp.sum(weight * ys, 0) / n_b
     batch_sum_sq = jnp.sum(weight * (ys - batch_mean[None]) ** 2, 0)
     delta = batch_mean - mean
@@ -109,9 +109,7 @@ def batched_moments(
   def step(carry, i):
     means, sum_sqs = carry
     ys = jax.vmap(f)(_take(xs, i, size))
-    merged = jax.tree.map(
-      lambda m, s, y: merge(i, m, s, y), means, sum_sqs, ys
-    )
+    merged = jax.tree.map(lambda m, s, y: merge(i, m, s, y), means, sum_sqs, ys)
     return jax.tree.transpose(
       jax.tree.structure(means), jax.tree.structure((0, 0)), merged
     ), None
@@ -130,7 +128,7 @@ def batched_moments(
 def batched_mean(
   f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
 ) -> Any:
-  """Returns the mean of `f` over the elements of `xs`: see `batched_moments`."""
+  """Returns the mean of `f` over elements of `xs`: see `batched_moments`."""
   return batched_moments(f, xs, batch_size=batch_size)[0]
 
 

@@ -1,7 +1,7 @@
 """The types that every method shares."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -46,6 +46,7 @@ class Solution(NamedTuple):
   info: Any
 
 
+@runtime_checkable
 class Method(Protocol):
   """A saliency method whose settings are all bound."""
 

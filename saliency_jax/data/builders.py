@@ -24,7 +24,7 @@ import pathlib
 import re
 
 import numpy as np
-from PIL import Image
+import requests
 import tensorflow_datasets as tfds
 
 from saliency_jax.data import images
@@ -66,7 +66,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
   CLASS_NAMES: tuple[str, ...] = _DIGITS
   SHAPE: tuple[int | None, ...] = (28, 28, 1)
-  URL: str | None = None  # Where `fetch` looks.
+  URLS: tuple[str, ...] = ()  # What may be downloaded; tfds knows the digests.
 
   def __init__(self, *, files: tuple[pathlib.Path, ...] | None, **kwargs):
     # The raw files, in the order of `find`; `None` downloads them.
@@ -78,9 +78,9 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Lists the raw files; raises ValueError, naming any that is missing."""
     raise NotImplementedError
 
-  def fetch(self, dl_manager) -> tuple[pathlib.Path, ...]:
-    """Downloads the raw files."""
-    raise NotImplementedError
+  def unpack(self, dl_manager, paths) -> tuple[pathlib.Path, ...]:
+    """Returns the raw files of the downloads."""
+    return tuple(pathlib.Path(path) for path in paths)
 
   def read(self, files) -> dict[str, Iterable[_Example]]:
     """Reads the examples of each split."""
@@ -98,8 +98,20 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       disable_shuffling=True,  # Example i is example i of the source.
     )
 
+  def _fetch(self, dl_manager) -> tuple[pathlib.Path, ...]:
+    """Downloads the raw files."""
+    try:
+      # Without a connection tfds would try again for three minutes.
+      requests.head(self.URLS[0], timeout=20)
+      paths = dl_manager.download(list(self.URLS))
+      return self.unpack(dl_manager, paths)
+    except Exception as e:  # Of requests, tfds, tarfile: each has its own.
+      raise ValueError(
+        f'cannot download {self.name}: {type(e).__name__}: {e}'
+      ) from e
+
   def _split_generators(self, dl_manager):
-    files = self.fetch(dl_manager) if self._files is None else self._files
+    files = self._fetch(dl_manager) if self._files is None else self._files
     return {
       split: self._generate_examples(examples)
       for split, examples in self.read(files).items()
@@ -107,9 +119,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _generate_examples(self, examples) -> Iterator[tuple[int, dict]]:
     for i, (image, label, name) in enumerate(examples):
-      pixels = image[..., 0] if image.shape[-1] == 1 else image
-      png = io.BytesIO()
-      Image.fromarray(np.ascontiguousarray(pixels)).save(png, 'png')
+      png = io.BytesIO(images.encode(image))
       yield i, {'image': png, 'label': int(label), 'name': name}
 
 
@@ -168,26 +178,25 @@ class Digits(_Builder, skip_registration=True):
     }
 
 
+def _urls(base: str, files: tuple[str, ...]) -> tuple[str, ...]:
+  return tuple(f'{base}{file}.gz' for file in files)
+
+
 class Mnist(_Builder, skip_registration=True):
   """The MNIST digits, from their four IDX files."""
 
-  URL = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
   FILES = (
     'train-images-idx3-ubyte',
     'train-labels-idx1-ubyte',
     't10k-images-idx3-ubyte',
     't10k-labels-idx1-ubyte',
   )
+  URLS = _urls('https://storage.googleapis.com/cvdf-datasets/mnist/', FILES)
 
   @classmethod
   def find(cls, data_dir):
     """Lists the IDX files in `data_dir` or in its folder of our name."""
     return _find(cls.name, data_dir, cls.FILES, ('', '.gz'), (cls.name, '.'))
-
-  def fetch(self, dl_manager):
-    """Downloads the files; tfds knows their checksums."""
-    urls = [f'{self.URL}{file}.gz' for file in self.FILES]
-    return tuple(pathlib.Path(p) for p in dl_manager.download(urls))
 
   def read(self, files):
     """Reads both splits."""
@@ -200,14 +209,16 @@ class Mnist(_Builder, skip_registration=True):
 class FashionMnist(Mnist, skip_registration=True):
   """Fashion-MNIST, in MNIST's format."""
 
-  URL = 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/'
+  URLS = _urls(
+    'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/', Mnist.FILES
+  )
   CLASS_NAMES = _CLOTHES
 
 
 class Cifar10(_Builder, skip_registration=True):
   """CIFAR-10, from its binary files."""
 
-  URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
+  URLS = ('https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz',)
   FILES = (*(f'data_batch_{i}.bin' for i in range(1, 6)), 'test_batch.bin')
   FOLDER = 'cifar-10-batches-bin'
   CLASS_NAMES = _CIFAR
@@ -219,10 +230,10 @@ class Cifar10(_Builder, skip_registration=True):
     folders = (cls.name, cls.FOLDER, '.')
     return _find(cls.name, data_dir, cls.FILES, ('', '.gz'), folders)
 
-  def fetch(self, dl_manager):
-    """Downloads the archive; tfds knows its checksum."""
-    folder = pathlib.Path(dl_manager.download_and_extract(self.URL))
-    return tuple(folder / self.FOLDER / file for file in self.FILES)
+  def unpack(self, dl_manager, paths):
+    """Unpacks the archive."""
+    folder = pathlib.Path(dl_manager.extract(paths[0])) / self.FOLDER
+    return tuple(folder / file for file in self.FILES)
 
   def read(self, files):
     """Reads both splits."""

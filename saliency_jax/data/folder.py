@@ -1,5 +1,6 @@
 """A user's own images: what a folder holds, and what it could not read."""
 
+from collections.abc import Iterator
 import concurrent.futures
 import os
 import pathlib
@@ -31,10 +32,7 @@ def scan(root: str | os.PathLike) -> Contents:
   root = pathlib.Path(root)
   if not root.is_dir():
     raise ValueError(f'{str(root)!r} is not a folder')
-  files = sorted(
-    (p for p in root.rglob('*') if p.is_file() and not _hidden(p, root)),
-    key=lambda p: p.relative_to(root).as_posix(),
-  )
+  files = sorted(_files(root), key=lambda p: p.relative_to(root).as_posix())
   # Only decoding finds a truncated file; Pillow lets threads run meanwhile.
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     problems = list(pool.map(_problem, files))
@@ -58,8 +56,14 @@ def scan(root: str | os.PathLike) -> Contents:
   return Contents(tuple(paths), tuple(labels), class_names, skipped)
 
 
-def _hidden(path: pathlib.Path, root: pathlib.Path) -> bool:
-  return any(p.startswith('.') for p in path.relative_to(root).parts)
+def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields the files below `root` that are not hidden."""
+  for top in root.iterdir():
+    # From each sub-folder anew: `rglob` does not enter links to folders.
+    for path in top.rglob('*') if top.is_dir() else (top,):
+      parts = path.relative_to(root).parts
+      if path.is_file() and not any(p.startswith('.') for p in parts):
+        yield path
 
 
 def _problem(path: pathlib.Path) -> str | None:

@@ -9,8 +9,8 @@ References:
   https://arxiv.org/abs/1905.11946
 """
 
+import io
 import os
-from typing import IO
 
 from jaxtyping import Float, Shaped, UInt8
 import numpy as np
@@ -24,7 +24,9 @@ except ImportError as e:
   ) from e
 
 
-def read(source: str | os.PathLike | IO[bytes]) -> UInt8[np.ndarray, 'H W 3']:
+def read(
+  source: str | os.PathLike | io.BufferedIOBase,
+) -> UInt8[np.ndarray, 'H W 3']:
   """Reads an image as the RGB pixels that a viewer would show.
 
   The EXIF orientation is applied, transparency is laid on white, grey is
@@ -83,6 +85,21 @@ def prepare(
     (size[1], size[0]), Image.Resampling.BICUBIC
   )
   return np.asarray(resized, np.float32) / np.float32(255)
+
+
+def encode(image: UInt8[np.ndarray, 'H W C']) -> bytes:
+  """Packs grey or RGB pixels as PNG, which loses nothing."""
+  pixels = image[..., 0] if image.shape[-1] == 1 else image
+  png = io.BytesIO()
+  Image.fromarray(np.ascontiguousarray(pixels)).save(png, 'png')
+  return png.getvalue()
+
+
+def decode(png: bytes) -> UInt8[np.ndarray, 'H W C']:
+  """Unpacks what `encode` packed, with its one or three channels."""
+  with Image.open(io.BytesIO(png)) as image:
+    pixels = np.array(image)
+  return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -6,6 +6,7 @@ prepare it at once, and a killed one leaves nothing that looks whole.
 """
 
 import atexit
+from collections.abc import Sequence
 import contextlib
 import functools
 import hashlib
@@ -14,6 +15,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 import warnings
 
 import tensorflow_datasets as tfds
@@ -48,7 +50,7 @@ def open_builder(
   builder_cls = builders.BUILDERS[name]
   prefix, root = f'{name}-{builder_cls.VERSION}', cache_dir() / 'datasets'
   fetched = root / f'{prefix}-download'
-  fetch = builder_cls.URL is not None and (
+  fetch = builder_cls.URLS and (
     download or (data_dir is None and fetched.is_dir())
   )
   try:
@@ -61,6 +63,55 @@ def open_builder(
   if not folder.is_dir():
     folder = _prepare(builder_cls, files, folder)
   return builder_cls(files=files, data_dir=folder)
+
+
+def records(
+  builder: tfds.core.DatasetBuilder, split: str
+) -> Sequence[dict[str, Any]]:
+  """Returns the examples of a split, images still as PNG bytes.
+
+  Raises:
+    ValueError: no such split, or an empty part of one.
+  """
+  sizes = {k: v.num_examples for k, v in builder.info.splits.items()}
+  with _naming_splits(split, sizes):
+    # tfds would decode with OpenCV where it is installed, and complain if not.
+    decoders = {'image': tfds.decode.SkipDecoding()}
+    source = builder.as_data_source(split, decoders=decoders)
+    len(source)  # Some empty parts raise here only.
+  return source
+
+
+def indices(split: str, size: int) -> list[int]:
+  """Lists the examples in a part of a 'test' split of `size`.
+
+  Raises:
+    ValueError: no such split, or an empty part of it.
+  """
+  info = tfds.core.SplitInfo(name='test', shard_lengths=[size], num_bytes=0)
+  with _naming_splits(split, {'test': size}):
+    instruction = tfds.core.ReadInstruction.from_spec(split)
+    picks = [
+      i
+      for part in instruction.to_absolute({'test': info})
+      for i in range(part.from_ or 0, size if part.to is None else part.to)
+    ]
+    if not picks:
+      raise ValueError('no examples')
+  return picks
+
+
+@contextlib.contextmanager
+def _naming_splits(split: str, sizes: dict[str, int]):
+  """Turns the errors of tfds about a split into one clear line."""
+  try:
+    yield
+  except (ValueError, KeyError, AssertionError) as e:
+    known = ' or '.join(f'{k} ({n} examples)' for k, n in sizes.items())
+    raise ValueError(
+      f'split is {split!r}, expected {known}, or at least one example of it '
+      "as tfds writes it: 'test[:100]'"
+    ) from e
 
 
 def _prepare(builder_cls, files, folder: pathlib.Path) -> pathlib.Path:
@@ -82,10 +133,14 @@ def _prepare(builder_cls, files, folder: pathlib.Path) -> pathlib.Path:
   with aside as path:
     built = pathlib.Path(path) / 'built'
     builder = builder_cls(files=files, data_dir=built)
+    # A failed run leaves its finished downloads to the next.
+    parent = folder.parent if files is None else pathlib.Path(path)
     with _quiet():
       builder.download_and_prepare(
-        download_dir=folder.parent / 'downloads',
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        download_dir=parent / 'downloads',
+        download_config=tfds.download.DownloadConfig(
+          try_download_gcs=False, force_checksums_validation=True
+        ),
       )
     try:
       built.rename(folder)
@@ -118,7 +173,10 @@ def _digest(files: tuple[pathlib.Path, ...]) -> str:
   """Hashes the names and the bytes of files."""
   digest = hashlib.sha256()
   for path in files:
-    with path.open('rb') as f:
-      inner = hashlib.file_digest(f, 'sha256').hexdigest()
+    try:
+      with path.open('rb') as f:
+        inner = hashlib.file_digest(f, 'sha256').hexdigest()
+    except OSError as e:
+      raise ValueError(f'cannot read {str(path)!r}: {e.strerror}') from e
     digest.update(f'{path.name} {inner}\n'.encode())
   return digest.hexdigest()[:16]

@@ -1,13 +1,14 @@
-"""Datasets as sequences of examples: `load(name)[i] -> {'image', 'label', ...}`.
+"""Datasets as sequences: `load(name)[i] -> {'image', 'label', 'name'}`.
 
 A named dataset is prepared once, by tfds, in the user's cache; a folder is read
 in place. Both give the same examples.
 """
 
 from collections.abc import Callable, Sequence
+import operator
 import os
 import pathlib
-from typing import Any
+from typing import Any, SupportsIndex
 
 from jaxtyping import Float, Int
 import numpy as np
@@ -48,8 +49,8 @@ class Source(Sequence):
   def __len__(self) -> int:
     return self._size
 
-  def __getitem__(self, index: int) -> dict[str, Any]:
-    i = index.__index__()
+  def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+    i = operator.index(index)
     if not -self._size <= i < self._size:
       raise IndexError(f'example {i} of {self.name}, which holds {self._size}')
     return self._get(i % self._size)
@@ -78,30 +79,27 @@ def load(
     ValueError: unknown name or split; missing or broken files, by name.
   """
   if not isinstance(name, str) or name not in NAMES:
-    if not pathlib.Path(name).is_dir():
+    if not os.fspath(name) or not pathlib.Path(name).is_dir():
       raise ValueError(
         f'name is {os.fspath(name)!r}, expected one of {", ".join(NAMES)} '
         "or a folder's path"
       )
     return _open_folder(pathlib.Path(name), split)
-  # Deferred: tfds takes a second to import, and most uses of a folder do not
-  # need it.
+  # Deferred: tfds takes a second to import, and folders seldom need it.
   from saliency_jax.data import prepared
 
   builder = prepared.open_builder(name, data_dir, download=download)
-  records = builder.as_data_source(split)
+  records = prepared.records(builder, split)
 
   def get(i):
-    example = records[i]
+    record = records[i]
     return {
-      'image': example['image'],
-      'label': np.int32(example['label']),
-      'name': example['name'].decode(),
+      'image': images.decode(record['image']),
+      'label': np.int32(record['label']),
+      'name': record['name'].decode(),
     }
 
-  return Source(
-    get, len(records), name=name, class_names=builder.CLASS_NAMES
-  )
+  return Source(get, len(records), name=name, class_names=builder.CLASS_NAMES)
 
 
 def arrays(
@@ -129,7 +127,9 @@ def _open_folder(root: pathlib.Path, split: str) -> Source:
   contents = folder.scan(root)
   picks = range(len(contents.paths))
   if split != 'test':
-    picks = _part(split, len(picks))
+    from saliency_jax.data import prepared  # Deferred, as in `load`.
+
+    picks = prepared.indices(split, len(picks))
 
   def get(i):
     path = contents.paths[picks[i]]
@@ -146,16 +146,3 @@ def _open_folder(root: pathlib.Path, split: str) -> Source:
     class_names=contents.class_names,
     skipped=contents.skipped,
   )
-
-
-def _part(split: str, size: int) -> range:
-  """Reads 'test[:100]' or 'test[50%:]' as tfds does."""
-  import tensorflow_datasets as tfds
-
-  info = tfds.core.SplitInfo(
-    name='test', shard_lengths=[size], num_bytes=0
-  )
-  (part,) = tfds.core.ReadInstruction.from_spec(split).to_absolute(
-    {'test': info}
-  )
-  return range(part.from_ or 0, size if part.to is None else part.to)

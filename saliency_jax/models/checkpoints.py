@@ -5,8 +5,8 @@ readers here know the few names that arrays need and refuse every other by
 name; what the names stand for is numpy only, so no other framework is needed.
 """
 
-from collections.abc import Callable, Mapping
 import collections
+from collections.abc import Callable, Mapping
 import importlib.util
 import io
 import math

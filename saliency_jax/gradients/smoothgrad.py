@@ -1,0 +1,190 @@
+"""SmoothGrad and its kin: statistics of the gradient over Gaussian neighbours.
+
+With `g = grad f(x + z)` and `z ~ N(0, sigma^2 I)`, the scores are
+
+  `smooth_grad`          `E[g]`, the gradient of the Gaussian-blurred score,
+  `smooth_grad_squared`  `E[g^2]`,
+  `var_grad`             `E[(g - E[g])^2]`, free of the mean gradient.
+
+The noise level of the papers and of PAIR's package is a fraction of the range
+of the example: `sigma=functools.partial(of_range, fraction=0.15)` is PAIR's
+`stdev_spread=0.15`.
+
+References:
+  Smilkov et al., SmoothGrad: removing noise by adding noise, 2017.
+  https://arxiv.org/abs/1706.03825
+  Hooker et al., A benchmark for interpretability methods in deep neural
+  networks, 2019 (SmoothGrad squared). https://arxiv.org/abs/1806.10758
+  Adebayo et al., Local explanation methods for deep neural networks lack
+  sensitivity to parameter values, 2018 (VarGrad).
+  https://arxiv.org/abs/1810.03307
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+
+# The noise in units of the example, or a function of the example giving it.
+Sigma = types.Scalar | Callable[[types.Example], types.Scalar]
+
+
+class SmoothGradInfo(NamedTuple):
+  """How far the Monte Carlo estimate may be from its expectation.
+
+  Attributes:
+    stderr: standard error of each score.
+    mean_score: the mean of `f(x + z)`; far from `f(x)`, the noise is too large
+      for the map to be about `x`.
+  """
+
+  stderr: types.Example
+  mean_score: Float[Array, '']
+
+
+def of_range(
+  x: types.Example, *, fraction: types.Scalar = 0.15
+) -> Float[Array, '']:
+  """Returns `fraction (max x - min x)`: PAIR's `stdev_spread`, as a `sigma`."""
+  checks.positive('fraction', fraction)
+  leaves = jax.tree.leaves(x)
+  most = jnp.max(jnp.stack([jnp.max(a) for a in leaves]))
+  least = jnp.min(jnp.stack([jnp.min(a) for a in leaves]))
+  return jnp.asarray(fraction, most.dtype) * (most - least)
+
+
+def smooth_grad(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  sigma: Sigma = 0.15,
+  num_samples: int = 50,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Averages `grad fn` over Gaussian neighbours of `x`.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    key: consumed; required.
+    sigma: standard deviation of the noise in units of `x`, or a function of
+      `x` that returns it (`of_range`).
+    num_samples: draws of the noise.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+  """
+  (mean,), (var,), score = _moments(
+    lambda g: (g,), fn, x, key, sigma, num_samples, batch_size
+  )
+  stderr = sampling.standard_error(var, num_samples)
+  return types.Attribution(mean, SmoothGradInfo(stderr, score))
+
+
+def smooth_grad_squared(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  sigma: Sigma = 0.15,
+  num_samples: int = 50,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Averages the square of `grad fn` over Gaussian neighbours of `x`.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    key: consumed; required.
+    sigma: standard deviation of the noise: see `smooth_grad`.
+    num_samples: draws of the noise.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+  """
+  (mean,), (var,), score = _moments(
+    lambda g: (_power(g, 2),), fn, x, key, sigma, num_samples, batch_size
+  )
+  stderr = sampling.standard_error(var, num_samples)
+  return types.Attribution(mean, SmoothGradInfo(stderr, score))
+
+
+def var_grad(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  sigma: Sigma = 0.15,
+  num_samples: int = 50,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Estimates the variance of `grad fn` over Gaussian neighbours of `x`.
+
+  The estimate is the unbiased one. Its standard error is that of the mean of
+  `(g - E[g])^2`, read off the first three moments of the draws.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    key: consumed; required.
+    sigma: standard deviation of the noise: see `smooth_grad`.
+    num_samples: draws of the noise, at least two.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for `sigma <= 0` or fewer than two draws.
+  """
+  checks.at_least('num_samples', num_samples, 2)
+  # Moments about the clean gradient: about zero they would cancel.
+  centre = jax.grad(fn)(x)
+
+  def powers(g):
+    d = jax.tree.map(jnp.subtract, g, centre)
+    return d, _power(d, 2), _power(d, 3)
+
+  (m1, m2, m3), (var, var_sq, _), score = _moments(
+    powers, fn, x, key, sigma, num_samples, batch_size
+  )
+
+  def variance_of_square(m1, m2, m3, var, var_sq):
+    # Var[d^2 - 2 E[d] d], the part of (d - E[d])^2 that varies.
+    value = var_sq - 4 * m1 * (m3 - m1 * m2) + 4 * m1**2 * var
+    return jnp.maximum(value, 0)
+
+  spread = jax.tree.map(variance_of_square, m1, m2, m3, var, var_sq)
+  stderr = sampling.standard_error(spread, num_samples)
+  unbiased = jax.tree.map(lambda v: v * (num_samples / (num_samples - 1)), var)
+  return types.Attribution(unbiased, SmoothGradInfo(stderr, score))
+
+
+def _moments(statistics, fn, x, key, sigma, num_samples, batch_size):
+  """Returns the mean and variance of statistics of the noisy gradient."""
+  checks.at_least('num_samples', num_samples, 1)
+  if callable(sigma):
+    sigma = sigma(x)
+  checks.positive('sigma', sigma)
+
+  def draw(i):
+    noise = sampling.normal(sampling.draw_key(key, i), x)
+    score, grad = jax.value_and_grad(fn)(
+      jax.tree.map(lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise)
+    )
+    return statistics(grad), score
+
+  (means, mean_score), (variances, _) = sampling.batched_moments(
+    draw, jnp.arange(num_samples), batch_size=batch_size
+  )
+  return means, variances, mean_score
+
+
+def _power(tree, exponent):
+  return jax.tree.map(lambda a: a**exponent, tree)

@@ -1,0 +1,29 @@
+"""Measures of maps: what they do to the classifier, and how alike they are.
+
+`metric(fn, x, scores, *, key=None, **settings)` returns a NamedTuple of arrays
+for one example; a batch is a `vmap`.
+"""
+
+from saliency_jax.metrics.deletion import deletion_insertion
+from saliency_jax.metrics.deletion import igos_protocol
+from saliency_jax.metrics.deletion import rise_protocol
+from saliency_jax.metrics.flipping import decision_flips
+from saliency_jax.metrics.infidelity import max_sensitivity
+from saliency_jax.metrics.overlap import rank_correlation
+from saliency_jax.metrics.overlap import structural_similarity
+from saliency_jax.metrics.overlap import top_k_overlap
+from saliency_jax.metrics.sanity import cascading_randomization
+from saliency_jax.metrics.sanity import layer_order
+
+__all__ = [
+  'cascading_randomization',
+  'decision_flips',
+  'deletion_insertion',
+  'igos_protocol',
+  'layer_order',
+  'max_sensitivity',
+  'rank_correlation',
+  'rise_protocol',
+  'structural_similarity',
+  'top_k_overlap',
+]

@@ -1,0 +1,116 @@
+"""Flipping: whether the decision changes as features are masked by rank.
+
+    flipped(tau) = [argmax_j z_j(x with the part tau of its features masked) != c],
+
+`c` the decision on `x`. Averaged over images it is the ratio of images whose
+decision changes: a good map keeps it near zero when the features that it scores
+lowest go first, and brings it up at once when the highest do.
+
+References:
+  Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018. https://arxiv.org/abs/1807.05077
+  Samek et al., Evaluating the visualization of what a deep neural network has
+  learned, 2015. https://arxiv.org/abs/1509.06321
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from saliency_jax.core import baselines
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.metrics import ranking
+
+
+class Flips(NamedTuple):
+  """The decision along the masking of one image."""
+
+  fractions: Float[Array, 'm']  # Realised: whole features only.
+  flipped: Bool[Array, 'm']
+  logits: Float[Array, 'm k']
+
+
+def decision_flips(
+  logits_fn: types.LogitsFn,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  fractions: Float[Array, 'm'] | None = None,
+  fill: baselines.Baseline = baselines.constant,
+  per_pixel: bool = False,
+  largest_first: bool = False,
+  batch_size: int | None = None,
+) -> Flips:
+  """Masks ever more features of `x` and asks for the decision.
+
+  Args:
+    logits_fn: logits of one example.
+    x: one image.
+    scores: of its features, broadcastable against `x`.
+    key: consumed; ties are broken at random by it, by place without it.
+    fractions: of the features, in [0, 1]; `None` is 0, .05, ..., 1.
+    fill: what masked features become, .5 in the paper.
+    per_pixel: whether a feature is a pixel, scored by its sum over channels, or
+      an entry of `x`.
+    largest_first: which features go first. The text of the paper removes those
+      of the lowest scores, the caption of its figure those of the highest.
+    batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
+  """
+  fractions = default_fractions(x) if fractions is None else fractions
+  masked, realised = masking(
+    x,
+    scores,
+    key=key,
+    fractions=fractions,
+    fill=fill,
+    per_pixel=per_pixel,
+    largest_first=largest_first,
+  )
+
+  def evaluate(i):
+    return logits_fn(masked(i))
+
+  logits = sampling.batched_map(
+    evaluate, jnp.arange(fractions.size), batch_size=batch_size
+  )
+  decision = jnp.argmax(logits_fn(x))
+  return Flips(realised, jnp.argmax(logits, -1) != decision, logits)
+
+
+def default_fractions(x: Float[Array, '*x']) -> Float[Array, 'm']:
+  """Returns 0, .05, ..., 1."""
+  return jnp.linspace(0, 1, 21, dtype=x.dtype)
+
+
+def masking(
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None,
+  fractions: Float[Array, 'm'],
+  fill: baselines.Baseline,
+  per_pixel: bool,
+  largest_first: bool,
+):
+  """Returns a function from `i` to the image at `fractions[i]`, and what it is.
+
+  Returns:
+    `masked(i)`, and the fractions realised: the whole number of features
+    nearest to each, divided by their number.
+  """
+  if per_pixel:
+    values = jnp.broadcast_to(ranking.per_pixel(scores, x), x.shape[:2])
+  else:
+    values = ranking.per_entry(scores, x)
+  order = ranking.ranks(values, key=key, largest_first=largest_first)
+  order = order[..., None] if per_pixel else order
+  counts = ranking.counts(fractions, values.size)
+  blank = baselines.evaluate(fill, x, key)
+
+  def masked(i):
+    return jnp.where(order < counts[i], blank, x)
+
+  return masked, counts.astype(x.dtype) / values.size

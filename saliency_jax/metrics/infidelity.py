@@ -1,0 +1,162 @@
+"""Infidelity and sensitivity of a map under perturbations of the example.
+
+    infidelity  = E_I[(beta <I, scores> - (f(x) - f(x - I)))^2]
+    sensitivity = max_{|y - x|_inf <= r} |scores(y) - scores(x)| / |scores(x)|
+
+`beta` is 1, or the factor at which the first is least.
+
+References:
+  Yeh et al., On the (in)fidelity and sensitivity of explanations, 2019.
+  https://arxiv.org/abs/1901.09392
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.metrics import ranking
+
+# Draws `I`: `(key, x) -> like x`.
+Perturbation = Callable[
+  [Key[Array, ''], Float[Array, '*x']], Float[Array, '*x']
+]
+
+
+class Infidelity(NamedTuple):
+  """The mean squared error of what a map promises."""
+
+  infidelity: Float[Array, '']
+  stderr: Float[Array, '']  # Of the Monte Carlo mean, at the `beta` in use.
+  beta: Float[Array, '']  # By which the map was multiplied.
+
+
+class MaxSensitivity(NamedTuple):
+  """The largest relative change of a map found nearby."""
+
+  max_sensitivity: Float[Array, '']  # A lower bound: the worst of some draws.
+  mean_sensitivity: Float[Array, '']
+
+
+def gaussian(
+  key: Key[Array, ''], x: Float[Array, '*x'], *, sigma: types.Scalar = 0.2
+) -> Float[Array, '*x']:
+  """Draws normal noise of deviation `sigma` in the units of `x`."""
+  return sigma * sampling.normal(key, x)
+
+
+def square(
+  key: Key[Array, ''], x: Float[Array, 'H W C'], *, size: int = 10
+) -> Float[Array, 'H W C']:
+  """Draws a square of `size` pixels to take out of the image, down to black.
+
+  Raises:
+    ValueError: if the square is larger than the image.
+  """
+  checks.image(x)
+  checks.between('size', size, 1, min(x.shape[:2]))
+  corners = [
+    jax.random.randint(k, (), 0, n - size + 1)
+    for k, n in zip(jax.random.split(key), x.shape[:2], strict=True)
+  ]
+  rows, columns = (
+    (jnp.arange(n) >= c) & (jnp.arange(n) < c + size)
+    for c, n in zip(corners, x.shape[:2], strict=True)
+  )
+  inside = rows[:, None, None] & columns[None, :, None]
+  return jnp.where(inside, x, jnp.zeros_like(x))
+
+
+def infidelity(
+  fn: types.ScoreFn,
+  x: Float[Array, '*x'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  perturbation: Perturbation = gaussian,
+  num_samples: int = 100,
+  rescale: bool = False,
+  batch_size: int | None = None,
+) -> Infidelity:
+  """Measures how well a map predicts the score's response to perturbations.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    scores: broadcastable against `x`, in units of `fn` a unit of `x` (as a
+      gradient; divide gradient x input by the input).
+    key: consumed.
+    perturbation: draws `I`: `gaussian` or `square`, settings bound.
+    num_samples: draws.
+    rescale: whether the map is first multiplied by the least-squares `beta`.
+    batch_size: calls of `fn` held in memory at once; `None` holds all.
+  """
+  checks.at_least('num_samples', num_samples, 1)
+  scores = ranking.per_entry(scores, x)
+  whole = fn(x)
+
+  def sample(i):
+    change = perturbation(sampling.draw_key(key, i), x)
+    return jnp.sum(change * scores), whole - fn(x - change)
+
+  promised, found = sampling.batched_map(
+    sample, jnp.arange(num_samples), batch_size=batch_size
+  )
+  beta = jnp.ones((), x.dtype)
+  if rescale:
+    squares = jnp.sum(promised**2)
+    # A map that promises nothing has no scale.
+    beta = jnp.sum(promised * found) / jnp.where(squares > 0, squares, 1)
+  errors = (beta * promised - found) ** 2
+  return Infidelity(
+    infidelity=jnp.mean(errors),
+    stderr=sampling.standard_error(jnp.var(errors), num_samples),
+    beta=beta,
+  )
+
+
+def max_sensitivity(
+  fn: types.ScoreFn,
+  x: Float[Array, '*x'],
+  scores: Float[Array, '...'],
+  *,
+  method: types.Method,
+  key: Key[Array, ''],
+  radius: types.Scalar = 0.02,
+  num_samples: int = 10,
+  batch_size: int | None = 1,
+) -> MaxSensitivity:
+  """Measures how much a map changes within a box about the example.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    scores: the map at `x`.
+    method: made the map. A method that draws gets one key for all: its own
+      randomness does not count, if the map at `x` was made with
+      `sampling.draw_key(key, 0)`.
+    key: consumed.
+    radius: half the side of the box, in the units of `x`.
+    num_samples: uniform draws from the box.
+    batch_size: maps made at once, one by default; `None` makes all.
+  """
+  checks.positive('radius', radius)
+  checks.at_least('num_samples', num_samples, 1)
+  ranking.matching(scores, x)
+
+  def change(i):
+    draw = sampling.draw_key(key, i + 1)
+    shift = jax.random.uniform(draw, x.shape, x.dtype, -1, 1)
+    other = method(fn, x + radius * shift, key=sampling.draw_key(key, 0))
+    return jnp.sqrt(jnp.sum((other.scores - scores) ** 2))
+
+  changes = sampling.batched_map(
+    change, jnp.arange(num_samples), batch_size=batch_size
+  )
+  changes = changes / jnp.sqrt(jnp.sum(scores**2))
+  return MaxSensitivity(jnp.max(changes), jnp.mean(changes))

@@ -1,0 +1,102 @@
+"""How alike two maps are: their best features, and their order.
+
+`top_k_overlap(a, b) = |top_k(a) & top_k(b)| / k`; `rank_correlation` is
+Spearman's, `corr(rank a, rank b)` with equal values at their mean rank.
+
+References:
+  Ghorbani, Abid and Zou, Interpretation of neural networks is fragile, 2017.
+  https://arxiv.org/abs/1710.10547
+  Wang, Bovik, Sheikh and Simoncelli, Image quality assessment: from error
+  visibility to structural similarity, 2004.
+  https://doi.org/10.1109/TIP.2003.819861
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from saliency_jax.core import checks
+from saliency_jax.core import types
+
+
+def top_k_overlap(
+  a: Float[Array, '*x'], b: Float[Array, '*x'], k: int
+) -> Float[Array, '']:
+  """Returns the part of the `k` best features that two maps share, in [0, 1].
+
+  Equal scores are taken by place: compare `|scores|`, or maps without ties.
+
+  Raises:
+    ValueError: if the maps are of two shapes, or `k` exceeds their size.
+  """
+  checks.same_shape('the second map', b, a)
+  checks.between('k', k, 1, a.size)
+
+  def best(scores):
+    _, index = jax.lax.top_k(scores.ravel(), k)
+    return jnp.zeros(scores.size, bool).at[index].set(True)
+
+  return jnp.sum((best(a) & best(b)).astype(a.dtype)) / k
+
+
+def rank_correlation(
+  a: Float[Array, '*x'], b: Float[Array, '*x']
+) -> Float[Array, '']:
+  """Returns Spearman's rank correlation of two maps, in [-1, 1].
+
+  NaN where a map is constant, and so has no order, or holds NaN.
+
+  Raises:
+    ValueError: if the maps are of two shapes.
+  """
+  checks.same_shape('the second map', b, a)
+
+  def centred(scores):
+    ranks = jax.scipy.stats.rankdata(scores).astype(scores.dtype)
+    # The mean rank is known: (n + 1) / 2. Scaled, squares stay in range.
+    return (ranks - (scores.size + 1) / 2) / scores.size
+
+  u, v = centred(a), centred(b)
+  return jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))
+
+
+def structural_similarity(
+  a: Float[Array, 'H W'],
+  b: Float[Array, 'H W'],
+  *,
+  data_range: types.Scalar = 1.0,
+  window: int = 7,
+) -> Float[Array, '']:
+  """Returns the mean structural similarity (SSIM) of two images, at most 1.
+
+  The form of Wang et al. (2004) with square windows, as scikit-image's default.
+
+  Args:
+    a: one image.
+    b: the other.
+    data_range: distance between the least and the largest possible value.
+    window: side of the windows, in pixels.
+
+  Raises:
+    ValueError: if the images are of two shapes, or smaller than a window.
+  """
+  checks.same_shape('the second map', b, a)
+  checks.between('window', window, 2, min(a.shape))
+  n = window**2
+
+  def mean(image):
+    # Rows, then columns: 2 w additions a pixel and not w^2.
+    for shape in ((window, 1), (1, window)):
+      image = jax.lax.reduce_window(
+        image, jnp.zeros((), a.dtype), jax.lax.add, shape, (1, 1), 'VALID'
+      )
+    return image / n
+
+  mean_a, mean_b = mean(a), mean(b)
+  sample = n / (n - 1)
+  var_a = sample * (mean(a * a) - mean_a**2)
+  var_b = sample * (mean(b * b) - mean_b**2)
+  cov = sample * (mean(a * b) - mean_a * mean_b)
+  c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+  luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+  return jnp.mean(luminance * (2 * cov + c2) / (var_a + var_b + c2))

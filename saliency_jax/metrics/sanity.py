@@ -1,0 +1,228 @@
+"""Cascading randomisation: does a map depend on what the network has learned?
+
+Layers are made random one after the other, from the output down; at each depth
+the map is made again and compared with that of the trained network. A map that
+stays as it was shows the image, and not the classifier.
+
+References:
+  Adebayo et al., Sanity checks for saliency maps, 2018.
+  https://arxiv.org/abs/1810.03292
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from saliency_jax import scores as score_functions
+from saliency_jax.core import jaxprs
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.metrics import overlap
+from saliency_jax.metrics import ranking
+
+# Makes an array of parameters random: `(key, leaf) -> like leaf`.
+Initialize = Callable[[Key[Array, ''], Float[Array, '...']], Any]
+
+
+class Cascade(NamedTuple):
+  """Each map against the trained network's; entry `d` has `d` random layers."""
+
+  rank_correlation: Float[Array, 'd+1']  # Of the scores.
+  rank_correlation_abs: Float[Array, 'd+1']  # Of their sizes.
+  ssim: Float[Array, 'd+1']  # Of the sizes a pixel, each scaled to [0, 1].
+  norm: Float[Array, 'd+1']  # |scores|, in units of the trained network's.
+  distance: Float[Array, 'd+1']  # Between the maps scaled to norm one.
+
+
+def shuffle(
+  key: Key[Array, ''], leaf: Float[Array, '...']
+) -> Float[Array, '...']:
+  """Puts the entries of an array in a random order.
+
+  Their distribution stays the trained one, so that what changes is what was
+  learned and not the scale of the activations.
+  """
+  return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
+
+
+def gaussian(
+  key: Key[Array, ''], leaf: Float[Array, '...']
+) -> Float[Array, '...']:
+  """Draws normals of the array's own mean and deviation."""
+  return jnp.mean(leaf) + jnp.std(leaf) * sampling.normal(key, leaf)
+
+
+def cascading_randomization(
+  method: types.Method,
+  apply: types.Apply,
+  params: Any,
+  x: Float[Array, 'H W C'],
+  *,
+  key: Key[Array, ''],
+  score: Callable[..., types.ScoreFn] = score_functions.logit,
+  label: score_functions.Label | None = None,
+  layers: Sequence[str] | None = None,
+  initialize: Initialize = shuffle,
+  batch_size: int | None = 1,
+) -> Cascade:
+  """Compares the maps of ever more random networks with the trained one's.
+
+  Args:
+    method: explains one example, its settings bound.
+    apply: maps `(params, x)` to the logits of one example.
+    params: pytree of parameters.
+    x: one image.
+    key: consumed; a method that draws gets the same key at each depth.
+    score: which score is explained.
+    label: class; `None` is the decision of the trained network.
+    layers: paths into `params` (keys joined by '/'), in the order in which an
+      example passes through them; `None` reads it off `apply`. Parameters
+      outside of them stay.
+    initialize: `shuffle` or `gaussian`.
+    batch_size: depths explained at once; `None` takes all.
+
+  Raises:
+    ValueError: for a path that names no parameter.
+  """
+  layers = layer_order(apply, params, x) if layers is None else layers
+  if label is None:
+    label = score_functions.predict(apply, params, x)
+  method_key, init_key = (sampling.draw_key(key, i) for i in range(2))
+  random = _initialize(init_key, params, initialize)
+
+  def explain(depth):
+    mixed = randomize_top(params, random, layers, depth)
+    out = method(score(apply, mixed, label), x, key=method_key)
+    return jnp.broadcast_to(
+      ranking.matching(out.scores, x), (*x.shape[:2], out.scores.shape[-1])
+    )
+
+  trained = explain(jnp.array(0))
+
+  def compare(depth):
+    return _compare(explain(depth), trained)
+
+  depths = jnp.arange(len(layers) + 1)
+  return sampling.batched_map(compare, depths, batch_size=batch_size)
+
+
+def randomize_top(
+  params: Any, random: Any, layers: Sequence[str], depth: Int[Array, ''] | int
+) -> Any:
+  """Returns the parameters with those of the last `depth` layers replaced.
+
+  Args:
+    params: the trained parameters.
+    random: shaped as `params`.
+    layers: paths into `params`, in the order of the forward pass.
+    depth: number of layers, from the output down.
+
+  Raises:
+    ValueError: for a path that names no parameter.
+  """
+  paths = [_path(p) for p, _ in jax.tree.leaves_with_path(params)]
+  for layer in layers:
+    if not any(_is_in(path, layer) for path in paths):
+      raise ValueError(f'layer {layer!r} is none of the parameters {paths}')
+
+  def choose(path, leaf, other):
+    place = [i for i, l in enumerate(layers) if _is_in(_path(path), l)]
+    if not place:
+      return leaf
+    return jnp.where(len(layers) - place[-1] <= depth, other, leaf)
+
+  return jax.tree.map_with_path(choose, params, random)
+
+
+def layer_order(
+  apply: types.Apply, params: Any, x: types.Example
+) -> tuple[str, ...]:
+  """Returns the layers of a network in the order of its forward pass.
+
+  A layer is what shares all of a parameter's path but the last key. Its place
+  is where one of its parameters first meets what was made of the example: the
+  order of the keys of a pytree says nothing.
+
+  Raises:
+    ValueError: if no parameter meets the example.
+  """
+  leaves, treedef = jax.tree.flatten(params)
+  paths = [_path(p) for p, _ in jax.tree.leaves_with_path(params)]
+  closed = jax.make_jaxpr(
+    lambda leaves, x: apply(treedef.unflatten(leaves), x)
+  )(leaves, x)
+  met: list[int] = []
+  inputs = [frozenset([i]) for i in range(len(leaves))]
+  inputs += [None] * (len(closed.jaxpr.invars) - len(leaves))
+  _walk(closed.jaxpr, inputs, met)
+  order = dict.fromkeys(paths[i].rpartition('/')[0] or paths[i] for i in met)
+  if not order:
+    raise ValueError('no parameter meets the example in this network')
+  return tuple(order)
+
+
+def _walk(jaxpr, inputs, met):
+  """Notes in `met` the parameters that meet the example, in order.
+
+  A value is known by the parameters it is made of, or as `None` once it is made
+  of the example too.
+  """
+  made = dict(zip(jaxpr.invars, inputs, strict=True))
+
+  def read(v):
+    return made.get(v, frozenset()) if not hasattr(v, 'val') else frozenset()
+
+  for eqn in jaxpr.eqns:
+    args = [read(v) for v in eqn.invars]
+    inner = jaxprs.wrapped(eqn)
+    if inner is not None:
+      outs = _walk(inner.jaxpr, args, met)
+    elif any(a is None for a in args):
+      met.extend(sorted(set().union(*(a for a in args if a is not None))))
+      outs = [None] * len(eqn.outvars)
+    else:
+      outs = [frozenset().union(*args)] * len(eqn.outvars)
+    made.update(zip(eqn.outvars, outs, strict=True))
+  return [read(v) for v in jaxpr.outvars]
+
+
+def _initialize(key, params, initialize):
+  leaves, treedef = jax.tree.flatten(params)
+  return treedef.unflatten(
+    [initialize(sampling.draw_key(key, i), a) for i, a in enumerate(leaves)]
+  )
+
+
+def _compare(scores, trained):
+  size, trained_size = (jnp.abs(jnp.sum(s, -1)) for s in (scores, trained))
+  norm, trained_norm = (jnp.sqrt(jnp.sum(s**2)) for s in (scores, trained))
+  return Cascade(
+    rank_correlation=overlap.rank_correlation(scores, trained),
+    rank_correlation_abs=overlap.rank_correlation(
+      jnp.abs(scores), jnp.abs(trained)
+    ),
+    ssim=overlap.structural_similarity(_unit(size), _unit(trained_size)),
+    norm=norm / trained_norm,
+    distance=jnp.sqrt(
+      jnp.sum((_over(scores, norm) - _over(trained, trained_norm)) ** 2)
+    ),
+  )
+
+
+def _unit(a):
+  return _over(a, jnp.max(a))
+
+
+def _over(a, scale):
+  return a / jnp.where(scale > 0, scale, 1)
+
+
+def _path(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _is_in(path: str, layer: str) -> bool:
+  return path == layer or path.startswith(layer + '/')

@@ -1,0 +1,129 @@
+"""LEG's sensitivity analysis: the log-odds as the best pixels are blacked out.
+
+For `p(alpha)` the probability of the class after the top `alpha` of `|scores|`
+is blacked out, the curve is `log p / (1 - p)`, relative to its value at 0 or
+not; the key size is the least `alpha` at which the decision changes.
+
+References:
+  Luo, Barut and Jin, Statistically consistent saliency estimation, ICCV 2021.
+  https://arxiv.org/abs/1910.00073
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from saliency_jax import scores as score_functions
+from saliency_jax.core import baselines
+from saliency_jax.core import types
+from saliency_jax.metrics import flipping
+from saliency_jax.metrics import ranking
+
+
+class Sensitivity(NamedTuple):
+  """One image's curves as ever more of it is blacked out."""
+
+  fractions: Float[Array, 'm']  # Realised: whole pixels only.
+  log_odds: Float[Array, 'm']  # log p / (1 - p).
+  log_odds_ratio: Float[Array, 'm']  # The same less that of the whole image.
+  log_prob: Float[Array, 'm']
+  prob: Float[Array, 'm']
+  flipped: Bool[Array, 'm']  # Whether the decision is another one.
+  key_size: Float[Array, '']  # The first such fraction; infinite if none.
+
+
+class SensitivitySummary(NamedTuple):
+  """Three readings of one curve over images: never to be mixed."""
+
+  mean_log_odds_ratio: Float[Array, 'm']  # The paper's text.
+  mean_log_prob: Float[Array, 'm']  # The axis of its Figure 6.
+  log_odds_of_mean: Float[Array, 'm']  # Its authors' code.
+
+
+def sensitivity(
+  logits_fn: types.LogitsFn,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  label: score_functions.Label | None = None,
+  fractions: Float[Array, 'm'] | None = None,
+  fill: baselines.Baseline = baselines.black,
+  largest_first: bool = True,
+  batch_size: int | None = None,
+) -> Sensitivity:
+  """Blacks out ever more pixels of `x` and follows one class.
+
+  Args:
+    logits_fn: logits of one example.
+    x: one image.
+    scores: of its features; summed over channels, then their size counts.
+    key: consumed; ties are broken at random by it, by place without it.
+    label: class; `None` is the decision on `x`.
+    fractions: of the pixels, ascending, in [0, 1]; `None` is 0, .01, ..., .4.
+    fill: what masked pixels become.
+    largest_first: or the least important ones, which should change nothing.
+    batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
+  """
+  if fractions is None:
+    fractions = jnp.linspace(0, 0.4, 41, dtype=x.dtype)
+  label = (
+    score_functions.predict(lambda _, x: logits_fn(x), (), x)
+    if (label is None)
+    else label
+  )
+  flips = flipping.decision_flips(
+    logits_fn,
+    x,
+    jnp.abs(ranking.per_pixel(scores, x))[..., None],
+    key=key,
+    fractions=fractions,
+    fill=fill,
+    per_pixel=True,
+    largest_first=largest_first,
+    batch_size=batch_size,
+  )
+  log_odds, log_prob = jax.vmap(functools.partial(_odds, label=label))(
+    flips.logits
+  )
+  whole, _ = _odds(logits_fn(x), label)
+  return Sensitivity(
+    fractions=flips.fractions,
+    log_odds=log_odds,
+    log_odds_ratio=log_odds - whole,
+    log_prob=log_prob,
+    prob=jnp.exp(log_prob),
+    flipped=flips.flipped,
+    key_size=jnp.min(jnp.where(flips.flipped, flips.fractions, jnp.inf)),
+  )
+
+
+def summarize(curves: Sensitivity) -> SensitivitySummary:
+  """Averages the curves of a batch of images, in the three ways in use.
+
+  Args:
+    curves: with a leading axis over images on each field.
+  """
+  mean = jnp.mean(curves.prob, 0)
+  return SensitivitySummary(
+    mean_log_odds_ratio=jnp.mean(curves.log_odds_ratio, 0),
+    mean_log_prob=jnp.mean(curves.log_prob, 0),
+    log_odds_of_mean=jnp.log(mean) - jnp.log1p(-mean),
+  )
+
+
+def _odds(
+  logits: Float[Array, 'k'], label: Int[Array, ''] | int
+) -> tuple[Float[Array, ''], Float[Array, '']]:
+  """Returns the log-odds and the log-probability, from the logits.
+
+  Of the probability alone they are lost to rounding where it nears one.
+  """
+  identity = lambda _, z: z
+  log_prob = score_functions.log_prob(identity, (), label)(logits)
+  logit = score_functions.logit(identity, (), label)(logits)
+  others = jnp.where(jnp.arange(logits.size) == label, -jnp.inf, logits)
+  return logit - jax.nn.logsumexp(others), log_prob

@@ -1,0 +1,105 @@
+"""The nnx layers and activations that the networks here are built from."""
+
+from collections.abc import Callable, Mapping, Sequence
+import math
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+from saliency_jax.models import convolutions
+
+Activation = Callable[[Float[Array, '...']], Float[Array, '...']]
+
+
+def relu6(x: Float[Array, '...']) -> Float[Array, '...']:
+  """Clips to [0, 6], with derivative 1 strictly inside and 0 elsewhere.
+
+  `jax.nn.relu6` has derivative 1/2 at the two kinks, and two equations.
+  """
+  return jax.lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+
+
+class Conv(nnx.Module):
+  """A convolution, of each channel apart if `depthwise`."""
+
+  def __init__(
+    self,
+    in_features: int,
+    out_features: int,
+    window: Sequence[int],
+    *,
+    strides: Sequence[int] = (1, 1),
+    padding: str = 'SAME',
+    depthwise: bool = False,
+    use_bias: bool = False,
+    fast: bool = True,
+    rngs: nnx.Rngs,
+  ):
+    shape = (*window, in_features, out_features)
+    if depthwise:
+      if in_features != out_features:
+        raise ValueError(
+          f'a depthwise convolution keeps its {in_features} channels, got '
+          f'{out_features} to put out'
+        )
+      shape = (*window, in_features)
+    fan_in = math.prod(window) * (1 if depthwise else in_features)
+    init = nnx.initializers.normal(math.sqrt(2 / fan_in))
+    self.kernel = nnx.Param(init(rngs.params(), shape))
+    self.bias = nnx.data(None)
+    if use_bias:
+      self.bias = nnx.Param(jnp.zeros(out_features))
+    self.strides = tuple(strides)
+    self.padding = padding
+    self.depthwise = depthwise
+    self.fast = fast
+
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n i j d']:
+    """Convolves a batch of images."""
+    convolve = (
+      convolutions.depthwise_conv if self.depthwise else convolutions.conv
+    )
+    x = convolve(
+      x,
+      self.kernel[...],
+      strides=self.strides,
+      padding=self.padding,
+      fast=self.fast,
+    )
+    return x if self.bias is None else x + self.bias[None, None, None]
+
+
+def fill(
+  variable: nnx.Variable,
+  arrays: Mapping[str, np.ndarray],
+  name: str,
+  axes: Sequence[int] | None = None,
+) -> None:
+  """Puts a named array into a variable of a module, in place.
+
+  Args:
+    variable: holds an array or, of a module not yet filled in, its shape.
+    arrays: by name.
+    name: which of them.
+    axes: permutation of the array's axes that brings it into the variable's
+      order; the axis of a depthwise kernel's single input is dropped.
+
+  Raises:
+    ValueError: if there is no such array, or it has another size.
+  """
+  if name not in arrays:
+    raise ValueError(f'the weights lack {name!r}')
+  array = arrays[name]
+  if axes is not None:
+    if array.ndim != len(axes):
+      raise ValueError(f'expected {len(axes)} axes of {name!r}, got {array.shape}')
+    array = array.transpose(axes)
+  shape = variable.get_value().shape
+  if array.ndim == 4 and len(shape) == 3:
+    array = array.squeeze(2)
+  if array.shape != shape:
+    raise ValueError(f'expected shape {shape} of {name!r}, got {array.shape}')
+  variable.set_value(jnp.asarray(array, jnp.float32))

@@ -1,0 +1,1 @@
+"""Methods whose map is the solution of an optimisation problem."""

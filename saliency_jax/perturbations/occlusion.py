@@ -1,0 +1,104 @@
+"""Occlusion: how much the score drops when a window of the image is hidden.
+
+The score of a pixel is the mean of `f(x) - f(x with window w filled)` over the
+windows `w` that cover it.
+
+References:
+  Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014.
+  https://arxiv.org/abs/1311.2901
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from saliency_jax.core import baselines
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.perturbations import operators
+
+
+class OcclusionInfo(NamedTuple):
+  """What the windows said, and how far they disagreed.
+
+  Attributes:
+    drops: `f(x) - f(occluded)` of each window, in rows and columns.
+    spread: standard deviation of the drops over the windows that cover a pixel.
+    score: `f(x)`.
+    num_calls: calls of `f`.
+  """
+
+  drops: Float[Array, 'r c']
+  spread: Float[Array, 'H W 1']
+  score: Float[Array, '']
+  num_calls: Int[Array, '']
+
+
+def occlusion(
+  fn: types.ScoreFn,
+  x: Float[Array, 'H W C'],
+  *,
+  key: Key[Array, ''] | None = None,
+  window: int | tuple[int, int] = 32,
+  stride: int | tuple[int, int] = 16,
+  fill: baselines.Baseline = baselines.constant,
+  batch_size: int | None = 16,
+) -> types.Attribution:
+  """Slides a filled window over the image, through all channels at once.
+
+  The paper hides a grey square; it gives neither its size nor its stride.
+
+  Args:
+    fn: score of one example; no gradient is taken.
+    x: the image.
+    key: for a fill that draws.
+    window: side of the window in pixels, or `(rows, columns)`.
+    stride: pixels between windows, or `(rows, columns)`; at most the window.
+    fill: `(x, *, key) -> like x`, what the window shows.
+    batch_size: occluded images held in memory at once; `None` holds them all.
+
+  Returns:
+    Scores `[H, W, 1]`.
+
+  Raises:
+    ValueError: for a window larger than the image, a stride larger than the
+      window, or a fill unlike `x`.
+  """
+  checks.image(x)
+  rows, cols = (
+    jnp.asarray(operators.window_matrix(*sizes), x.dtype)
+    for sizes in zip(
+      x.shape[:2], operators.pair(window), operators.pair(stride), strict=True
+    )
+  )
+  filling = baselines.evaluate(fill, x, key)
+  shape = (rows.shape[1], cols.shape[1])
+  num_windows = shape[0] * shape[1]
+
+  def occluded_score(i):
+    row = rows[:, i // shape[1]]
+    col = cols[:, i % shape[1]]
+    # The call after the last window hides nothing: it gives f(x).
+    hidden = row[:, None] * col[None] * (i < num_windows).astype(x.dtype)
+    return fn(operators.blend(x, filling, 1 - hidden))
+
+  values = sampling.batched_map(
+    occluded_score, jnp.arange(num_windows + 1), batch_size=batch_size
+  )
+  score = values[-1]
+  drops = (score - values[:-1]).reshape(shape).astype(x.dtype)
+  num_covering = operators.spread(jnp.ones_like(drops), rows, cols)
+  mean = operators.spread(drops, rows, cols) / num_covering
+  # About the mean drop: squares about zero would cancel.
+  middle = jnp.mean(drops)
+  square = operators.spread((drops - middle) ** 2, rows, cols) / num_covering
+  variance = jnp.maximum(square - (mean - middle) ** 2, 0)
+  info = OcclusionInfo(
+    drops=drops,
+    spread=jnp.sqrt(variance)[..., None],
+    score=score,
+    num_calls=jnp.array(num_windows + 1, jnp.int32),
+  )
+  return types.Attribution(mean[..., None], info)

@@ -1,0 +1,79 @@
+"""How masks act on an image, and where masks come from.
+
+A mask `m` in [0, 1] keeps `m` of an image and fills the rest: the perturbed
+image is `x * m + fill * (1 - m)`. Small grids are stretched, and windows are
+placed, by one small matrix an axis: `mask = R grid C'` suits accelerators, and
+a map over all windows never leaves the grid.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+from saliency_jax.core import checks
+
+
+def blend(
+  x: Float[Array, 'H W C'],
+  fill: Float[Array, 'H W C'],
+  mask: Float[Array, 'H W'],
+) -> Float[Array, 'H W C']:
+  """Returns `x * mask + fill * (1 - mask)`, one mask for all channels."""
+  return fill + mask[..., None] * (x - fill)
+
+
+def spread(
+  grid: Float[Array, 'h w'],
+  rows: Float[Array, 'H h'],
+  cols: Float[Array, 'W w'],
+) -> Float[Array, 'H W']:
+  """Returns `rows grid cols'`: a grid stretched to the image."""
+  return jnp.einsum(
+    'Hh,hw,Ww->HW', rows, grid, cols, precision=jax.lax.Precision.HIGHEST
+  )
+
+
+def half_pixel_matrix(size: int, new_size: int) -> np.ndarray:
+  """Returns `[new_size, size]`: bilinear interpolation between pixel centres.
+
+  It is `jax.image.resize`'s convention for stretching (corners not aligned),
+  the border values held.
+  """
+  checks.at_least('size', size, 1)
+  checks.at_least('new_size', new_size, 1)
+  at = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+  return _interpolation(np.clip(at, 0, size - 1), size)
+
+
+def window_matrix(size: int, window: int, stride: int) -> np.ndarray:
+  """Returns `[size, num_windows]`: which pixels each window covers, 0 or 1.
+
+  Windows start every `stride` pixels; the last is cut at the border where the
+  strides do not meet it. Together they cover every pixel.
+
+  Raises:
+    ValueError: for a window outside of `[1, size]`, or a stride outside of
+      `[1, window]`, which would leave pixels out.
+  """
+  checks.between('window', window, 1, size)
+  checks.between('stride', stride, 1, window)
+  starts = stride * np.arange(1 + -(-(size - window) // stride))
+  pixels = np.arange(size)[:, None]
+  return ((starts <= pixels) & (pixels < starts + window)).astype(float)
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+  """Returns `(rows, columns)` of a size given as one number or two."""
+  return (size, size) if isinstance(size, int) else size
+
+
+def _interpolation(at, size):
+  """Returns the rows of linear interpolation at positions in [0, size - 1]."""
+  low = np.minimum(np.floor(at).astype(int), max(size - 2, 0))
+  share = at - low
+  matrix = np.zeros((at.size, size))
+  rows = np.arange(at.size)
+  np.add.at(matrix, (rows, low), 1 - share)
+  np.add.at(matrix, (rows, np.minimum(low + 1, size - 1)), share)
+  return matrix

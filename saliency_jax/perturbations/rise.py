@@ -1,0 +1,129 @@
+"""RISE: the mean of random masks, weighted by the score of what they leave.
+
+The scores are `E_M[f(x * M + fill * (1 - M)) M] / E[M]`, with `M` a grid of
+Bernoulli(p) cells, stretched, and shifted by up to one cell.
+
+References:
+  Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of
+  black-box models, 2018. https://arxiv.org/abs/1806.07421
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from saliency_jax.core import baselines
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.perturbations import operators
+
+
+class RiseInfo(NamedTuple):
+  """How far the Monte Carlo estimate may be from its expectation.
+
+  Attributes:
+    stderr: standard error of each score. Most of it is common to the whole map
+      (every mask shows about half of the image); differences between pixels
+      are better known.
+    mean_score: the mean of `f` over the masked images.
+    score_std: its standard deviation; where it is nearly nil, the masks have
+      killed the prediction and the map says nothing.
+  """
+
+  stderr: Float[Array, 'H W 1']
+  mean_score: Float[Array, '']
+  score_std: Float[Array, '']
+
+
+def rise(
+  fn: types.ScoreFn,
+  x: Float[Array, 'H W C'],
+  *,
+  key: Key[Array, ''] | None = None,
+  num_masks: int = 4000,
+  cells: int | tuple[int, int] = 7,
+  keep_prob: types.Scalar = 0.5,
+  fill: baselines.Baseline = baselines.black,
+  batch_size: int | None = 16,
+) -> types.Attribution:
+  """Weighs random masks by the score of the image that they leave.
+
+  Scores are normalised as in the paper, by `1 / (num_masks keep_prob)`. Masks
+  are made a batch at a time.
+
+  Args:
+    fn: score of one example, a probability in the paper; no gradient is taken.
+    x: the image.
+    key: consumed; required.
+    num_masks: draws of the mask; 4000 for VGG, 8000 for ResNet in the paper.
+    cells: cells of the grid a side, or `(rows, columns)`.
+    keep_prob: probability in (0, 1] that a cell is kept.
+    fill: `(x, *, key) -> like x`, what shows through a mask.
+    batch_size: masked images held in memory at once; `None` holds them all.
+
+  Returns:
+    Scores `[H, W, 1]`.
+
+  Raises:
+    ValueError: without a key or a mask, for `keep_prob` out of range, more
+      cells than pixels, or a fill unlike `x`.
+  """
+  checks.image(x)
+  checks.at_least('num_masks', num_masks, 1)
+  checks.positive('keep_prob', keep_prob)
+  checks.between('keep_prob', keep_prob, 0, 1)
+  cells = operators.pair(cells)
+  for num, size in zip(cells, x.shape[:2], strict=True):
+    checks.between('cells', num, 1, size)
+  filling = baselines.evaluate(fill, x, key)
+  keep_prob = jnp.asarray(keep_prob, x.dtype)
+
+  def draw(i):
+    mask = random_mask(sampling.draw_key(key, i), x.shape[:2], cells, keep_prob)
+    score = fn(operators.blend(x, filling, mask))
+    return score.astype(x.dtype) * mask, score
+
+  (mean, mean_score), (var, score_var) = sampling.batched_moments(
+    draw, jnp.arange(num_masks), batch_size=batch_size
+  )
+  info = RiseInfo(
+    stderr=sampling.standard_error(var, num_masks)[..., None] / keep_prob,
+    mean_score=mean_score,
+    score_std=jnp.sqrt(score_var),
+  )
+  return types.Attribution(mean[..., None] / keep_prob, info)
+
+
+def random_mask(
+  key: Key[Array, ''],
+  size: tuple[int, int],
+  cells: tuple[int, int],
+  keep_prob: Float[Array, ''],
+) -> Float[Array, 'H W']:
+  """Draws one mask of RISE.
+
+  A grid of `cells` is stretched to one cell more than the image, and the image
+  is cut out of it at a uniformly random shift of less than a cell.
+
+  Args:
+    key: consumed.
+    size: `(H, W)` of the image.
+    cells: `(rows, columns)` of the grid.
+    keep_prob: probability that a cell is one; its dtype is the mask's.
+  """
+  grid_key, *shift_keys = jax.random.split(key, 3)
+  grid = jax.random.uniform(grid_key, cells, keep_prob.dtype) < keep_prob
+  matrices = []
+  for shift_key, num, length in zip(shift_keys, cells, size, strict=True):
+    cell = -(-length // num)
+    whole = operators.half_pixel_matrix(num, (num + 1) * cell)
+    shift = jax.random.randint(shift_key, (), 0, cell)
+    matrices.append(
+      jax.lax.dynamic_slice_in_dim(
+        jnp.asarray(whole, keep_prob.dtype), shift, length
+      )
+    )
+  return operators.spread(grid.astype(keep_prob.dtype), *matrices)

@@ -1,0 +1,7 @@
+"""Solvers of the optimisation problems behind the maps."""
+
+from saliency_jax.solvers.total_variation import tv_box
+from saliency_jax.solvers.total_variation import tv_box_from
+from saliency_jax.solvers.total_variation import tv_box_path
+
+__all__ = ('tv_box', 'tv_box_from', 'tv_box_path')

@@ -1,0 +1,17 @@
+"""Figures of maps, with matplotlib only.
+
+Every function returns what it drew (an array, or a `Figure` that no window and
+no pyplot state knows of), whatever backend the caller uses.
+"""
+
+from saliency_jax.viz.drawings import HEAT as HEAT
+from saliency_jax.viz.drawings import MAGNITUDE as MAGNITUDE
+from saliency_jax.viz.drawings import SIGNED as SIGNED
+from saliency_jax.viz.drawings import Drawing as Drawing
+from saliency_jax.viz.drawings import diverging as diverging
+from saliency_jax.viz.drawings import grayscale as grayscale
+from saliency_jax.viz.drawings import overlay as overlay
+from saliency_jax.viz.drawings import paint as paint
+from saliency_jax.viz.drawings import unit as unit
+from saliency_jax.viz.sheet import Tile as Tile
+from saliency_jax.viz.sheet import contact_sheet as contact_sheet

@@ -1,0 +1,252 @@
+"""Tests for `images.py`."""
+
+import io
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from saliency_jax.data import images
+
+
+def _pixels(h=6, w=8):
+  """A colour gradient whose corners all differ."""
+  y, x = np.mgrid[:h, :w]
+  channels = (y * 255 // (h - 1), x * 255 // (w - 1), (x + y) * 9)
+  return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def _file(image, file_format='png', **settings):
+  file = io.BytesIO()
+  image.save(file, file_format, **settings)
+  file.seek(0)
+  return file
+
+
+def _folder(test):
+  return pathlib.Path(test.enter_context(tempfile.TemporaryDirectory()))
+
+
+class ReadTest(parameterized.TestCase):
+  def test_path_and_file_give_the_pixels(self):
+    path = _folder(self) / 'a.png'
+    Image.fromarray(_pixels()).save(path)
+    for source in (path, str(path), path.open('rb')):
+      out = images.read(source)
+      np.testing.assert_array_equal(out, _pixels())
+      self.assertEqual(out.dtype, np.uint8)
+      if hasattr(source, 'close'):
+        source.close()
+
+  @parameterized.parameters(
+    (1, lambda a: a),
+    (2, lambda a: a[:, ::-1]),
+    (3, lambda a: a[::-1, ::-1]),
+    (4, lambda a: a[::-1]),
+    (5, lambda a: a.transpose(1, 0, 2)),
+    (6, lambda a: np.rot90(a, -1)),
+    (7, lambda a: np.rot90(a, 2).transpose(1, 0, 2)),
+    (8, lambda a: np.rot90(a, 1)),
+  )
+  def test_exif_orientation(self, orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = _file(Image.fromarray(_pixels()), exif=exif)
+    np.testing.assert_array_equal(images.read(file), turn(_pixels()))
+
+  def test_exif_orientation_of_jpeg(self):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = _file(Image.fromarray(_pixels(16, 32)), 'jpeg', exif=exif)
+    self.assertEqual(images.read(file).shape, (32, 16, 3))
+
+  def test_grey_is_repeated(self):
+    grey = _pixels()[..., 0]
+    out = images.read(_file(Image.fromarray(grey)))
+    np.testing.assert_array_equal(out, np.stack([grey] * 3, axis=-1))
+
+  def test_bilevel(self):
+    out = images.read(_file(Image.new('1', (3, 2), 1)))
+    np.testing.assert_array_equal(out, np.full((2, 3, 3), 255))
+
+  def test_palette(self):
+    image = Image.fromarray(_pixels()).quantize(16)
+    want = np.asarray(image.convert('RGB'))
+    np.testing.assert_array_equal(images.read(_file(image)), want)
+    np.testing.assert_array_equal(images.read(_file(image, 'gif')), want)
+
+  @parameterized.parameters(('RGBA',), ('LA',), ('P',))
+  def test_transparency_is_laid_on_white(self, mode):
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, 3] = 0, 128, 255
+    if mode == 'P':
+      image = Image.fromarray(rgba[..., 0])
+      image = image.convert('P')
+      image.putdata([0, 1, 2])
+      image.putpalette([0] * 9)
+      file = _file(image, transparency=bytes([0, 128, 255]))
+    else:
+      file = _file(Image.fromarray(rgba).convert(mode))
+    out = images.read(file)
+    np.testing.assert_allclose(out[0, :, 0], [255, 127, 0], atol=1)
+    np.testing.assert_array_equal(out[..., 0], out[..., 2])
+
+  def test_cmyk(self):
+    # Full cyan, no ink, full black; large blocks survive JPEG.
+    inks = np.zeros((16, 48, 4), np.uint8)
+    inks[:, :16, 0], inks[:, 32:, 3] = 255, 255
+    image = Image.frombytes('CMYK', (48, 16), inks.tobytes())
+    out = images.read(_file(image, 'jpeg', quality=100))
+    np.testing.assert_allclose(
+      out[8, [8, 24, 40]], [[0, 255, 255], [255] * 3, [0] * 3], atol=3
+    )
+
+  @parameterized.parameters('png', 'tiff', 'ppm')
+  def test_16_bit_grey_is_scaled(self, file_format):
+    grey = np.array([[0, 257, 32896, 65535]], np.uint16)
+    out = images.read(_file(Image.fromarray(grey), file_format))
+    np.testing.assert_array_equal(out[0, :, 0], [0, 1, 128, 255])
+    self.assertEqual(out.shape, (1, 4, 3))
+
+  def test_16_bit_grey_is_turned(self):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = np.array([[0, 257, 514]], np.uint16)
+    out = images.read(_file(Image.fromarray(grey), exif=exif))
+    np.testing.assert_array_equal(out[..., 0], [[0], [1], [2]])
+
+  def test_float_grey(self):
+    grey = np.array([[0, 0.5, 1]], np.float32)
+    out = images.read(_file(Image.fromarray(grey), 'tiff'))
+    np.testing.assert_array_equal(out[0, :, 1], [0, 128, 255])
+
+  @parameterized.parameters(
+    (np.array([[0, np.nan]], np.float32), r'\[nan, nan\].*\[0, 1\]'),
+    (np.array([[0, 1.5]], np.float32), r'\[0.0, 1.5\].*\[0, 1\]'),
+    (np.array([[0, 70000]], np.int32), r'70000\].*\[0, 65535\]'),
+    (np.array([[0, -1]], np.int32), r'-1.*\[0, 65535\]'),
+  )
+  def test_rejects_grey_out_of_range(self, grey, message):
+    with self.assertRaisesRegex(ValueError, message):
+      images.read(_file(Image.fromarray(grey), 'tiff'))
+
+  def test_one_pixel_and_black(self):
+    for shape in ((1, 1, 3), (5, 4, 3)):
+      black = np.zeros(shape, np.uint8)
+      out = images.read(_file(Image.fromarray(black)))
+      np.testing.assert_array_equal(out, black)
+
+  def test_animation_gives_first_frame(self):
+    frames = [Image.new('RGB', (4, 4), c) for c in ('red', 'blue')]
+    file = _file(frames[0], 'gif', save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(images.read(file)[0, 0], [255, 0, 0])
+
+  @parameterized.parameters('jpeg', 'png', 'gif', 'bmp', 'tiff', 'webp')
+  def test_rejects_truncated(self, file_format):
+    path = _folder(self) / f'cut.{file_format}'
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = _file(Image.fromarray(noise), file_format).getvalue()
+    path.write_bytes(whole[: len(whole) // 2])
+    with self.assertRaisesRegex(ValueError, 'cannot read image .*cut.*: .+'):
+      images.read(path)
+
+  def test_rejects_no_image(self):
+    folder = _folder(self)
+    (folder / 'empty.jpg').write_bytes(b'')
+    (folder / 'notes.txt').write_text('no pixels here')
+    for name, reason in (
+      ('empty.jpg', 'not an image'),
+      ('notes.txt', 'not an image'),
+      ('missing.jpg', 'no such file'),
+      ('.', 'is a directory'),
+    ):
+      with self.assertRaisesRegex(ValueError, reason) as caught:
+        images.read(folder / name)
+      self.assertIn(str(folder / name), str(caught.exception))
+    with self.assertRaisesRegex(ValueError, "'image': not an image"):
+      images.read(io.BytesIO(b'nothing'))
+
+  def test_rejects_bomb(self):
+    bomb = _file(Image.new('1', (20000, 20000)))
+    with self.assertRaisesRegex(ValueError, 'cannot read image.*bomb'):
+      images.read(bomb)
+
+
+class PrepareTest(parameterized.TestCase):
+  def test_identity(self):
+    out = images.prepare(_pixels(), size=(6, 8))
+    np.testing.assert_array_equal(out, _pixels() / np.float32(255))
+    self.assertEqual(out.dtype, np.float32)
+
+  @parameterized.parameters(
+    ((300, 400), (224, 224), 224 / 256, (262, (19, 69))),
+    ((401, 300), (240, 240), 240 / 272, (264, (69, 18))),
+    ((256, 256), (224, 224), 224 / 256, (224, (16, 16))),
+    ((101, 102), (227, 227), 1.0, (101, (0, 1))),
+  )
+  def test_matches_reference_crop(self, shape, size, crop, box):
+    """The code of EfficientNet: side int(crop * shorter), offsets round up."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    side, (top, left) = box
+    cut = Image.fromarray(image).crop((left, top, left + side, top + side))
+    want = np.asarray(cut.resize(size[::-1], Image.Resampling.BICUBIC))
+    out = images.prepare(image, size=size, crop=crop)
+    np.testing.assert_array_equal(out, want / np.float32(255))
+
+  def test_keeps_the_aspect_of_size(self):
+    # Columns 0 to 9 of black, then white; a 2:1 box of 20 x 10 cuts rows only.
+    image = np.zeros((30, 20, 3), np.uint8)
+    image[:10], image[20:] = 255, 255
+    out = images.prepare(image, size=(5, 10))
+    np.testing.assert_array_equal(out, np.zeros((5, 10, 3)))
+
+  @parameterized.parameters((1, 1), (1, 50), (50, 1), (2, 3))
+  def test_tiny_images(self, h, w):
+    image = np.full((h, w, 3), 51, np.uint8)
+    out = images.prepare(image, size=(8, 8), crop=0.875)
+    np.testing.assert_allclose(out, np.full((8, 8, 3), 0.2), rtol=1e-6)
+
+  def test_black_stays_black_and_range_holds(self):
+    black = np.zeros((30, 30, 3), np.uint8)
+    self.assertEqual(images.prepare(black, size=(8, 8)).max(), 0)
+    steps = np.kron(np.eye(8, dtype=np.uint8) * 255, np.ones((4, 4), np.uint8))
+    out = images.prepare(np.stack([steps] * 3, -1), size=(50, 50))
+    self.assertGreaterEqual(out.min(), 0)  # Bicubic overshoots; Pillow clips.
+    self.assertLessEqual(out.max(), 1)
+
+  @parameterized.parameters(
+    (np.full((4, 4, 3), np.nan, np.float32), 'float32.*holding NaN.*uint8'),
+    (np.zeros((4, 4, 3), np.float32), r'float32 of shape \(4, 4, 3\),.*uint8'),
+    (np.zeros((4, 4, 3), np.int64), 'int64.*uint8'),
+    (np.zeros((4, 4), np.uint8), r'\(4, 4\)'),
+    (np.zeros((4, 4, 4), np.uint8), r'\(4, 4, 4\)'),
+    (np.zeros((0, 4, 3), np.uint8), r'\(0, 4, 3\)'),
+  )
+  def test_rejects_arrays(self, image, message):
+    with self.assertRaisesRegex(ValueError, message):
+      images.prepare(image, size=(8, 8))
+
+  @parameterized.parameters(
+    (dict(size=(0, 8)), r'size is \(0, 8\)'),
+    (dict(size=(8, 8), crop=0.0), 'crop is 0.0'),
+    (dict(size=(8, 8), crop=1.5), 'crop is 1.5'),
+    (dict(size=(8, 8), crop=float('nan')), 'crop is nan'),
+  )
+  def test_rejects_settings(self, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      images.prepare(_pixels(), **settings)
+
+
+class PngTest(parameterized.TestCase):
+  @parameterized.parameters(1, 3)
+  def test_round_trip(self, channels):
+    image = _pixels()[..., :channels]
+    out = images.decode(images.encode(image))
+    np.testing.assert_array_equal(out, image)
+
+
+if __name__ == '__main__':
+  absltest.main()

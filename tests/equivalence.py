@@ -1,0 +1,244 @@
+"""What holds of every method, in one call: `check(self, method)`.
+
+A method means the same eager and jitted, in a loop and under `vmap`, on one
+device and on two, with any `batch_size`, and at each call with the same key.
+"""
+
+from collections.abc import Callable, Sequence
+import functools
+import inspect
+from typing import Any
+
+from absl.testing import parameterized
+import jax
+from jax.ad_checkpoint import checkpoint_name
+import jax.numpy as jnp
+import numpy as np
+
+from saliency_jax import explainer
+from saliency_jax import scores
+from saliency_jax.core import types
+
+SHAPE = (8, 6, 3)
+NUM_CLASSES = 4
+
+
+def network(dtype: Any = jnp.float32, shape: Sequence[int] = SHAPE):
+  """Returns `(apply, params)`: a tiny convolution, ReLU and dense network.
+
+  Its feature map `[H/2, W/2, 5]` is named 'features'.
+  """
+  keys = jax.random.split(jax.random.key(11), 3)
+  params = {
+    'conv': 0.4 * jax.random.normal(keys[0], (3, 3, shape[-1], 5), dtype),
+    'bias': 0.1 * jax.random.normal(keys[1], (5,), dtype),
+    'dense': jax.random.normal(keys[2], (5, NUM_CLASSES), dtype),
+  }
+
+  def apply(params, x):
+    h = jax.lax.conv_general_dilated(
+      x[None],
+      params['conv'],
+      window_strides=(2, 2),
+      padding='SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )[0]
+    h = jax.nn.relu(h + params['bias'][None, None])
+    h = checkpoint_name(h, 'features')
+    return jnp.tanh(jnp.mean(h, (0, 1))) @ params['dense']
+
+  return apply, params
+
+
+def examples(
+  n: int, dtype: Any = jnp.float32, shape: Sequence[int] = SHAPE
+) -> jax.Array:
+  """Returns `n` images in [0, 1]."""
+  return jax.random.uniform(jax.random.key(5), (n, *shape), dtype)
+
+
+def score_fn(
+  dtype: Any = jnp.float32, label: int = 1, score: Any = scores.logit
+) -> types.ScoreFn:
+  """Returns a score of the tiny network."""
+  return score(*network(dtype), label)
+
+
+def mesh() -> jax.sharding.Mesh:
+  """Returns the mesh of two devices that the tests run on."""
+  return jax.make_mesh(
+    (2,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+
+
+def check(
+  test: parameterized.TestCase,
+  method: Callable[..., types.Attribution],
+  *,
+  draws: bool = False,
+  batch_sizes: Sequence[int | None] = (1, 3, None),
+  score: Any = scores.logit,
+  dtypes: Sequence[Any] = (jnp.float32, jnp.float64),
+) -> None:
+  """Checks everything that holds of every method, on the tiny network.
+
+  Values may differ by 1e-5 of the largest of their array, 1e-12 in float64.
+
+  Args:
+    test: the test case.
+    method: its settings bound, small enough to run a dozen times.
+    draws: whether the map depends on the key.
+    batch_sizes: tried where the method has a `batch_size`.
+    score: what is explained, one of `scores`.
+    dtypes: of the example and of the network.
+  """
+  _check_constant_points()
+  for dtype in dtypes:
+    with jax.enable_x64(dtype == jnp.float64):
+      _check_dtype(test, method, draws, batch_sizes, score, dtype)
+
+
+def assert_close(got: Any, want: Any, what: str = '') -> None:
+  """Asserts that two pytrees agree, each array to its own largest entry.
+
+  Numbers alone are compared on the scale of the largest of them: an error of
+  completeness is a difference of scores, and known as well as they are.
+  """
+  got_leaves, got_tree = jax.tree.flatten(got)
+  want_leaves, want_tree = jax.tree.flatten_with_path(want)
+  assert got_tree == want_tree, f'{what}: {got_tree} is not {want_tree}'
+  numbers = max((_size(b) for _, b in want_leaves if b.ndim == 0), default=0)
+  for a, (path, b) in zip(got_leaves, want_leaves, strict=True):
+    where = what + jax.tree_util.keystr(path)
+    if not jnp.issubdtype(b.dtype, jnp.floating):
+      np.testing.assert_array_equal(a, b, err_msg=where)
+      continue
+    tolerance = 1e-12 if b.dtype == np.float64 else 1e-5
+    scale = _size(b) if b.ndim else numbers
+    np.testing.assert_allclose(
+      a, b, rtol=0, atol=tolerance * scale, err_msg=where
+    )
+
+
+def _size(a):
+  """Returns the largest finite absolute value of an array of floats."""
+  if not jnp.issubdtype(a.dtype, jnp.floating):
+    return 0.0
+  a = np.asarray(a)
+  return np.abs(a[np.isfinite(a)]).max(initial=0)
+
+
+def temp_bytes(f: Callable[..., Any], *args: Any) -> int:
+  """Returns the temporary memory of the compiled program `f(*args)`."""
+  compiled = jax.jit(f).lower(*args).compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+def check_memory(
+  test: parameterized.TestCase,
+  method: Callable[..., types.Attribution],
+  *,
+  small: int = 4,
+  large: int = 32,
+  ratio: float = 0.25,
+  shape: Sequence[int] = (64, 64, 3),
+) -> None:
+  """Checks that `batch_size` bounds the memory of a method.
+
+  The program at `batch_size=small` must take less than `ratio` of the memory of
+  the one at `large`; bind enough draws, at least four times `large`.
+  """
+  apply, params = network(shape=shape)
+  (x,) = examples(1, shape=shape)
+
+  def size(batch_size):
+    explain = functools.partial(method, batch_size=batch_size)
+    return temp_bytes(
+      lambda p, x, k: explain(scores.logit(apply, p, 1), x, key=k),
+      params,
+      x,
+      jax.random.key(0),
+    )
+
+  test.assertLess(size(small), ratio * size(large))
+
+
+def _check_dtype(test, method, draws, batch_sizes, score, dtype):
+  apply, params = network(dtype)
+  xs = examples(3, dtype)
+  labels = jnp.array([1, 0, 3], jnp.int32)
+
+  def key(i):
+    return jax.random.fold_in(jax.random.key(7), i)
+
+  def explain(params, x, label, key, **settings):
+    return method(score(apply, params, label), x, key=key, **settings)
+
+  def one(i, **settings):
+    return explain(params, xs[i], labels[i], key(i), **settings)
+
+  eager = one(0)
+  _check_types(test, eager, xs[0], dtype)
+  assert_close(one(0), eager, 'same key, ')
+  jitted = jax.jit(explain)
+  loop = [jitted(params, xs[i], labels[i], key(i)) for i in range(3)]
+  assert_close(loop[0], eager, 'jit, ')
+  if draws:
+    other = jitted(params, xs[0], labels[0], key(9))
+    test.assertGreater(jnp.max(jnp.abs(other.scores - eager.scores)), 0)
+
+  loop = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop)
+  for name, devices in (('vmap', None), ('two devices', mesh())):
+    run = explainer.build(method, apply, score, mesh=devices)
+    keys = jax.vmap(key)(jnp.arange(3))
+    assert_close(run(params, xs, labels, keys), loop, f'{name}, ')
+
+  if 'batch_size' in inspect.signature(method).parameters:
+    for batch_size in batch_sizes:
+      other = jax.jit(functools.partial(explain, batch_size=batch_size))
+      assert_close(
+        other(params, xs[0], labels[0], key(0)),
+        eager,
+        f'batch_size={batch_size}, ',
+      )
+
+
+def _check_types(test, attribution, x, dtype):
+  test.assertIsInstance(attribution, types.Attribution)
+  test.assertEqual(attribution.scores.dtype, dtype)
+  test.assertEqual(
+    np.broadcast_shapes(attribution.scores.shape, x.shape), x.shape
+  )
+  test.assertTrue(np.all(np.isfinite(attribution.scores)))
+  test.assertTrue(hasattr(attribution.info, '_fields'), attribution.info)
+  for path, leaf in jax.tree.leaves_with_path(attribution.info):
+    test.assertIsInstance(leaf, jax.Array, jax.tree_util.keystr(path))
+    test.assertFalse(np.any(np.isnan(leaf)), jax.tree_util.keystr(path))
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+      test.assertEqual(leaf.dtype, dtype, jax.tree_util.keystr(path))
+
+
+@functools.cache
+def _check_constant_points():
+  """Checks gradients at values that do not vary over the devices.
+
+  `shard_map`'s check of replication sums these over the devices in silence.
+  """
+  apply, params = network()
+  xs = examples(4)
+
+  def at_baseline(fn, x, *, key):
+    return types.Attribution(jax.grad(fn)(jnp.full_like(x, 0.5)))
+
+  def at_mask(fn, x, *, key):
+    mask = jnp.ones(x.shape[:2])
+    return types.Attribution(jax.grad(lambda m: fn(x * m[..., None]))(mask))
+
+  def at_scalar(fn, x, *, key):
+    grad = jax.grad(lambda s: fn(s * x))(jnp.array(0.7))
+    return types.Attribution(jnp.full_like(x, grad))
+
+  for probe in (at_baseline, at_mask, at_scalar):
+    one = explainer.build(probe, apply)(params, xs)
+    two = explainer.build(probe, apply, mesh=mesh())(params, xs)
+    assert_close(two, one, f'{probe.__name__}, two devices, ')

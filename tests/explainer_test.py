@@ -1,0 +1,156 @@
+"""Tests for `explainer.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saliency_jax import explainer
+from saliency_jax import scores
+from saliency_jax import transforms
+from saliency_jax.core import types
+
+
+def _gradient(fn, x, *, key=None):
+  del key
+  return types.Attribution(jax.grad(fn)(x), {'value': fn(x)})
+
+
+def _at_constants(fn, x, *, key=None):
+  """Differentiates at values that do not vary over a mesh.
+
+  With `shard_map`'s own check these gradients are summed over the devices.
+  """
+  del key
+  mask = jnp.full(x.shape, 0.5, x.dtype)
+  by_mask = jax.grad(lambda m: fn(x * m))(mask)
+  by_baseline = jax.grad(lambda b: fn(x + b))(jnp.zeros_like(x))
+  by_scale = jax.grad(lambda s: fn(s * x))(jnp.ones((), x.dtype))
+  return types.Attribution(by_mask + by_baseline * by_scale)
+
+
+_smooth = transforms.smooth(_gradient, num_samples=10, batch_size=4)
+
+
+def _apply(params, x):
+  return jax.nn.relu(x.reshape(-1) @ params['w1']) @ params['w2']
+
+
+def _data(n, dtype):
+  k1, k2, kx, kl, kk = jax.random.split(jax.random.key(0), 5)
+  params = {
+    'w1': jax.random.normal(k1, (12, 16), dtype),
+    'w2': jax.random.normal(k2, (16, 5), dtype),
+  }
+  xs = jax.random.normal(kx, (n, 3, 4), dtype)
+  labels = jax.random.randint(kl, (n,), 0, 5)
+  return params, xs, labels, jax.random.split(kk, n)
+
+
+def _mesh(*shape):
+  names = ('data', 'model')[: len(shape)]
+  auto = (jax.sharding.AxisType.Auto,) * len(shape)
+  return jax.make_mesh(shape, names, axis_types=auto)
+
+
+class ExplainerTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (_gradient, (8,), 21, jnp.float32, 1e-5),
+    (_gradient, (8,), 21, jnp.float64, 1e-12),
+    (_at_constants, (8,), 21, jnp.float64, 1e-12),
+    (_at_constants, (2,), 3, jnp.float32, 1e-5),
+    (_smooth, (8,), 21, jnp.float32, 1e-5),
+    (_smooth, (8,), 3, jnp.float64, 1e-12),
+    (_smooth, (2, 4), 16, jnp.float64, 1e-12),
+  )
+  def test_mesh_equals_one_device(self, method, mesh, n, dtype, atol):
+    with jax.enable_x64(dtype == jnp.float64):
+      params, xs, labels, keys = _data(n, dtype)
+      build = functools.partial(explainer.build, method, _apply, scores.prob)
+      one = build()(params, xs, labels, keys)
+      many = build(mesh=_mesh(*mesh))(
+        params, xs, labels, jax.random.clone(keys)
+      )
+      self.assertEqual(one.scores.shape, xs.shape)
+      self.assertEqual(many.scores.dtype, dtype)
+      jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=atol, atol=atol),
+        one,
+        many,
+      )
+
+  def test_matches_a_loop(self):
+    params, xs, labels, keys = _data(4, jnp.float32)
+    explain = explainer.build(_smooth, _apply, scores.margin)
+    got = explain(params, xs, labels, jax.random.clone(keys))
+    for i in range(4):
+      fn = scores.margin(_apply, params, labels[i])
+      want = _smooth(fn, xs[i], key=jax.random.clone(keys[i]))
+      np.testing.assert_allclose(
+        got.scores[i], want.scores, rtol=1e-4, atol=1e-5
+      )
+
+  def test_explains_the_prediction_unless_told_otherwise(self):
+    params, xs, _, _ = _data(6, jnp.float32)
+    explain = explainer.build(_gradient, _apply, scores.margin)
+    predicted = jax.vmap(functools.partial(_apply, params))(xs).argmax(-1)
+    got = explain(params, xs)
+    want = explain(params, xs, predicted)
+    np.testing.assert_array_equal(got.scores, want.scores)
+    self.assertTrue(bool(jnp.all(got.info['value'] > 0)))
+
+  def test_parameters_are_arguments(self):
+    """Other weights use the program that is there: nothing is baked in."""
+    params, xs, labels, _ = _data(2, jnp.float32)
+    traces = []
+
+    def apply(params, x):
+      traces.append(x)
+      return _apply(params, x)
+
+    explain = explainer.build(_gradient, apply)
+    a = explain(params, xs, labels).scores
+    count = len(traces)
+    b = explain(jax.tree.map(lambda p: 2 * p, params), xs, labels).scores
+    self.assertLen(traces, count)
+    self.assertGreater(float(jnp.max(jnp.abs(a - b))), 0.1)
+
+  def test_examples_may_be_pytrees(self):
+    def apply(params, x):
+      return params @ (x['a'] * x['b'])
+
+    xs = {'a': jnp.ones((3, 4)), 'b': jnp.arange(12.0).reshape(3, 4)}
+
+    def method(fn, x, *, key=None):
+      return types.Attribution(jax.grad(fn)(x))
+
+    params = jnp.arange(8.0).reshape(2, 4)
+    explain = explainer.build(method, apply, mesh=_mesh(2))
+    got = explain(params, xs, jnp.array([0, 1, 1])).scores
+    np.testing.assert_allclose(got['b'], params[jnp.array([0, 1, 1])])
+
+  def test_rejects(self):
+    params, xs, labels, keys = _data(4, jnp.float32)
+    explain = explainer.build(_gradient, _apply)
+    with self.assertRaisesRegex(ValueError, r'labels for each of 4 .*\(3,\)'):
+      explain(params, xs, labels[:3])
+    with self.assertRaisesRegex(ValueError, r'keys for each of 4 .*\(2,\)'):
+      explain(params, xs, labels, keys[:2])
+    with self.assertRaisesRegex(ValueError, r'batch of examples.*\(0, 3, 4\)'):
+      explain(params, xs[:0])
+    explicit = jax.make_mesh((2,), ('data',))
+    with self.assertRaisesRegex(ValueError, 'axes of type Auto'):
+      explainer.build(_gradient, _apply, mesh=explicit)
+
+  def test_missing_keys_say_so(self):
+    params, xs, labels, _ = _data(2, jnp.float32)
+    explain = explainer.build(_smooth, _apply)
+    with self.assertRaisesRegex(ValueError, 'this method draws: pass key='):
+      explain(params, xs, labels)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,45 @@
+"""Tests for the public names of `saliency_jax`."""
+
+import inspect
+import re
+import types
+
+from absl.testing import absltest
+
+import saliency_jax
+from saliency_jax import scores
+
+
+class NamespaceTest(absltest.TestCase):
+  def test_every_name_resolves(self):
+    for name in saliency_jax.__all__:
+      value = getattr(saliency_jax, name)
+      self.assertIn(name, dir(saliency_jax))
+      if not isinstance(value, types.ModuleType):
+        self.assertEqual(value.__name__, name)
+
+  def test_every_method_has_the_one_signature(self):
+    for name in saliency_jax.__all__:
+      value = getattr(saliency_jax, name)
+      if isinstance(value, types.ModuleType):
+        continue
+      first, second, *settings = inspect.signature(value).parameters.values()
+      self.assertEqual(second.name, 'x', name)
+      self.assertIn(first.name, ('fn', 'logits_fn'), name)
+      self.assertIn('key', [setting.name for setting in settings], name)
+      for setting in settings:
+        self.assertEqual(setting.kind, setting.KEYWORD_ONLY, name)
+
+  def test_unknown_name(self):
+    with self.assertRaisesRegex(AttributeError, "no attribute 'no_such'"):
+      _ = saliency_jax.no_such
+
+  def test_scores_is_a_module(self):
+    self.assertIs(saliency_jax.scores.prob, scores.prob)
+
+  def test_version(self):
+    self.assertTrue(re.fullmatch(r'\d+\.\d+\.\d+', saliency_jax.__version__))
+
+
+if __name__ == '__main__':
+  absltest.main()
