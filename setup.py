@@ -57,6 +57,8 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.1',
     'flax>=0.12',
+    # tensorflow-datasets imports it and does not ask for it.
+    'importlib_resources>=6',
     'jax>=0.10.2',
     'jaxlib>=0.10.2',
     'jaxopt>=0.8.3',

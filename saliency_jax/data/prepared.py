@@ -22,16 +22,23 @@ import tensorflow_datasets as tfds
 
 from saliency_jax.data import builders
 
+try:
+  import array_record  # noqa: F401, what tfds writes without TensorFlow.
+  import platformdirs
+except ImportError as e:
+  raise ImportError(
+    f"datasets need {e.name}: pip install 'saliency-jax[experiments]'"
+  ) from e
+
 
 def cache_dir() -> pathlib.Path:
   """Returns where prepared data is kept: `SALIENCY_JAX_CACHE`, or the user's.
 
-  The default is `saliency_jax` in `XDG_CACHE_HOME` or in `~/.cache`.
+  The default is the platform's: `~/.cache/saliency_jax` on Linux.
   """
   if path := os.environ.get('SALIENCY_JAX_CACHE'):
     return pathlib.Path(path).expanduser()
-  base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(base).expanduser() / 'saliency_jax'
+  return platformdirs.user_cache_path('saliency_jax', appauthor=False)
 
 
 def open_builder(

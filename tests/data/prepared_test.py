@@ -64,7 +64,6 @@ class PreparedTest(parameterized.TestCase):
   @parameterized.parameters(
     ({'SALIENCY_JAX_CACHE': '/a/b', 'XDG_CACHE_HOME': '/c'}, '/a/b'),
     ({'XDG_CACHE_HOME': '/c'}, '/c/saliency_jax'),
-    ({'HOME': '/h'}, '/h/.cache/saliency_jax'),
   )
   def test_cache_dir(self, environ, want):
     with mock.patch.dict(os.environ, environ, clear=True):

@@ -96,15 +96,19 @@ class PackagedTest(_CacheTest):
       with self.assertRaisesRegex(ImportError, r'saliency-jax\[experiments\]'):
         builders.Photos.find()
 
-  def test_missing_pillow_names_the_extra(self):
-    program = 'import sys; sys.modules["PIL"] = None\nimport saliency_jax.data'
+  @parameterized.parameters(('PIL', 'Pillow'), ('platformdirs', 'platformdirs'))
+  def test_missing_import_names_the_extra(self, module, package):
+    program = (
+      f'import sys; sys.modules["{module}"] = None\n'
+      'import saliency_jax.data as data; data.load("photos")'
+    )
     run = subprocess.run(
       [sys.executable, '-c', program],
       env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
       capture_output=True,
       text=True,
     )
-    self.assertRegex(run.stderr, r"Pillow: pip install 'saliency-jax\[exp")
+    self.assertRegex(run.stderr, rf"{package}: pip install 'saliency-jax\[exp")
 
   def test_import_is_light(self):
     program = (
