@@ -56,7 +56,8 @@ def grad_cam(
     fn: score of one example.
     x: the image.
     key: not used.
-    name: the layer's `checkpoint_name`; its value is `[h, w, K]`.
+    name: the layer's `checkpoint_name`; its value is `[h, w, K]`, or a
+      batch of one of these.
     activation: of the map; the identity keeps evidence against the class.
 
   Returns:
@@ -88,7 +89,8 @@ def grad_cam_pp(
     fn: score of one example, a logit.
     x: the image.
     key: not used.
-    name: the layer's `checkpoint_name`; its value is `[h, w, K]`.
+    name: the layer's `checkpoint_name`; its value is `[h, w, K]`, or a
+      batch of one of these.
     activation: of the map; the identity keeps evidence against the class.
 
   Returns:
@@ -113,9 +115,11 @@ def _cam(weights_fn, fn, x, name, activation):
   checks.image(x)
   trunk, head = taps.split(fn, x, name)
   layer, rest = trunk(x)
-  if layer.ndim != 3:
+  if layer.ndim not in (3, 4) or (layer.ndim == 4 and layer.shape[0] != 1):
     raise ValueError(f'expected {name!r} to be [h, w, K], got {layer.shape}')
   score, grad = jax.value_and_grad(lambda a: head(a, rest))(layer)
+  # Networks written for batches hold one of one inside.
+  layer, grad = (a.reshape(a.shape[-3:]) for a in (layer, grad))
   raw = jnp.einsum(
     'hwk,k->hw',
     layer,

@@ -186,7 +186,7 @@ def adaptive_integrated_gradients(
 
   def batch_scores(i):
     """Returns the summed terms of batch `i` of the nodes."""
-    index = i * batch_size + jnp.arange(batch_size)
+    index = i * batch_size + jnp.arange(batch_size, dtype=i.dtype)
     grads = jax.vmap(lambda k: jax.grad(fn)(path(_radical_inverse(k, bits))))(
       index
     )
@@ -272,11 +272,13 @@ def expected_gradients(
   num_references = jax.tree.leaves(references)[0].shape[0]
 
   def draw(i):
-    which, where = jax.random.split(sampling.draw_key(key, i))
-    row = jax.random.randint(which, (), 0, num_references)
+    which, where = jax.random.uniform(sampling.draw_key(key, i), (2,))
+    row = jnp.minimum(
+      (which * num_references).astype(jnp.int32), num_references - 1
+    )
     reference = jax.tree.map(lambda a: a[row], references)
     path, difference = _line(x, reference)
-    grad = jax.grad(fn)(path(jax.random.uniform(where)))
+    grad = jax.grad(fn)(path(where))
     scores = jax.tree.map(jnp.multiply, difference, grad)
     return scores, _total(scores)
 

@@ -14,6 +14,8 @@ from saliency_jax.metrics.overlap import structural_similarity
 from saliency_jax.metrics.overlap import top_k_overlap
 from saliency_jax.metrics.sanity import cascading_randomization
 from saliency_jax.metrics.sanity import layer_order
+from saliency_jax.metrics.sensitivity import log_odds_curves
+from saliency_jax.metrics.sensitivity import summarize_log_odds
 
 __all__ = [
   'cascading_randomization',
@@ -21,9 +23,11 @@ __all__ = [
   'deletion_insertion',
   'igos_protocol',
   'layer_order',
+  'log_odds_curves',
   'max_sensitivity',
   'rank_correlation',
   'rise_protocol',
   'structural_similarity',
+  'summarize_log_odds',
   'top_k_overlap',
 ]

@@ -128,7 +128,6 @@ def rise_protocol(
   """
   checks.image(x)
   pixels = ranking.per_pixel(scores, x)
-  pixels = jnp.broadcast_to(pixels, x.shape[:2])
   checks.between('num_steps', num_steps, 1, pixels.size)
   counts = np.rint(np.linspace(0, pixels.size, num_steps + 1)).astype(np.int32)
   return Plan(
@@ -204,7 +203,7 @@ def _to_resolution(x, scores, resolution):
   cells = (resolution, resolution)
   if scores.shape == (*cells, 1):
     return scores[..., 0]
-  pixels = jnp.broadcast_to(ranking.per_pixel(scores, x), x.shape[:2])
+  pixels = ranking.per_pixel(scores, x)
   rows, columns = (
     jnp.asarray(
       np.linalg.pinv(masks.interpolation_matrix(n, resolution)), x.dtype

@@ -1,6 +1,6 @@
 """Flipping: whether the decision changes as features are masked by rank.
 
-    flipped(tau) = [argmax_j z_j(x with the part tau of its features masked) != c],
+    flipped(tau) = [argmax_j z_j(x, a part tau of its features masked) != c],
 
 `c` the decision on `x`. Averaged over images it is the ratio of images whose
 decision changes: a good map keeps it near zero when the features that it scores
@@ -30,6 +30,7 @@ class Flips(NamedTuple):
   fractions: Float[Array, 'm']  # Realised: whole features only.
   flipped: Bool[Array, 'm']
   logits: Float[Array, 'm k']
+  whole: Float[Array, 'k']  # Logits of the image itself.
 
 
 def decision_flips(
@@ -59,58 +60,30 @@ def decision_flips(
       of the lowest scores, the caption of its figure those of the highest.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
-  fractions = default_fractions(x) if fractions is None else fractions
-  masked, realised = masking(
-    x,
-    scores,
-    key=key,
-    fractions=fractions,
-    fill=fill,
-    per_pixel=per_pixel,
-    largest_first=largest_first,
-  )
-
-  def evaluate(i):
-    return logits_fn(masked(i))
-
-  logits = sampling.batched_map(
-    evaluate, jnp.arange(fractions.size), batch_size=batch_size
-  )
-  decision = jnp.argmax(logits_fn(x))
-  return Flips(realised, jnp.argmax(logits, -1) != decision, logits)
-
-
-def default_fractions(x: Float[Array, '*x']) -> Float[Array, 'm']:
-  """Returns 0, .05, ..., 1."""
-  return jnp.linspace(0, 1, 21, dtype=x.dtype)
-
-
-def masking(
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
-  *,
-  key: Key[Array, ''] | None,
-  fractions: Float[Array, 'm'],
-  fill: baselines.Baseline,
-  per_pixel: bool,
-  largest_first: bool,
-):
-  """Returns a function from `i` to the image at `fractions[i]`, and what it is.
-
-  Returns:
-    `masked(i)`, and the fractions realised: the whole number of features
-    nearest to each, divided by their number.
-  """
+  if fractions is None:
+    fractions = jnp.linspace(0, 1, 21, dtype=x.dtype)
+  values = ranking.per_entry(scores, x)
   if per_pixel:
-    values = jnp.broadcast_to(ranking.per_pixel(scores, x), x.shape[:2])
-  else:
-    values = ranking.per_entry(scores, x)
+    values = ranking.per_pixel(scores, x)
   order = ranking.ranks(values, key=key, largest_first=largest_first)
   order = order[..., None] if per_pixel else order
-  counts = ranking.counts(fractions, values.size)
+  num_features = values.size
+  counts = ranking.counts(fractions, num_features)
   blank = baselines.evaluate(fill, x, key)
 
-  def masked(i):
-    return jnp.where(order < counts[i], blank, x)
+  def masked(count):
+    return jnp.where(order < count, blank, x)
 
-  return masked, counts.astype(x.dtype) / values.size
+  # The image itself leads, so that the classifier is compiled once.
+  logits = sampling.batched_map(
+    lambda count: logits_fn(masked(count)),
+    jnp.concatenate([jnp.zeros(1, counts.dtype), counts]),
+    batch_size=batch_size,
+  )
+  whole, logits = logits[0], logits[1:]
+  return Flips(
+    fractions=counts.astype(x.dtype) / num_features,
+    flipped=jnp.argmax(logits, -1) != jnp.argmax(whole),
+    logits=logits,
+    whole=whole,
+  )

@@ -8,6 +8,7 @@ common.
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
+import numpy as np
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -27,7 +28,7 @@ def ranks(
     largest_first: or smallest first.
   """
   flat = values.ravel()
-  index = jnp.arange(flat.size)
+  index = jnp.arange(flat.size, dtype=jnp.int32)
   tie = index
   if key is not None:
     tie = jax.random.permutation(sampling.draw_key(key, 0), index)
@@ -41,9 +42,11 @@ def per_pixel(
   """Returns one score a pixel: the sum over channels.
 
   Raises:
-    ValueError: if the scores are not broadcastable against the image.
+    ValueError: if `x` is not one image, or the scores are not broadcastable
+      against it.
   """
-  return jnp.sum(matching(scores, x), -1)
+  checks.image(x)
+  return jnp.broadcast_to(jnp.sum(matching(scores, x), -1), x.shape[:2])
 
 
 def per_entry(
@@ -80,6 +83,7 @@ def counts(fractions: Float[Array, 'm'], num: int) -> Int[Array, 'm']:
   if fractions.ndim != 1:
     raise ValueError(f'expected fractions [m], got shape {fractions.shape}')
   if not isinstance(fractions, jax.core.Tracer):
-    checks.between('the least fraction', float(fractions.min()), 0, 1)
-    checks.between('the largest fraction', float(fractions.max()), 0, 1)
+    known = np.asarray(fractions)
+    checks.between('the least fraction', known.min(), 0, 1)
+    checks.between('the largest fraction', known.max(), 0, 1)
   return jnp.round(fractions * num).astype(jnp.int32)

@@ -6,7 +6,7 @@ not; the key size is the least `alpha` at which the decision changes.
 
 References:
   Luo, Barut and Jin, Statistically consistent saliency estimation, ICCV 2021.
-  https://arxiv.org/abs/1910.00073
+  https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 """
 
 import functools
@@ -23,7 +23,7 @@ from saliency_jax.metrics import flipping
 from saliency_jax.metrics import ranking
 
 
-class Sensitivity(NamedTuple):
+class LogOddsCurves(NamedTuple):
   """One image's curves as ever more of it is blacked out."""
 
   fractions: Float[Array, 'm']  # Realised: whole pixels only.
@@ -35,7 +35,7 @@ class Sensitivity(NamedTuple):
   key_size: Float[Array, '']  # The first such fraction; infinite if none.
 
 
-class SensitivitySummary(NamedTuple):
+class LogOddsSummary(NamedTuple):
   """Three readings of one curve over images: never to be mixed."""
 
   mean_log_odds_ratio: Float[Array, 'm']  # The paper's text.
@@ -43,7 +43,7 @@ class SensitivitySummary(NamedTuple):
   log_odds_of_mean: Float[Array, 'm']  # Its authors' code.
 
 
-def sensitivity(
+def log_odds_curves(
   logits_fn: types.LogitsFn,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
@@ -54,7 +54,7 @@ def sensitivity(
   fill: baselines.Baseline = baselines.black,
   largest_first: bool = True,
   batch_size: int | None = None,
-) -> Sensitivity:
+) -> LogOddsCurves:
   """Blacks out ever more pixels of `x` and follows one class.
 
   Args:
@@ -70,11 +70,6 @@ def sensitivity(
   """
   if fractions is None:
     fractions = jnp.linspace(0, 0.4, 41, dtype=x.dtype)
-  label = (
-    score_functions.predict(lambda _, x: logits_fn(x), (), x)
-    if (label is None)
-    else label
-  )
   flips = flipping.decision_flips(
     logits_fn,
     x,
@@ -86,11 +81,12 @@ def sensitivity(
     largest_first=largest_first,
     batch_size=batch_size,
   )
+  label = jnp.argmax(flips.whole) if label is None else label
   log_odds, log_prob = jax.vmap(functools.partial(_odds, label=label))(
     flips.logits
   )
-  whole, _ = _odds(logits_fn(x), label)
-  return Sensitivity(
+  whole, _ = _odds(flips.whole, label)
+  return LogOddsCurves(
     fractions=flips.fractions,
     log_odds=log_odds,
     log_odds_ratio=log_odds - whole,
@@ -101,14 +97,14 @@ def sensitivity(
   )
 
 
-def summarize(curves: Sensitivity) -> SensitivitySummary:
+def summarize_log_odds(curves: LogOddsCurves) -> LogOddsSummary:
   """Averages the curves of a batch of images, in the three ways in use.
 
   Args:
     curves: with a leading axis over images on each field.
   """
   mean = jnp.mean(curves.prob, 0)
-  return SensitivitySummary(
+  return LogOddsSummary(
     mean_log_odds_ratio=jnp.mean(curves.log_odds_ratio, 0),
     mean_log_prob=jnp.mean(curves.log_prob, 0),
     log_odds_of_mean=jnp.log(mean) - jnp.log1p(-mean),

@@ -4,10 +4,11 @@ Nothing in the methods imports this package: a model is any function of
 parameters and one example.
 """
 
+from saliency_jax.models.fitting import fit_small
 from saliency_jax.models.registry import load
 from saliency_jax.models.types import Model
 from saliency_jax.models.types import Spec
 from saliency_jax.models.wrap import from_linen
 from saliency_jax.models.wrap import from_nnx
 
-__all__ = ['Model', 'Spec', 'from_linen', 'from_nnx', 'load']
+__all__ = ['Model', 'Spec', 'fit_small', 'from_linen', 'from_nnx', 'load']

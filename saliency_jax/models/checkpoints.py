@@ -74,8 +74,7 @@ def package_file(package: str, path: str) -> pathlib.Path:
   file = pathlib.Path(spec.submodule_search_locations[0], path)
   if not file.is_file():
     raise FileNotFoundError(
-      f'the installed package {package!r} lacks {file}: '
-      f'{_reinstall(package)}'
+      f'the installed package {package!r} lacks {file}: {_reinstall(package)}'
     )
   return file
 
@@ -243,9 +242,7 @@ def _parse_torch(stream):
   protocol, system = _unpickle(stream, {}), _unpickle(stream, {})
   if protocol != _TORCH_PROTOCOL or not system['little_endian']:
     raise ValueError(f'unknown protocol {protocol} or big-endian numbers')
-  storages = {
-    f'torch.{name}': np.dtype(d) for name, d in _TORCH_DTYPES.items()
-  }
+  storages = {f'torch.{name}': np.dtype(d) for name, d in _TORCH_DTYPES.items()}
   tensors = _unpickle(
     stream,
     {

@@ -95,7 +95,9 @@ def fill(
   array = arrays[name]
   if axes is not None:
     if array.ndim != len(axes):
-      raise ValueError(f'expected {len(axes)} axes of {name!r}, got {array.shape}')
+      raise ValueError(
+        f'expected {len(axes)} axes of {name!r}, got {array.shape}'
+      )
     array = array.transpose(axes)
   shape = variable.get_value().shape
   if array.ndim == 4 and len(shape) == 3:

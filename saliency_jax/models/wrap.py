@@ -44,7 +44,12 @@ def from_nnx(
 
 
 def from_linen(
-  module: Any, variables: Any, spec: types.Spec, *, batch_axis: bool = True, **kwargs: Any
+  module: Any,
+  variables: Any,
+  spec: types.Spec,
+  *,
+  batch_axis: bool = True,
+  **kwargs: Any,
 ) -> types.Model:
   """Makes a model of a linen module and its variables.
 
@@ -66,9 +71,7 @@ def from_linen(
     ValueError: if there is no collection 'params'.
   """
   if 'params' not in variables:
-    raise ValueError(
-      f"expected a collection 'params', got {sorted(variables)}"
-    )
+    raise ValueError(f"expected a collection 'params', got {sorted(variables)}")
   rest = {k: v for k, v in variables.items() if k != 'params'}
 
   def apply(params, x):
@@ -107,7 +110,7 @@ def check_input(spec: types.Spec, params: Any, x: Any) -> None:
   want = jnp.result_type(*jax.tree.leaves(params))
   if x.dtype != want:
     raise ValueError(
-      f"{spec.name} has {want} parameters, got an example of {x.dtype}: cast "
+      f'{spec.name} has {want} parameters, got an example of {x.dtype}: cast '
       'one of them'
     )
 

@@ -52,12 +52,12 @@ def igos(
   path_steps: int = 20,
   sigma: types.Scalar = 0.045,
   place_noise: Callable[..., Float[Array, 'H W C']] = descent.noisy_image,
-  upper: float = 200.0,
-  lower: float = 1e-5,
-  decay: float = 0.2,
+  upper: float | int = 200.0,
+  lower: float | int = 1e-5,
+  decay: float | int = 0.2,
   slope: types.Scalar = 1e-4,
   forced: bool = False,
-  weight_path: tuple[float, ...] = descent.WEIGHT_PATH,
+  weight_path: tuple[float | int, ...] = descent.WEIGHT_PATH,
   batch_size: int | None = None,
 ) -> types.Attribution:
   """Finds the least mask without which the score of `x` falls.

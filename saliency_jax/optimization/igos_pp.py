@@ -59,12 +59,12 @@ def igos_pp(
   path_steps: int = 20,
   sigma: types.Scalar = 0.045,
   place_noise: Callable[..., Float[Array, 'H W C']] = descent.noisy_composite,
-  upper: float = 1000.0,
-  lower: float = 1e-5,
-  decay: float = 0.2,
+  upper: float | int = 1000.0,
+  lower: float | int = 1e-5,
+  decay: float | int = 0.2,
   slope: types.Scalar = 1e-4,
   forced: bool = False,
-  weight_path: tuple[float, ...] = descent.WEIGHT_PATH,
+  weight_path: tuple[float | int, ...] = descent.WEIGHT_PATH,
   batch_size: int | None = None,
 ) -> types.Attribution:
   """Finds the least mask that deletes the evidence and, inverted, inserts it.
@@ -89,23 +89,25 @@ def igos_pp(
   blank = baselines.evaluate(baseline, x, key)
   size = x.shape[:2]
 
-  def total(pair, part, composes):
+  def total(pair, part, compose):
     d, i = (masks.upsample(m, size) for m in pair)
     both = d * i
     # What is kept when the evidence is deleted, or inserted.
     kept = (part * d, 1 - part * i, part * both, 1 - part * both)
-    images = jnp.stack(
-      [compose(x, blank, m) for compose, m in zip(composes, kept, strict=True)]
-    )
+    images = jax.vmap(compose)(jnp.arange(4), jnp.stack(kept))
     d, i, d_both, i_both = jax.vmap(fn)(images)
     return (d - i + d_both - i_both) / 2
 
+  def plain(term, kept):
+    del term
+    return masks.composite(x, blank, kept)
+
   def path_score(pair, part, draw):
-    composes = [
-      descent.noisy(key, x, 4 * draw + term, sigma, place_noise)
-      for term in range(4)
-    ]
-    return total(pair, part, composes)
+    def compose(term, kept):
+      phi = descent.noisy(key, x, 4 * draw + term, sigma, place_noise)
+      return phi(x, blank, kept)
+
+    return total(pair, part, compose)
 
   def price(pair):
     m = pair[0] * pair[1]
@@ -114,7 +116,7 @@ def igos_pp(
 
   ones = jnp.ones((resolution, resolution), x.dtype)
   pair, trace = descent.descend(
-    lambda pair: total(pair, 1, [masks.composite] * 4),
+    lambda pair: total(pair, 1, plain),
     path_score,
     price,
     (ones, ones),

@@ -12,7 +12,6 @@ References:
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -28,20 +27,10 @@ Compose = Callable[
   Float[Array, 'H W C'],
 ]
 
-
-class Objective(Protocol):
-  """What a mask is to make small, apart from its price."""
-
-  def __call__(
-    self,
-    fn: types.ScoreFn,
-    x: Float[Array, 'H W C'],
-    baseline: Float[Array, 'H W C'],
-    mask: Float[Array, 'H W'],
-    compose: Compose,
-  ) -> Float[Array, '']:
-    """Evaluates a mask of the image's size."""
-    ...
+# What a mask is to make small, apart from its price: the score to explain, an
+# image, a baseline, a mask of the image's size and a `Compose` in, one number
+# out.
+Objective = Callable[..., Float[Array, '']]
 
 
 def composite(
@@ -112,8 +101,12 @@ def interpolation_matrix(n: int, s: int) -> Float[np.ndarray, 'n s']:
 
 
 def sparsity(mask: Float[Array, 's t']) -> Float[Array, '']:
-  """Returns `mean|1 - M|`: the part of the image that the mask removes."""
-  return jnp.mean(jnp.abs(1 - mask))
+  """Returns `mean|1 - M|`: the part of the image that the mask removes.
+
+  Its slope is that inside the box, at `M = 1` too: what `abs` has at zero is a
+  convention (none in torch, and so in the authors' code; one in JAX).
+  """
+  return jnp.mean(1 - mask)
 
 
 def total_variation(mask: Float[Array, 's t']) -> Float[Array, '']:

@@ -8,8 +8,10 @@ References:
   https://arxiv.org/abs/1311.2901
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
@@ -89,12 +91,7 @@ def occlusion(
   )
   score = values[-1]
   drops = (score - values[:-1]).reshape(shape).astype(x.dtype)
-  num_covering = operators.spread(jnp.ones_like(drops), rows, cols)
-  mean = operators.spread(drops, rows, cols) / num_covering
-  # About the mean drop: squares about zero would cancel.
-  middle = jnp.mean(drops)
-  square = operators.spread((drops - middle) ** 2, rows, cols) / num_covering
-  variance = jnp.maximum(square - (mean - middle) ** 2, 0)
+  mean, variance = _over_windows(drops, rows, cols)
   info = OcclusionInfo(
     drops=drops,
     spread=jnp.sqrt(variance)[..., None],
@@ -102,3 +99,23 @@ def occlusion(
     num_calls=jnp.array(num_windows + 1, jnp.int32),
   )
   return types.Attribution(mean[..., None], info)
+
+
+def _over_windows(drops, rows, cols):
+  """Returns the mean and variance of the drops that cover each pixel.
+
+  The windows over a pixel are all pairs of some rows and some columns, so that
+  the law of total variance sums over one axis at a time, squares about means
+  only: nothing cancels.
+  """
+  rows, cols = (m / jnp.sum(m, 1, keepdims=True) for m in (rows, cols))
+  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  # Over the rows of windows: [H, c].
+  row_mean = product(rows, drops)
+  row_variance = jnp.sum(
+    rows[:, :, None] * (drops[None] - row_mean[:, None]) ** 2, 1
+  )
+  # Over the columns: [H, W].
+  mean = product(row_mean, cols.T)
+  between = jnp.sum(cols[None] * (row_mean[:, None] - mean[..., None]) ** 2, -1)
+  return mean, product(row_variance, cols.T) + between

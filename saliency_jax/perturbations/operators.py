@@ -34,16 +34,23 @@ def spread(
   )
 
 
-def half_pixel_matrix(size: int, new_size: int) -> np.ndarray:
+def stretch_matrix(size: int, new_size: int) -> np.ndarray:
   """Returns `[new_size, size]`: bilinear interpolation between pixel centres.
 
-  It is `jax.image.resize`'s convention for stretching (corners not aligned),
-  the border values held.
+  Past the outermost centres the grid is mirrored (corners are not aligned), as
+  `skimage.transform.resize(mode='reflect')` does, which RISE's authors call.
   """
   checks.at_least('size', size, 1)
   checks.at_least('new_size', new_size, 1)
-  at = (np.arange(new_size) + 0.5) * size / new_size - 0.5
-  return _interpolation(np.clip(at, 0, size - 1), size)
+  at = np.abs((np.arange(new_size) + 0.5) * size / new_size - 0.5)
+  last = size - 1
+  at = np.clip(np.minimum(at, 2 * last - at), 0, last)
+  low = np.minimum(np.floor(at).astype(int), max(last - 1, 0))
+  matrix = np.zeros((new_size, size))
+  rows = np.arange(new_size)
+  np.add.at(matrix, (rows, low), 1 - (at - low))
+  np.add.at(matrix, (rows, np.minimum(low + 1, last)), at - low)
+  return matrix
 
 
 def window_matrix(size: int, window: int, stride: int) -> np.ndarray:
@@ -66,14 +73,3 @@ def window_matrix(size: int, window: int, stride: int) -> np.ndarray:
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
   """Returns `(rows, columns)` of a size given as one number or two."""
   return (size, size) if isinstance(size, int) else size
-
-
-def _interpolation(at, size):
-  """Returns the rows of linear interpolation at positions in [0, size - 1]."""
-  low = np.minimum(np.floor(at).astype(int), max(size - 2, 0))
-  share = at - low
-  matrix = np.zeros((at.size, size))
-  rows = np.arange(at.size)
-  np.add.at(matrix, (rows, low), 1 - share)
-  np.add.at(matrix, (rows, np.minimum(low + 1, size - 1)), share)
-  return matrix

@@ -114,16 +114,19 @@ def random_mask(
     cells: `(rows, columns)` of the grid.
     keep_prob: probability that a cell is one; its dtype is the mask's.
   """
-  grid_key, *shift_keys = jax.random.split(key, 3)
-  grid = jax.random.uniform(grid_key, cells, keep_prob.dtype) < keep_prob
+  # One draw for all that is random: a generator's call costs more than this.
+  num_cells = cells[0] * cells[1]
+  unit = jax.random.uniform(key, (num_cells + 2,), keep_prob.dtype)
+  grid = (unit[:num_cells] < keep_prob).astype(keep_prob.dtype).reshape(cells)
   matrices = []
-  for shift_key, num, length in zip(shift_keys, cells, size, strict=True):
+  for u, num, length in zip(unit[num_cells:], cells, size, strict=True):
     cell = -(-length // num)
-    whole = operators.half_pixel_matrix(num, (num + 1) * cell)
-    shift = jax.random.randint(shift_key, (), 0, cell)
+    whole = operators.stretch_matrix(num, (num + 1) * cell)
+    # In [0, cell), unless rounding makes it the whole cell.
+    shift = jnp.minimum((u * cell).astype(jnp.int32), cell - 1)
     matrices.append(
       jax.lax.dynamic_slice_in_dim(
         jnp.asarray(whole, keep_prob.dtype), shift, length
       )
     )
-  return operators.spread(grid.astype(keep_prob.dtype), *matrices)
+  return operators.spread(grid, *matrices)

@@ -50,14 +50,31 @@ def adjoint(a: Edges) -> Float[Array, 'h w']:
   return (down[:-1] - down[1:]) + (right[:, :-1] - right[:, 1:])
 
 
+def magnitude(a: Edges) -> Edges:
+  """Returns the absolute value on each edge."""
+  return jax.tree.map(jnp.abs, a)
+
+
+def total(a: Edges) -> Float[Array, '']:
+  """Returns the sum over all edges."""
+  return jnp.sum(a.down) + jnp.sum(a.right)
+
+
+def largest(a: Edges) -> Float[Array, '']:
+  """Returns the largest absolute value, 0 on a grid of one cell."""
+  return jnp.maximum(
+    jnp.max(jnp.abs(a.down), initial=0), jnp.max(jnp.abs(a.right), initial=0)
+  )
+
+
 def total_variation(
   u: Float[Array, 'h w'], weights: Edges | None = None
 ) -> Float[Array, '']:
   """Returns `sum_e w_e |(Du)_e|`, anisotropic; `None` weighs all edges 1."""
-  size = jax.tree.map(jnp.abs, difference(u))
+  size = magnitude(difference(u))
   if weights is not None:
     size = jax.tree.map(jnp.multiply, weights, size)
-  return jnp.sum(size.down) + jnp.sum(size.right)
+  return total(size)
 
 
 def cosine_basis(n: int, dtype: DTypeLike = jnp.float32) -> Float[Array, 'n n']:

@@ -35,7 +35,9 @@ class LineSearchInfo(NamedTuple):
   accepted: Bool[Array, '']  # Whether a trial passed; false if forced.
 
 
-def ladder(upper: float, lower: float, decay: float) -> np.ndarray:
+def ladder(
+  upper: float | int, lower: float | int, decay: float | int
+) -> np.ndarray:
   """Returns the trial steps from `upper` down to exactly `lower`.
 
   Raises:
@@ -58,9 +60,9 @@ def backtracking(
   *,
   value: Float[Array, ''] | None = None,
   project: Callable[[Any], Any] = lambda params: params,
-  upper: float = 1.0,
-  lower: float = 1e-5,
-  decay: float = 0.5,
+  upper: float | int = 1.0,
+  lower: float | int = 1e-5,
+  decay: float | int = 0.5,
   slope: types.Scalar = 1e-4,
   forced: bool = False,
   batch_size: int | None = None,

@@ -113,6 +113,8 @@ def douglas_rachford(
     The last state, the last `seen`, and what was `shown`, stacked.
   """
 
+  initial_step = state.step
+
   def advance(carry, age):
     a = problem.prox(carry.z, carry.start.step)
     reflected = _map(lambda a, z: 2 * a - z, a, carry.z)
@@ -154,6 +156,8 @@ def douglas_rachford(
     )
     ratio = jnp.where(known, moved / jnp.where(known, turned, 1), old.step)
     step = jnp.sqrt(ratio * old.step)
+    # Where all of the solution is zero nothing else keeps it from vanishing.
+    step = jnp.clip(step, initial_step * 1e-3, initial_step * 1e3)
     z0 = _origin(point, state.multiplier, step)
     pick = functools.partial(_map, functools.partial(jnp.where, ripe))
     carry = carry._replace(

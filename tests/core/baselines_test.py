@@ -94,7 +94,9 @@ class BaselinesTest(parameterized.TestCase):
     self.assertGreaterEqual(jnp.min(out), -1)
     self.assertLess(jnp.max(out), 3)
     # The mean of 7500 draws of variance 16 / 12: within 4.5 deviations.
-    self.assertLess(abs(float(jnp.mean(out)) - 1), 4.5 * (16 / 12 / 7500) ** 0.5)
+    self.assertLess(
+      abs(float(jnp.mean(out)) - 1), 4.5 * (16 / 12 / 7500) ** 0.5
+    )
 
   def test_pytrees(self):
     x = {'a': jnp.ones((2, 3)), 'b': (jnp.ones(4),)}
@@ -121,9 +123,7 @@ class BaselinesTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, baseline, message):
     with self.assertRaisesRegex(ValueError, message):
-      baselines.evaluate(
-        lambda x, key: baseline(x), jnp.ones((7, 9, 3)), None
-      )
+      baselines.evaluate(lambda x, key: baseline(x), jnp.ones((7, 9, 3)), None)
 
   @parameterized.parameters(baselines.mean, baselines.gaussian_blur)
   def test_images_only(self, baseline):

@@ -24,9 +24,7 @@ class GradientTest(parameterized.TestCase):
     out = transforms.times_input(gradient.gradient)(
       lambda x: jnp.sum(jax.nn.relu(x @ w)), x
     )
-    np.testing.assert_allclose(
-      jnp.sum(out.scores), out.info.score, rtol=1e-6
-    )
+    np.testing.assert_allclose(jnp.sum(out.scores), out.info.score, rtol=1e-6)
 
   def test_pytree(self):
     x = {'a': jnp.arange(3.0), 'b': jnp.ones(2)}

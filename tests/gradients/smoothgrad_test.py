@@ -106,9 +106,7 @@ class SmoothGradTest(parameterized.TestCase):
       num_samples=4000,
     )
     truth = jax.scipy.stats.norm.cdf(x / 0.1)
-    self.assertLess(
-      jnp.max(jnp.abs(out.scores - truth) / out.info.stderr), 4.5
-    )
+    self.assertLess(jnp.max(jnp.abs(out.scores - truth) / out.info.stderr), 4.5)
 
   def test_variance_of_a_linear_function_is_zero(self):
     out = smoothgrad.var_grad(
@@ -137,9 +135,11 @@ class SmoothGradTest(parameterized.TestCase):
 
   def test_sigma_may_be_swept(self):
     sweep = jax.vmap(
-      lambda s: smoothgrad.smooth_grad(
-        _quadratic, jnp.ones(3), key=jax.random.key(0), sigma=s, num_samples=5
-      ).scores
+      lambda s: (
+        smoothgrad.smooth_grad(
+          _quadratic, jnp.ones(3), key=jax.random.key(0), sigma=s, num_samples=5
+        ).scores
+      )
     )(jnp.array([0.1, 0.2]))
     want = smoothgrad.smooth_grad(
       _quadratic, jnp.ones(3), key=jax.random.key(0), sigma=0.2, num_samples=5

@@ -1,0 +1,237 @@
+"""Tests for `igos.py` and the descent that it shares."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saliency_jax import scores
+from saliency_jax.core import baselines
+from saliency_jax.core import sampling
+from saliency_jax.optimization import descent
+from saliency_jax.optimization import igos
+from saliency_jax.optimization import masks
+from tests import equivalence
+
+_SMALL = {'resolution': 3, 'num_steps': 3, 'path_steps': 4, 'upper': 8.0}
+
+
+def _sigmoid(x):
+  """A score that saturates in one corner of the image."""
+  return jax.nn.sigmoid(12 * jnp.mean(x[:4, :4]) - 4)
+
+
+def _flat(x):
+  """A score that no step under a heavy price can lower, far from its fall."""
+  return jax.nn.sigmoid(60 * jnp.mean(x[:4, :4]) - 20)
+
+
+def _igos_loop(fn, x, key, place_noise, scale, sigma=0.045):
+  """Three steps as Algorithm 1 of the paper writes them, at scale 1."""
+  blur = baselines.gaussian_blur(x)
+  up = lambda m: masks.upsample(m, x.shape[:2])
+
+  def price(m):
+    down, across = jnp.diff(m, axis=0), jnp.diff(m, axis=1)
+    tv = jnp.mean(down**2) + jnp.mean(across**2)
+    return scale * (jnp.mean(jnp.abs(1 - m)) + 20 * tv)
+
+  def total(m):
+    return fn(masks.composite(x, blur, up(m))) + price(m)
+
+  mask, trace, steps = jnp.ones((3, 3)), [], []
+  for t in range(3):
+    trace.append(total(mask))
+    direction = jax.grad(price)(mask)
+    for s in range(1, 5):
+      noise_key = sampling.draw_key(key, 4 * t + s - 1)
+      noise = sigma * sampling.normal(noise_key, x)
+      path = lambda m, s=s, noise=noise: fn(
+        place_noise(x, blur, s / 4 * up(m), noise)
+      )
+      direction += jax.grad(path)(mask) / 4
+    a = 8.0
+    while True:
+      new = jnp.clip(mask - a * direction, 0, 1)
+      if total(new) - trace[-1] <= -a * 1e-4 * jnp.sum(direction**2):
+        break
+      if a == 1e-5:
+        new, a = mask, 0.0
+        break
+      a = max(0.2 * a, 1e-5)
+    mask = new
+    steps.append(a)
+  return mask, [*trace, total(mask)], steps
+
+
+class IgosTest(parameterized.TestCase):
+  @parameterized.parameters(descent.noisy_image, descent.noisy_composite)
+  def test_matches_loop(self, place_noise):
+    (x,) = equivalence.examples(1)
+    fn = equivalence.score_fn(score=scores.prob)
+    got = igos.igos(
+      fn,
+      x,
+      key=jax.random.key(3),
+      place_noise=place_noise,
+      l1=0.01,
+      tv=0.2,
+      weight_path=(1.0,),
+      **_SMALL,
+    )
+    mask, trace, steps = _igos_loop(fn, x, jax.random.key(3), place_noise, 0.01)
+    np.testing.assert_allclose(got.info.mask, mask, atol=1e-5)
+    np.testing.assert_allclose(got.info.descent.objective, trace, atol=1e-6)
+    np.testing.assert_allclose(got.info.descent.step_size, steps, rtol=1e-5)
+    up = masks.upsample(1 - mask, x.shape[:2])[..., None]
+    np.testing.assert_allclose(got.scores, up, atol=1e-5)
+
+  @parameterized.parameters(
+    # Linear in the composite: mean s/S. Quadratic about the baseline: mean
+    # (s/S)^2.
+    (lambda x: jnp.sum(x), 0.525),
+    (lambda x: jnp.sum(x**2), 0.35875),
+  )
+  def test_direction_carries_the_factor_of_the_path(self, fn, factor):
+    (x,) = equivalence.examples(1)
+    settings = {'resolution': 4, 'baseline': baselines.black, 'l1': 0, 'tv': 0}
+    out = igos.igos(
+      lambda x: 1e-4 * fn(x),
+      x,
+      num_steps=1,
+      upper=1.0,
+      lower=1.0,
+      forced=True,
+      slope=0.0,
+      sigma=0,
+      **settings,
+    )
+    up = lambda m: masks.composite(x, 0 * x, masks.upsample(m, x.shape[:2]))
+    grad = jax.grad(lambda m: 1e-4 * fn(up(m)))(jnp.ones((4, 4)))
+    # One step of length one.
+    np.testing.assert_allclose(1 - out.info.mask, factor * grad, atol=2e-7)
+
+  @parameterized.product(
+    fn=[_sigmoid, _flat], objective=[masks.deletion, masks.insertion]
+  )
+  def test_objective_never_increases_and_mask_stays_in_the_box(
+    self, fn, objective
+  ):
+    out = igos.igos(
+      fn,
+      jnp.ones((8, 8, 1)),
+      key=jax.random.key(0),
+      resolution=8,
+      objective=objective,
+      baseline=baselines.black,
+    )
+    trace = out.info.descent
+    self.assertLessEqual(np.max(np.diff(trace.objective)), 0)
+    self.assertLess(trace.objective[-1], trace.objective[0])
+    self.assertBetween(np.min(out.info.mask), 0, 1)
+    self.assertBetween(np.max(out.info.mask), 0, 1)
+    np.testing.assert_array_equal(trace.step_size > 0, trace.accepted)
+    np.testing.assert_allclose(
+      out.info.accepted_fraction, np.mean(trace.accepted), rtol=1e-6
+    )
+    # The evidence is found.
+    inside = np.mean(out.scores[:4, :4])
+    self.assertGreater(inside, 2 * np.mean(out.scores[4:, 4:]))
+
+  def test_trace_is_the_plain_objective(self):
+    x = jnp.ones((8, 8, 1))
+    out = igos.igos(
+      _sigmoid,
+      x,
+      key=jax.random.key(0),
+      resolution=8,
+      baseline=baselines.black,
+      tv=2.0,
+    )
+    mask, scale = out.info.mask, out.info.descent.scale[-1]
+    price = scale * (masks.sparsity(mask) + 2 * masks.total_variation(mask))
+    score = _sigmoid(x * mask[..., None])
+    np.testing.assert_allclose(out.info.score, score, atol=1e-6)
+    np.testing.assert_allclose(
+      out.info.descent.objective[-1], score + price, atol=1e-6
+    )
+    np.testing.assert_allclose(out.info.removed, jnp.mean(1 - mask))
+
+  def test_paper_stalls_and_flags_forced_steps(self):
+    explain = functools.partial(
+      igos.igos,
+      _flat,
+      jnp.ones((8, 8, 1)),
+      key=jax.random.key(0),
+      resolution=8,
+      baseline=baselines.black,
+      l1=2.0,
+      tv=400.0,
+    )
+    paper = explain(**igos.PAPER).info
+    self.assertTrue(np.any(~paper.descent.accepted))
+    forced = paper.descent.step_size[~paper.descent.accepted]
+    np.testing.assert_allclose(forced, 1e-5)
+    np.testing.assert_array_equal(paper.descent.scale, 1)
+    self.assertLess(paper.removed, 0.01)
+
+    stalled = explain(weight_path=(1.0,)).info
+    self.assertLess(stalled.removed, 0.01)
+    refused = ~stalled.descent.accepted
+    self.assertTrue(np.any(refused))
+    np.testing.assert_array_equal(stalled.descent.step_size[refused], 0)
+
+    rescued = explain().info
+    self.assertGreater(rescued.removed, 0.05)
+    self.assertLess(rescued.score, 0.5)
+    self.assertLessEqual(np.max(np.diff(rescued.descent.objective)), 0)
+    self.assertLess(rescued.descent.scale[-1], 1)
+
+  def test_no_key_is_needed_without_noise(self):
+    fn = equivalence.score_fn(score=scores.prob)
+    (x,) = equivalence.examples(1)
+    out = igos.igos(fn, x, sigma=0, **_SMALL)
+    self.assertTrue(np.all(np.isfinite(out.scores)))
+    with self.assertRaisesRegex(ValueError, 'pass key='):
+      igos.igos(fn, x, **_SMALL)
+
+  def test_weights(self):
+    self.assertEqual(descent.weights(28), (1.0, 20.0))
+    self.assertEqual(descent.weights(200), descent.WEIGHTS[224])
+    self.assertEqual(descent.weights(2), descent.WEIGHTS[7])
+
+  def test_equivalence(self):
+    method = functools.partial(igos.igos, l1=0.01, tv=0.2, **_SMALL)
+    equivalence.check(
+      self, method, draws=True, score=scores.prob, batch_sizes=(3,)
+    )
+
+  def test_memory(self):
+    method = functools.partial(
+      igos.igos, resolution=4, num_steps=2, path_steps=128
+    )
+    equivalence.check_memory(self, method)
+
+  @parameterized.parameters(
+    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+    ({'path_steps': 0}, 'path_steps must be at least 1, got 0'),
+    ({'sigma': -1.0}, 'sigma must be at least 0, got -1.0'),
+    ({'resolution': 20}, 'must be between 1 and 8, got 20'),
+    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    ({'weight_path': ()}, 'weight_path must hold at least one scale'),
+    ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
+    ({'baseline': lambda x, key: x[:2]}, 'baseline must be like the example'),
+  )
+  def test_bad_arguments(self, settings, message):
+    settings = {'resolution': 4, **settings}
+    with self.assertRaisesRegex(ValueError, message):
+      igos.igos(
+        _sigmoid, jnp.ones((8, 8, 1)), key=jax.random.key(0), **settings
+      )
+
+
+if __name__ == '__main__':
+  absltest.main()

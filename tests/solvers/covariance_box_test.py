@@ -1,0 +1,200 @@
+"""Tests for `covariance_box.py`."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+from saliency_jax.solvers import covariance_box
+from saliency_jax.solvers import grid
+from saliency_jax.solvers import total_variation
+
+_solve = jax.jit(covariance_box.tv_covariance_box, static_argnames='num_steps')
+
+
+def _random(seed, h, w):
+  g = np.cumsum(np.random.default_rng(seed).normal(size=(h, w)), axis=1)
+  return jnp.asarray(g, jnp.float32)
+
+
+def _spectrum(name, h, w):
+  lam = grid.eigenvalues(h, w).at[0, 0].set(1)
+  return {'white': 0.2 * jnp.ones_like(lam), 'paper': 0.2 * lam}[name]
+
+
+def _reach(g, spectrum):
+  return float(grid.largest(grid.pinv_adjoint(grid.filtered(g, spectrum))))
+
+
+def _dense(f, like):
+  """The matrix of a linear map from grids to edges, in float64."""
+  with jax.enable_x64(True):
+    eye = jnp.eye(like.size, dtype=jnp.float64).reshape(-1, *like.shape)
+    columns = jax.vmap(f)(eye)
+  return np.concatenate([np.reshape(a, (like.size, -1)) for a in columns], 1).T
+
+
+def _matrices(g, spectrum):
+  """`D`, and `D^{+T} S`, written out."""
+  wide = np.asarray(spectrum, np.float64)
+  d = _dense(grid.difference, g)
+  score = _dense(
+    lambda u: grid.pinv_adjoint(grid.filtered(u, jnp.asarray(wide))), g
+  )
+  return d, score
+
+
+def _linear_program(g, radius, spectrum):
+  """The definition, by HiGHS in `u` and bounds `t` on `|Du|`."""
+  d, score = _matrices(g, spectrum)
+  m, p = d.shape
+  y = score @ np.ravel(np.asarray(g, np.float64))
+  none = np.zeros((m, m))
+  result = scipy.optimize.linprog(
+    np.concatenate([np.zeros(p), np.ones(m)]),
+    A_ub=np.block(
+      [[d, -np.eye(m)], [-d, -np.eye(m)], [score, none], [-score, none]]
+    ),
+    b_ub=np.concatenate([np.zeros(2 * m), y + radius, radius - y]),
+    bounds=[(0, 0)] + [(None, None)] * (p - 1) + [(0, None)] * m,
+    method='highs-ipm',  # The simplex method gives up on some of these.
+  )
+  return result.fun
+
+
+def _appendix(g, radius, spectrum):
+  """Appendix A.1: in `alpha = Dg = up - down`, of no curl round any face."""
+  d, score = _matrices(g, spectrum)
+  m = d.shape[0]
+  h, w = g.shape
+  y = score @ np.ravel(np.asarray(g, np.float64))
+  map_ = score @ np.linalg.pinv(d)
+  down = np.arange((h - 1) * w).reshape(h - 1, w)
+  right = (h - 1) * w + np.arange(h * (w - 1)).reshape(h, w - 1)
+  curl = []
+  for i in range(h - 1):
+    for j in range(w - 1):
+      row = np.zeros(m)
+      row[[right[i, j], down[i, j + 1]]] = 1
+      row[[right[i + 1, j], down[i, j]]] = -1
+      curl.append(row)
+  curl = np.asarray(curl)
+  result = scipy.optimize.linprog(
+    np.ones(2 * m),
+    A_ub=np.block([[map_, -map_], [-map_, map_]]),
+    b_ub=np.concatenate([y + radius, radius - y]),
+    A_eq=np.hstack([curl, -curl]),
+    b_eq=np.zeros(len(curl)),
+    method='highs',
+  )
+  return result.fun
+
+
+class CovarianceBoxTest(parameterized.TestCase):
+  @parameterized.product(
+    name=('white', 'paper'),
+    shape=((6, 9), (1, 8)),
+    share=(0.05, 0.3),
+  )
+  def test_matches_linear_program(self, name, shape, share):
+    g, spectrum = _random(0, *shape), _spectrum(name, *shape)
+    radius = share * _reach(g, spectrum)
+    got = _solve(g, radius, spectrum)
+    want = _linear_program(g, radius, spectrum)
+    np.testing.assert_allclose(got.info.objective, want, rtol=1e-3)
+    self.assertLess(got.info.relative_gap, 1e-3)
+    self.assertLess(got.info.dual, want * (1 + 5e-6))
+    # And what it claims of itself, in float64.
+    d, score = _matrices(g, spectrum)
+    move = np.ravel(np.asarray(got.value, np.float64) - np.asarray(g))
+    self.assertLess(np.max(np.abs(score @ move)), radius + 2e-6)
+    np.testing.assert_allclose(
+      got.info.objective,
+      np.abs(d @ np.ravel(np.asarray(got.value, np.float64))).sum(),
+      rtol=1e-5,
+    )
+    np.testing.assert_allclose(np.mean(got.value), np.mean(g), atol=1e-5)
+
+  @parameterized.parameters('white', 'paper')
+  def test_matches_appendix_form(self, name):
+    """A second oracle, and for the paper's covariance of `tv_box` too."""
+    g, spectrum = _random(1, 6, 7), _spectrum(name, 6, 7)
+    radius = 0.2 * _reach(g, spectrum)
+    want = _appendix(g, radius, spectrum)
+    got = _solve(g, radius, spectrum)
+    np.testing.assert_allclose(got.info.objective, want, rtol=1e-3)
+    if name == 'paper':
+      box = jax.jit(total_variation.tv_box)(g, radius / 0.2)
+      np.testing.assert_allclose(box.info.objective, want, rtol=1e-3)
+
+  def test_white_noise_reaches_gap_at_28(self):
+    g = _random(2, 28, 28)
+    spectrum = _spectrum('white', 28, 28)
+    got = _solve(g, 0.1 * _reach(g, spectrum), spectrum)
+    self.assertLess(got.info.relative_gap, 1e-3)
+    self.assertGreater(got.info.steps_to_tolerance, 0)
+
+  def test_weights(self):
+    """With the paper's covariance they are those of `tv_box`."""
+    g, spectrum = _random(3, 8, 8), _spectrum('paper', 8, 8)
+    weights = jax.tree.map(
+      lambda e: jnp.abs(e) + 0.1, grid.difference(_random(4, 8, 8))
+    )
+    got = _solve(g, 0.1, spectrum, weights=weights)
+    want = jax.jit(total_variation.tv_box)(g, 0.1 / 0.2, weights=weights)
+    self.assertLess(got.info.relative_gap, 1e-3)
+    np.testing.assert_allclose(
+      got.info.objective, want.info.objective, rtol=1e-3
+    )
+
+  def test_extreme_radii(self):
+    g, spectrum = _random(5, 6, 6), _spectrum('white', 6, 6)
+    wide = _solve(g, 1.001 * _reach(g, spectrum), spectrum)
+    self.assertEqual(np.ptp(wide.value), 0)
+    self.assertEqual(wide.info.objective, 0)
+    self.assertEqual(wide.info.gap, 0)
+    none = _solve(g, 0.0, spectrum)
+    np.testing.assert_array_equal(none.value, g)
+
+  def test_mean_of_spectrum_has_no_effect(self):
+    g, spectrum = _random(6, 5, 5), _spectrum('white', 5, 5)
+    a = _solve(g, 0.1, spectrum)
+    b = _solve(g, 0.1, spectrum.at[0, 0].set(0))
+    np.testing.assert_array_equal(a.value, b.value)
+
+  def test_vmap_matches_loop(self):
+    gs = jnp.stack([_random(i, 5, 6) for i in range(3)])
+    spectrum = _spectrum('white', 5, 6)
+    solve = lambda g: covariance_box.tv_covariance_box(
+      g, 0.2, spectrum, num_steps=160
+    )
+    batched = jax.jit(jax.vmap(solve))(gs)
+    one = jax.jit(solve)
+    for i, g in enumerate(gs):
+      want = one(g)
+      np.testing.assert_allclose(batched.value[i], want.value, atol=1e-3)
+      np.testing.assert_allclose(
+        batched.info.objective[i], want.info.objective, rtol=1e-3
+      )
+
+  def test_rejects(self):
+    g = jnp.ones((4, 4))
+    with self.assertRaisesRegex(ValueError, 'spectrum must be positive'):
+      covariance_box.tv_covariance_box(g, 0.1, jnp.zeros((4, 4)))
+    with self.assertRaisesRegex(ValueError, 'radius'):
+      covariance_box.tv_covariance_box(g, -0.1, g)
+
+  def test_nan_shows(self):
+    g = _random(7, 5, 5)
+    for got in (
+      _solve(g.at[1, 1].set(jnp.nan), 0.1, _spectrum('white', 5, 5)),
+      _solve(g, 0.1, -_spectrum('white', 5, 5)),
+    ):
+      self.assertTrue(np.all(np.isnan(got.value)))
+      self.assertTrue(np.isnan(got.info.gap))
+
+
+if __name__ == '__main__':
+  absltest.main()

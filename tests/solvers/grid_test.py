@@ -1,0 +1,105 @@
+"""Tests for `grid.py`."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+from saliency_jax.solvers import grid
+
+_SHAPES = ((5, 7), (8, 3), (1, 6), (6, 1), (1, 1))
+
+
+def _random(shape, seed=0):
+  return jnp.asarray(
+    np.random.default_rng(seed).normal(size=shape), jnp.float32
+  )
+
+
+def _flat(edges):
+  return np.concatenate([np.ravel(a) for a in edges])
+
+
+def _edges(flat, h, w):
+  cut = (h - 1) * w
+  return grid.Edges(
+    jnp.asarray(flat[:cut].reshape(h - 1, w)),
+    jnp.asarray(flat[cut:].reshape(h, w - 1)),
+  )
+
+
+def _matrix(h, w):
+  """`D` written out: one row an edge."""
+  rows = []
+  cell = lambda i, j: np.eye(h * w)[i * w + j]
+  for i in range(h - 1):
+    rows += [cell(i + 1, j) - cell(i, j) for j in range(w)]
+  for i in range(h):
+    rows += [cell(i, j + 1) - cell(i, j) for j in range(w - 1)]
+  return np.reshape(rows, (-1, h * w))
+
+
+class GridTest(parameterized.TestCase):
+  @parameterized.parameters(*_SHAPES)
+  def test_matches_matrices(self, h, w):
+    d = _matrix(h, w)
+    u, x = _random((h, w)), np.ravel(_random((h, w)))
+    a = np.asarray(_random(d.shape[0], seed=1))
+    inverse = np.linalg.pinv(d) if d.size else np.zeros((1, 0))
+    close = lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5)
+    close(_flat(grid.difference(u)), d @ x)
+    close(np.ravel(grid.adjoint(_edges(a, h, w))), d.T @ a)
+    close(np.ravel(grid.pinv(_edges(a, h, w))), inverse @ a)
+    close(_flat(grid.pinv_adjoint(u)), inverse.T @ x)
+    close(np.ravel(grid.poisson(u)), inverse @ inverse.T @ x)
+    close(grid.total_variation(u), np.abs(d @ x).sum())
+    close(
+      grid.total_variation(u, _edges(np.abs(a), h, w)),
+      np.abs(a) @ np.abs(d @ x),
+    )
+    close(grid.largest(_edges(a, h, w)), np.max(np.abs(a), initial=0))
+
+  @parameterized.parameters(*_SHAPES, (224, 31))
+  def test_transform_is_scipys(self, h, w):
+    u = _random((h, w))
+    want = scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho')
+    np.testing.assert_allclose(grid.dct(u), want, atol=5e-6)
+    np.testing.assert_allclose(grid.idct(grid.dct(u)), u, atol=5e-6)
+
+  @parameterized.parameters(*_SHAPES, (40, 28))
+  def test_basis_diagonalises_laplacian(self, h, w):
+    u = _random((h, w))
+    laplacian = grid.adjoint(grid.difference(u))
+    got = grid.filtered(u, grid.eigenvalues(h, w))
+    np.testing.assert_allclose(got, laplacian, atol=2e-5)
+    self.assertEqual(grid.eigenvalues(h, w)[0, 0], 0)
+    self.assertTrue(np.all(np.ravel(grid.eigenvalues(h, w))[1:] > 0))
+
+  @parameterized.parameters(*_SHAPES, (28, 28))
+  def test_papers_covariance_whitens_to_differences(self, h, w):
+    """`D^{+T} S = sigma^2 D` for `S = sigma^2 (D'D + 11'/p)`."""
+    u, variance = _random((h, w)), np.float32(0.1)
+    spectrum = variance * grid.eigenvalues(h, w).at[0, 0].set(1)
+    got = grid.pinv_adjoint(grid.filtered(u, spectrum))
+    want = variance * _flat(grid.difference(u))
+    np.testing.assert_allclose(_flat(got), want, atol=2e-6)
+
+  def test_vmap_matches_loop(self):
+    us = _random((3, 5, 7))
+    got = jax.vmap(grid.pinv_adjoint)(us)
+    for i, u in enumerate(us):
+      np.testing.assert_allclose(
+        got.right[i], grid.pinv_adjoint(u).right, atol=1e-6
+      )
+
+  def test_keeps_dtype(self):
+    with jax.enable_x64(True):
+      for dtype in (jnp.float32, jnp.float64):
+        got = grid.pinv_adjoint(jnp.ones((3, 4), dtype))
+        self.assertEqual(got.down.dtype, dtype)
+
+
+if __name__ == '__main__':
+  absltest.main()
