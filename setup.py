@@ -36,6 +36,7 @@ EXTRAS = {
   'peers': [
     'captum>=0.8',
     'efficientnet-lite-pytorch==0.1.0',
+    'quantus>=0.6',
     'saliency>=0.2.1',
     'torch>=2.2',
   ],

@@ -14,18 +14,29 @@ __version__ = '0.1.0'
 
 # Public name -> the module that defines it.
 _METHODS = {
+  'adaptive_integrated_gradients': 'gradients.integrated',
   'expected_gradients': 'gradients.integrated',
   'grad_cam': 'gradients.grad_cam',
   'grad_cam_pp': 'gradients.grad_cam',
   'gradient': 'gradients.gradient',
+  'igos': 'optimization.igos',
+  'igos_pp': 'optimization.igos_pp',
   'integrated_gradients': 'gradients.integrated',
+  'mask': 'optimization.mask',
   'occlusion': 'perturbations.occlusion',
   'rise': 'perturbations.rise',
   'smooth_grad': 'gradients.smoothgrad',
   'smooth_grad_squared': 'gradients.smoothgrad',
   'var_grad': 'gradients.smoothgrad',
 }
-_MODULES = ('explainer', 'scores', 'taps', 'transforms')
+_MODULES = (
+  'explainer',
+  'metrics',
+  'scores',
+  'solvers',
+  'taps',
+  'transforms',
+)
 
 __all__ = sorted([*_METHODS, *_MODULES])
 

@@ -147,7 +147,8 @@ def _check(name, images, labels, epochs, batch_size, learning_rate):
 def _cache_path(cache_dir, name, settings, images, labels):
   if cache_dir is None:
     home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    cache_dir = pathlib.Path(home, 'saliency_jax')
+    root = os.environ.get('SALIENCY_JAX_CACHE') or f'{home}/saliency_jax'
+    cache_dir = pathlib.Path(root, 'weights')
   digest = hashlib.sha256(repr((settings, images.shape)).encode())
   digest.update(np.ascontiguousarray(images))
   digest.update(np.ascontiguousarray(labels))

@@ -1,0 +1,1 @@
+"""Launchers: `python -m experiments.explain` and its like, set by absl flags."""

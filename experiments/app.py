@@ -1,0 +1,239 @@
+"""What the launchers share: flags, devices, the compilation cache, errors, files.
+
+A launcher is `main(setup)` and `app.run(main)`. It may log and print; what is
+worth importing lives in the library.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from typing import Any, IO, NamedTuple
+
+from absl import app
+from absl import flags
+import jax
+import numpy as np
+import platformdirs
+import tqdm
+
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
+_CACHE_DIR = flags.DEFINE_string(
+  'compilation_cache_dir',
+  None,
+  "Where compiled programs are kept for the next run; '' for nowhere. The "
+  "default is in $SALIENCY_JAX_CACHE, or in the user's cache folder.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator_address', None, 'host:port of process 0, for several processes.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'How many processes there are.'
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  'process_id', None, 'Which of the processes this one is, from 0.'
+)
+_DEBUG = flags.DEFINE_bool('debug', False, 'Show the traceback of an error.')
+
+# What a user can cause, or a black box of the user's; the rest are our bugs.
+_EXPECTED = (
+  ValueError,
+  OSError,
+  ImportError,
+  jax.errors.JaxRuntimeError,
+  flags.Error,
+)
+
+
+class Setup(NamedTuple):
+  """What a launcher starts from.
+
+  Attributes:
+    key: of the seed, the same in every process.
+    mesh: all devices of all processes, along one axis 'data'.
+  """
+
+  key: jax.Array
+  mesh: jax.sharding.Mesh
+
+
+def run(main: Callable[[Setup], None]) -> None:
+  """Parses the flags, sets JAX up, and runs `main`; errors end in one line."""
+
+  def parse(argv):
+    with user_errors():
+      return flags.FLAGS(argv)
+
+  def start(argv):
+    with user_errors():
+      if len(argv) > 1:
+        raise ValueError(f'expected flags only, got {argv[1:]}')
+      main(set_up())
+
+  app.run(start, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Turns an expected error into one line on stderr and exit code 1."""
+  try:
+    yield
+  except _EXPECTED as e:
+    if flags.FLAGS.is_parsed() and _DEBUG.value:
+      raise
+    print(f'error: {one_line(e)}', file=sys.stderr, flush=True)
+    sys.exit(1)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr, flush=True)
+    sys.exit(130)
+
+
+def one_line(error: BaseException) -> str:
+  """Returns an error's message on one line, without JAX's own traceback."""
+  if isinstance(error, OSError) and error.strerror:
+    where = f'{os.fspath(error.filename)!r}: ' if error.filename else ''
+    return where + error.strerror.lower()
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    lines = lines[-1:]  # The black box's own words, below its traceback.
+  return ' '.join(lines) or type(error).__name__
+
+
+def set_up() -> Setup:
+  """Connects the processes, turns the compilation cache on, draws the key.
+
+  Raises:
+    ValueError: some of the flags of several processes, but not all.
+  """
+  several = {
+    'coordinator_address': _COORDINATOR.value,
+    'num_processes': _NUM_PROCESSES.value,
+    'process_id': _PROCESS_ID.value,
+  }
+  given = [name for name, value in several.items() if value is not None]
+  if given and len(given) < len(several):
+    raise ValueError(
+      f'expected all or none of --{", --".join(several)}, got --'
+      + ', --'.join(given)
+    )
+  if given:
+    jax.distributed.initialize(**several)
+  _cache_programs()
+  mesh = jax.make_mesh(
+    (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  return Setup(jax.random.key(_SEED.value), mesh)
+
+
+def is_first() -> bool:
+  """Returns whether this process is the one that prints and writes."""
+  return jax.process_index() == 0
+
+
+def progress(items: Iterable[Any], *, what: str) -> tqdm.tqdm:
+  """Wraps a loop in a progress bar, on a terminal and in the first process."""
+  hide = None if is_first() else True  # None: shown where there is a terminal.
+  return tqdm.tqdm(items, desc=what, disable=hide, leave=False, delay=0.2)
+
+
+def out_dir(path: str | os.PathLike) -> pathlib.Path:
+  """Makes a folder and tries to write in it, before any work is done.
+
+  Raises:
+    ValueError: it cannot be made or written.
+  """
+  path = pathlib.Path(path).expanduser()
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+      pass
+  except OSError as e:
+    reason = (e.strerror or str(e)).lower()
+    raise ValueError(f'cannot write to --out {str(path)!r}: {reason}') from e
+  return path
+
+
+def write_npz(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
+  """Writes named arrays, whole or not at all."""
+  with _replacing(path) as f:
+    np.savez_compressed(f, **{k: np.asarray(v) for k, v in arrays.items()})
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON, whole or not at all; NaN and infinity become text."""
+  text = json.dumps(_plain(value), indent=2, allow_nan=False)
+  with _replacing(path) as f:
+    f.write(f'{text}\n'.encode())
+
+
+def write_figure(path: pathlib.Path, figure: Any) -> None:
+  """Writes a matplotlib figure as PNG, whole or not at all."""
+  with _replacing(path) as f:
+    figure.savefig(f, format='png')
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+  """Returns text in columns: the first and the last to the left."""
+  rows = [header, *rows]
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  last = len(header) - 1
+
+  def line(row):
+    cells = (
+      c.ljust(w) if i in (0, last) else c.rjust(w)
+      for i, (c, w) in enumerate(zip(row, widths, strict=True))
+    )
+    return '  '.join(cells).rstrip()
+
+  rule = '  '.join('-' * w for w in widths)
+  return '\n'.join([line(header), rule, *map(line, rows[1:])])
+
+
+def _cache_programs() -> None:
+  folder = _CACHE_DIR.value
+  if folder is None:
+    root = os.environ.get('SALIENCY_JAX_CACHE')
+    folder = root or platformdirs.user_cache_dir('saliency_jax', False)
+    folder = os.path.join(folder, 'compiled')
+  jax.config.update('jax_compilation_cache_dir', folder or None)
+  # Everything: on a few cores even a small program costs more than a file.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
+  """Opens a file beside `path`, which takes its place once it is whole."""
+  handle, name = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
+  try:
+    with os.fdopen(handle, 'wb') as f:
+      yield f
+    os.chmod(name, 0o666 & ~_umask())  # A temporary file is its owner's alone.
+    os.replace(name, path)
+  except BaseException:
+    pathlib.Path(name).unlink(missing_ok=True)
+    raise
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask
+
+
+def _plain(value: Any) -> Any:
+  """Returns a value in JSON's own types."""
+  if isinstance(value, Mapping):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(v) for v in value]
+  if hasattr(value, 'tolist'):
+    return _plain(np.asarray(value).tolist())
+  if isinstance(value, float) and not np.isfinite(value):
+    return str(value)
+  if callable(value):
+    return getattr(value, '__name__', str(value))
+  return value

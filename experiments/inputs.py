@@ -1,0 +1,103 @@
+"""What the launchers are asked to explain: an image and a class."""
+
+import difflib
+import pathlib
+
+from jaxtyping import Float
+import numpy as np
+
+from saliency_jax import data
+from saliency_jax.models import types
+
+DEFAULT_PHOTO = 'imagenet_14_129'
+
+
+def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w 3']:
+  """Reads an image as the input of a network.
+
+  Args:
+    name: a path, or the name of one of the 20 photos or the end of it.
+    spec: of the network.
+
+  Raises:
+    ValueError: no such image, or one that cannot be read.
+  """
+  path = pathlib.Path(name).expanduser()
+  if path.is_file():
+    pixels = data.read(path)
+  elif path.is_dir():
+    raise ValueError(f'{name!r} is a folder, expected one image file')
+  else:
+    pixels = _photo(name)
+  size = spec.input_shape[:2]
+  return data.prepare(pixels, size=(size[0], size[1]), crop=spec.crop)
+
+
+def photos(
+  spec: types.Spec, *, num: int | None = None
+) -> Float[np.ndarray, 'n h w 3']:
+  """Returns the first of the 20 photos, each as the input of a network."""
+  source = data.load('photos')
+  size = spec.input_shape[:2]
+  return np.stack(
+    [
+      data.prepare(source[i]['image'], size=(size[0], size[1]), crop=spec.crop)
+      for i in range(len(source) if num is None else num)
+    ]
+  )
+
+
+def find_label(text: str, class_names: tuple[str, ...], num: int) -> int:
+  """Returns the class that a user means.
+
+  Args:
+    text: an index, a class's name, or a part that only one name holds.
+    class_names: the names, or none.
+    num: of classes.
+
+  Raises:
+    ValueError: no such class, or several; suggests what is near.
+  """
+  text = text.strip()
+  if text.lstrip('+-').isdigit():
+    label = int(text)
+    if not 0 <= label < num:
+      raise ValueError(f'--label {label}: expected 0 to {num - 1}')
+    return label
+  if not class_names:
+    raise ValueError(
+      f'--label {text!r}: this network has no class names, expected an index '
+      f'from 0 to {num - 1}'
+    )
+  wanted = text.casefold()
+  names = [name.casefold() for name in class_names]
+  found = [i for i, name in enumerate(names) if name == wanted]
+  if not found and wanted:
+    found = [i for i, name in enumerate(names) if wanted in name]
+  if len(found) == 1:
+    return found[0]
+  if found:
+    some = ', '.join(f'{class_names[i]} ({i})' for i in found[:6])
+    more = ', ...' if len(found) > 6 else ''
+    raise ValueError(f'--label {text!r} is one of several: {some}{more}')
+  near = difflib.get_close_matches(wanted, names, n=4, cutoff=0.5)
+  hint = ', '.join(class_names[names.index(n)] for n in near)
+  raise ValueError(
+    f'--label {text!r}: no such class'
+    + (f'; did you mean {hint}?' if hint else f', nor an index to {num - 1}')
+  )
+
+
+def _photo(name: str) -> np.ndarray:
+  source = data.load('photos')
+  names = [source[i]['name'] for i in range(len(source))]
+  stem = pathlib.Path(name).stem
+  found = [i for i, n in enumerate(names) if n == stem]
+  if not found and stem:
+    found = [i for i, n in enumerate(names) if n.endswith(f'_{stem}')]
+  if len(found) != 1:
+    raise ValueError(
+      f'--image {name!r}: no such file, nor one of the photos '
+      f'{names[0]} ... {", ".join(names[-3:])}'
+    )
+  return source[found[0]]['image']

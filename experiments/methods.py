@@ -1,0 +1,323 @@
+"""The saliency methods for images that the launchers know, in one table.
+
+To add a method, add an entry to `METHODS`; its settings, their types and their
+defaults are read from the signature of its function.
+"""
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import inspect
+import types as python_types
+import typing
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import inputs
+from saliency_jax import explainer
+from saliency_jax import scores
+from saliency_jax import transforms
+from saliency_jax import viz
+from saliency_jax.core import baselines
+from saliency_jax.core import types
+from saliency_jax.gradients import grad_cam
+from saliency_jax.gradients import gradient
+from saliency_jax.gradients import integrated
+from saliency_jax.gradients import quadrature
+from saliency_jax.gradients import smoothgrad
+from saliency_jax.models import types as model_types
+from saliency_jax.perturbations import occlusion
+from saliency_jax.perturbations import rise
+
+
+class Calls(NamedTuple):
+  """How often a method calls the classifier."""
+
+  gradients: int = 0  # Of its value and gradient.
+  forwards: int = 0  # Of its value alone.
+
+
+class Entry(NamedTuple):
+  """A method, and what a launcher has to know of it.
+
+  Attributes:
+    method: `(fn, x, *, key, **settings) -> Attribution`.
+    calls: the number of calls, given the settings and the method's `info`.
+    describe: one line of diagnostics of an attribution.
+    drawing: how its map is drawn.
+    score: what is explained.
+    settings: the launchers' defaults, where they are not the method's own.
+    for_model: settings that depend on the network.
+  """
+
+  method: Callable[..., types.Attribution]
+  calls: Callable[[Mapping[str, Any], Any], Calls]
+  describe: Callable[[types.Attribution], str]
+  drawing: viz.Drawing
+  score: explainer.Score = scores.logit
+  settings: Mapping[str, Any] = python_types.MappingProxyType({})
+  for_model: Callable[[model_types.Spec], Mapping[str, Any]] = lambda spec: {}
+
+
+def _rms(a) -> float:
+  return float(np.sqrt(np.mean(np.square(np.asarray(a, np.float64)))))
+
+
+def _score(out):
+  return f'score {float(out.info.score):.4g}'
+
+
+def _stderr(out):
+  noise = _rms(out.info.stderr) / (_rms(out.scores) or np.inf)
+  return f'standard error {noise:.1%} of the map'
+
+
+def _completeness(out):
+  return f'completeness error {float(out.info.relative_error):.1%}'
+
+
+def _expected(out):
+  chance = float(out.info.completeness_stderr) / abs(
+    float(out.info.score) - float(out.info.baseline_score)
+  )
+  return f'{_completeness(out)} (chance alone: {chance:.1%})'
+
+
+def _discarded(out):
+  return f'{float(out.info.discarded):.0%} of the layer map was negative'
+
+
+def _occlusion(out):
+  drop = float(np.max(np.asarray(out.info.drops)))
+  return f'largest drop {drop:.3f} of {float(out.info.score):.3f}'
+
+
+def _rise(out):
+  return (
+    f'{_stderr(out)}; masked score {float(out.info.mean_score):.3f} '
+    f'± {float(out.info.score_std):.3f}'
+  )
+
+
+def _one_gradient(settings, info):
+  return Calls(gradients=1)
+
+
+def _samples(settings, info):
+  return Calls(gradients=settings['num_samples'])
+
+
+def _tap(spec):
+  return {'name': spec.taps[0]} if spec.taps else {}
+
+
+_smooth = functools.partial(
+  Entry,
+  calls=_samples,
+  describe=_stderr,
+  drawing=viz.MAGNITUDE,
+)
+_cam = functools.partial(
+  Entry,
+  calls=_one_gradient,
+  describe=_discarded,
+  drawing=viz.HEAT,
+  for_model=_tap,
+)
+
+METHODS: dict[str, Entry] = {
+  'gradient': Entry(gradient.gradient, _one_gradient, _score, viz.MAGNITUDE),
+  'gradient_x_input': Entry(
+    transforms.times_input(gradient.gradient),
+    _one_gradient,
+    _score,
+    viz.SIGNED,
+  ),
+  'smooth_grad': _smooth(smoothgrad.smooth_grad),
+  'smooth_grad_squared': _smooth(smoothgrad.smooth_grad_squared),
+  'var_grad': _smooth(
+    smoothgrad.var_grad,
+    calls=lambda settings, info: Calls(settings['num_samples'] + 1),
+  ),
+  'integrated_gradients': Entry(
+    integrated.integrated_gradients,
+    lambda settings, info: Calls(settings['num_steps'], 2),
+    _completeness,
+    viz.SIGNED,
+  ),
+  'expected_gradients': Entry(
+    integrated.expected_gradients,
+    lambda settings, info: Calls(
+      settings['num_samples'], 1 + len(settings['references'])
+    ),
+    _expected,
+    viz.SIGNED,
+    settings={'num_samples': 100},
+    for_model=lambda spec: {'references': jnp.asarray(inputs.photos(spec))},
+  ),
+  'grad_cam': _cam(grad_cam.grad_cam),
+  'grad_cam_pp': _cam(grad_cam.grad_cam_pp),
+  'occlusion': Entry(
+    occlusion.occlusion,
+    lambda settings, info: Calls(forwards=int(np.ravel(info.num_calls)[0])),
+    _occlusion,
+    viz.SIGNED,
+    scores.prob,
+  ),
+  'rise': Entry(
+    rise.rise,
+    lambda settings, info: Calls(forwards=settings['num_masks']),
+    _rise,
+    viz.HEAT,
+    scores.prob,
+    # A quarter of the paper's masks: the standard error says what that costs.
+    settings={'num_masks': 1000},
+  ),
+}
+
+# Settings that are functions, by the names that a flag can give them.
+_BASELINES = {
+  f.__name__: f
+  for f in (
+    baselines.black,
+    baselines.constant,
+    baselines.mean,
+    baselines.gaussian_blur,
+    baselines.uniform,
+  )
+}
+_FUNCTIONS = {
+  'baseline': _BASELINES,
+  'fill': _BASELINES,
+  'quadrature_fn': {
+    f.__name__: f
+    for f in (
+      quadrature.midpoint,
+      quadrature.right_riemann,
+      quadrature.trapezoid,
+      quadrature.gauss_legendre,
+    )
+  },
+  'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
+  'sigma': {'of_range': smoothgrad.of_range},
+}
+
+
+def choose(names: Sequence[str]) -> list[str]:
+  """Returns the methods that a flag names; 'all' stands for every one.
+
+  Raises:
+    ValueError: an unknown name, a name given twice, or none.
+  """
+  chosen = [name.strip() for name in names if name.strip()]
+  if chosen == ['all']:
+    return list(METHODS)
+  unknown = [name for name in chosen if name not in METHODS]
+  if unknown or not chosen or len(set(chosen)) < len(chosen):
+    raise ValueError(
+      f"--methods {','.join(names)!r}: expected 'all', or some of "
+      + ', '.join(METHODS)
+    )
+  return chosen
+
+
+def settings_of(
+  names: Sequence[str], assignments: Sequence[str], spec: model_types.Spec
+) -> dict[str, dict[str, Any]]:
+  """Returns every setting of some methods: their own, the launchers', a flag's.
+
+  Args:
+    names: of the methods.
+    assignments: `method.setting=value`, the values in Python's spelling or the
+      name of a function.
+    spec: of the network.
+
+  Raises:
+    ValueError: a method that is not among `names`, no such setting, or a value
+      that it does not take.
+  """
+  given = {name: {} for name in names}
+  for assignment in assignments:
+    target, equals, text = assignment.partition('=')
+    name, dot, setting = (part.strip() for part in target.partition('.'))
+    if not equals or not dot:
+      raise ValueError(f'--set {assignment!r}: expected method.setting=value')
+    if name not in given:
+      raise ValueError(
+        f'--set {assignment!r}: {name!r} is not one of the methods of this '
+        f'run, {", ".join(names)}'
+      )
+    given[name][setting] = _value(assignment, name, setting, text.strip())
+  return {
+    name: {
+      **{k: p.default for k, p in _parameters(METHODS[name]).items()},
+      **METHODS[name].settings,
+      **METHODS[name].for_model(spec),
+      **given[name],
+    }
+    for name in names
+  }
+
+
+def build(
+  name: str, settings: Mapping[str, Any], apply: types.Apply, **kwargs: Any
+) -> Callable[..., types.Attribution]:
+  """Returns the compiled explainer of one method: see `explainer.build`."""
+  entry = METHODS[name]
+  method = functools.partial(entry.method, **settings)
+  return explainer.build(method, apply, entry.score, **kwargs)
+
+
+def _parameters(entry: Entry) -> dict[str, inspect.Parameter]:
+  parameters = inspect.signature(entry.method).parameters.values()
+  return {
+    p.name: p
+    for p in parameters
+    if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name != 'key'
+  }
+
+
+def _value(assignment: str, name: str, setting: str, text: str) -> Any:
+  """Reads the value of a setting as its annotation asks."""
+  # Arrays cannot be spelled in a flag.
+  parameters = {
+    k: p
+    for k, p in _parameters(METHODS[name]).items()
+    if p.default is not inspect.Parameter.empty
+  }
+  if setting not in parameters:
+    have = f'has {", ".join(parameters)}' if parameters else 'has none'
+    raise ValueError(f'--set {assignment!r}: no such setting, {name} {have}')
+  functions = _FUNCTIONS.get(setting, {})
+  if text in functions:
+    return functions[text]
+  kinds = _kinds(parameters[setting].annotation)
+  if kinds == {str}:
+    return text
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError, MemoryError, RecursionError):
+    value = text
+  if type(value) in kinds:
+    return value
+  if type(value) is int and float in kinds:
+    return float(value)
+  words = sorted(
+    'None' if k is type(None) else k.__name__ for k in kinds
+  ) + list(functions)
+  raise ValueError(f'--set {assignment!r}: expected {" or ".join(words)}')
+
+
+def _kinds(annotation: Any) -> set[type]:
+  """Returns the types of an annotation that a flag can spell."""
+  parts = (
+    typing.get_args(annotation)
+    if isinstance(annotation, python_types.UnionType)
+    or typing.get_origin(annotation) is typing.Union
+    else (annotation,)
+  )
+  parts = {typing.get_origin(p) or p for p in parts}
+  return parts & {int, float, bool, str, tuple, type(None)}
