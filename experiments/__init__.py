@@ -1,1 +1,1 @@
-"""Launchers: `python -m experiments.explain` and its like, set by absl flags."""
+"""Launchers: `python -m experiments.explain`, and what they share."""

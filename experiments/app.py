@@ -1,4 +1,4 @@
-"""What the launchers share: flags, devices, the compilation cache, errors, files.
+"""What launchers share: flags, devices, the compilation cache, errors, files.
 
 A launcher is `main(setup)` and `app.run(main)`. It may log and print; what is
 worth importing lives in the library.
@@ -11,10 +11,12 @@ import os
 import pathlib
 import sys
 import tempfile
-from typing import Any, IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from absl import app
 from absl import flags
+from absl import logging
+from absl import logging
 import jax
 import numpy as np
 import platformdirs
@@ -68,6 +70,8 @@ def run(main: Callable[[Setup], None]) -> None:
       return flags.FLAGS(argv)
 
   def start(argv):
+    # JAX and tfds tell at INFO what no user of a launcher asked for.
+    logging.set_verbosity(logging.WARNING)
     with user_errors():
       if len(argv) > 1:
         raise ValueError(f'expected flags only, got {argv[1:]}')
@@ -108,6 +112,8 @@ def set_up() -> Setup:
   Raises:
     ValueError: some of the flags of several processes, but not all.
   """
+  if flags.FLAGS['verbosity'].using_default_value:
+    logging.set_verbosity(logging.WARNING)  # JAX and tfds tell much at INFO.
   several = {
     'coordinator_address': _COORDINATOR.value,
     'num_processes': _NUM_PROCESSES.value,

@@ -1,17 +1,13 @@
-"""Explains a photo by every method: one figure, the maps, their diagnostics.
+"""Explains one photo by many methods: a figure, the maps, and how good each is.
 
   python -m experiments.explain
-  python -m experiments.explain --image=cat.jpg --label='tabby cat' \
-    --methods=grad_cam,rise --set=rise.num_masks=4000
+  python -m experiments.explain --image photo.jpg --model squeezenet \\
+      --methods smooth_grad,rise --set rise.num_masks=4000 --label goldfish
 
-Writes to --out: `explain.png`; `maps.npz`, with the image, the scores of each
-method by its name, and each array of its diagnostics by `method.field`; and
-`info.json`, with the settings, the times and a summary of the diagnostics.
+It writes `explain.png`, `maps.npz` and `info.json` to `--out`.
 """
 
 import time
-from typing import Any, NamedTuple
-import zlib
 
 from absl import flags
 import jax
@@ -21,211 +17,93 @@ import numpy as np
 from experiments import app
 from experiments import inputs
 from experiments import methods
-import saliency_jax
 from saliency_jax import models
 from saliency_jax import viz
-from saliency_jax.core import types
 
 _IMAGE = flags.DEFINE_string(
-  'image', inputs.DEFAULT_PHOTO, 'A file, or the name of one of the 20 photos.'
+  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
 )
-_MODEL = flags.DEFINE_string('model', 'efficientnet_lite0', 'The network.')
-_METHODS = flags.DEFINE_list('methods', ['all'], "Methods, or 'all'.")
+_MODEL = flags.DEFINE_string('model', 'efficientnet_lite0', 'Classifier.')
+_METHODS = flags.DEFINE_list('methods', ['all'], 'Comma list, or all.')
 _LABEL = flags.DEFINE_string(
-  'label', None, 'Class to explain: index, name or part of it; the top one.'
+  'label', None, 'Class to explain, by index or name; the prediction if unset.'
 )
-_SET = flags.DEFINE_multi_string(
-  'set', [], 'method.setting=value; may be given many times.'
-)
-_OUT = flags.DEFINE_string('out', 'out/explain', 'Folder to write to.')
+_SET = flags.DEFINE_multi_string('set', [], 'method.setting=value.')
+_OUT = flags.DEFINE_string('out', 'out/explain', 'Folder of the results.')
 
-
-class Result(NamedTuple):
-  """What one method gave: for one example, on the host."""
-
-  out: types.Attribution
-  settings: dict[str, Any]
-  calls: methods.Calls
-  compile_seconds: float
-  run_seconds: float
+_HEADER = ('method', 'compile s', 'run s', 'gradients', 'forwards', 'quality')
 
 
 def main(setup: app.Setup) -> None:
-  """Explains one image."""
-  begin = time.perf_counter()
-  out = app.out_dir(_OUT.value)
+  """Explains `--image`."""
   names = methods.choose(_METHODS.value)
+  out = app.out_dir(_OUT.value)
   model = models.load(_MODEL.value)
-  image = inputs.read_image(_IMAGE.value, model.spec)
   settings = methods.settings_of(names, _SET.value, model.spec)
-  probs = np.asarray(
-    jax.nn.softmax(jax.jit(model.apply)(model.params, jnp.asarray(image)))
-  )
+  x = jnp.asarray(inputs.read_image(_IMAGE.value, model.spec))
+  probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
-    raise ValueError(f'{_MODEL.value} gives NaN at {_IMAGE.value!r}')
-  class_names = model.spec.class_names
-  label = int(np.argmax(probs))
+    raise ValueError(f'{model.spec.name} gives NaN on {_IMAGE.value!r}')
+  classes = model.spec.class_names
+  label = int(probs.argmax())
   if _LABEL.value is not None:
-    label = inputs.find_label(_LABEL.value, class_names, probs.size)
-  named = class_names or tuple(map(str, range(probs.size)))
-  print(f'{_IMAGE.value} is, for {_MODEL.value}:')
-  top = np.argsort(-probs)[:5].tolist()
-  for i in top:
-    print(f'  {probs[i]:6.1%}  {named[i]} ({i})')
-  print(f'explaining {named[label]} ({label}), {probs[label]:.1%}')
-  results = explain(setup, model, image, label, settings)
-  bad = {n: why for n, r in results.items() if (why := trouble(r.out))}
-  good = {n: r for n, r in results.items() if n not in bad}
-  print(_table(results, bad))
-  if app.is_first():
-    if good:
-      app.write_npz(out / 'maps.npz', _arrays(image, good))
-      figure = _draw(image, good, probs, top, label, named)
-      app.write_figure(out / 'explain.png', figure)
-    facts = {
-      'version': saliency_jax.__version__,
-      'image': _IMAGE.value,
-      'model': _MODEL.value,
-      'label': label,
-      'class': named[label],
-      'predictions': {named[i]: probs[i] for i in top},
-      'seed': flags.FLAGS.seed,
-      'methods': {n: _summary(r) for n, r in results.items()},
-      'not_saved': bad,
-    }
-    app.write_json(out / 'info.json', facts)
-    files = ['explain.png', 'maps.npz'] * bool(good) + ['info.json']
-    print(f'wrote {", ".join(files)} in {out}/', end=' ')
-    print(f'after {time.perf_counter() - begin:.0f} s')
-  if bad:
-    raise ValueError(
-      f'not saved for {_IMAGE.value!r}: '
-      + '; '.join(f'{n} ({why})' for n, why in bad.items())
-    )
+    label = inputs.find_label(_LABEL.value, classes, probs.size)
+  top = [(classes[i], float(probs[i])) for i in np.argsort(-probs)[:5]]
+  print(f'{model.spec.name} on {_IMAGE.value}:')
+  print('\n'.join(f'  {p:6.1%}  {name}' for name, p in top))
+  print(f'explained: {classes[label]} ({probs[label]:.1%})', flush=True)
 
-
-def explain(
-  setup: app.Setup,
-  model: models.Model,
-  image: np.ndarray,
-  label: int,
-  settings: dict[str, dict[str, Any]],
-) -> dict[str, Result]:
-  """Runs some methods on one image; all are traced before any is run."""
-  xs, labels = jnp.asarray(image)[None], jnp.array([label], jnp.int32)
-  traced, args = {}, {}
-  for name in app.progress(settings, what='tracing'):
-    # The key of a method does not depend on which others there are.
-    key = jax.random.fold_in(setup.key, zlib.crc32(name.encode()))
-    args[name] = (model.params, xs, labels, key[None])
-    run = methods.build(name, settings[name], model.apply)
-    try:
-      traced[name] = run.trace(*args[name])
-    except ValueError as e:
-      raise ValueError(f'{name}: {app.one_line(e)}') from e
-  results = {}
-  for name in (bar := app.progress(traced, what='explaining')):
-    bar.set_postfix_str(name)
+  rows, tiles, maps, infos, refused = [], [], {}, {}, []
+  progress = app.progress(names, what='methods')
+  for i, name in enumerate(progress):
+    progress.set_description(name)
+    entry = methods.METHODS[name]
+    explain = methods.build(name, settings[name], model.apply)
+    key = jax.random.fold_in(setup.key, i)
+    args = (model.params, x[None], jnp.array([label]), key[None])
     start = time.perf_counter()
-    compiled = traced[name].lower().compile()
+    compiled = explain.lower(*args).compile()
     middle = time.perf_counter()
-    batch = jax.block_until_ready(compiled(*args[name]))
-    end = time.perf_counter()
-    one = jax.tree.map(lambda a: np.asarray(a[0]), batch)
-    calls = methods.METHODS[name].calls(settings[name], one.info)
-    results[name] = Result(
-      one, settings[name], calls, middle - start, end - middle
+    found = jax.block_until_ready(compiled(*args))
+    seconds = (middle - start, time.perf_counter() - middle)
+    found = jax.tree.map(lambda a: np.asarray(a[0]), found)
+    if not np.isfinite(found.scores).all():
+      refused.append(name)
+      continue
+    calls = entry.calls(settings[name], found.info)
+    quality = entry.describe(found)
+    times = tuple(f'{s:.2f}' for s in seconds)
+    rows.append((name, *times, *(str(c) for c in calls), quality))
+    maps[name] = found.scores
+    infos[name] = {
+      'compile_seconds': seconds[0],
+      'run_seconds': seconds[1],
+      'gradients': calls.gradients,
+      'forwards': calls.forwards,
+      'quality': quality,
+      'info': found.info,
+    }
+    title = name.replace('_', ' ')
+    tiles.append(viz.Tile(title, found.scores, entry.drawing, quality))
+  if tiles:
+    print(app.table(_HEADER, rows))
+    figure = viz.contact_sheet(
+      np.asarray(x),
+      tiles,
+      predictions=top,
+      explained=classes[label],
+      title=f'{classes[label]}, explained for {model.spec.name}',
     )
-  return results
-
-
-def trouble(out: types.Attribution) -> str | None:
-  """Says why a map must not be saved, if it must not."""
-  scores = np.asarray(out.scores)
-  bad = np.count_nonzero(~np.isfinite(scores))
-  if not bad:
-    return None
-  where = [f for f, a in _fields(out.info) if not np.isfinite(a).all()]
-  return (
-    f'{bad} of {scores.size} scores are NaN or infinite, and the network is '
-    'finite at the image: look at the settings'
-    + (f', and at {", ".join(where)}' if where else '')
-  )
-
-
-def _fields(info: Any) -> list[tuple[str, np.ndarray]]:
-  leaves, _ = jax.tree_util.tree_flatten_with_path(info)
-  return [
-    (jax.tree_util.keystr(path, simple=True, separator='.'), np.asarray(a))
-    for path, a in leaves
-  ]
-
-
-def _arrays(image, results) -> dict[str, np.ndarray]:
-  arrays = {'image': image}
-  for name, result in results.items():
-    arrays[name] = result.out.scores
-    fields = _fields(result.out.info)
-    arrays.update({f'{name}.{field}': a for field, a in fields})
-  return arrays
-
-
-def _summary(result: Result) -> dict[str, Any]:
-  """Returns what JSON tells of one method: no array is written in full."""
-
-  def brief(a):
-    if a.ndim == 0:
-      return a
-    ends = {'min': a.min(), 'mean': a.mean(), 'max': a.max()}
-    return {'shape': a.shape, **ends}
-
-  return {
-    'settings': {
-      k: brief(v) if isinstance(v, jax.Array) else v
-      for k, v in result.settings.items()
-    },
-    'calls': result.calls._asdict(),
-    'compile_seconds': result.compile_seconds,
-    'run_seconds': result.run_seconds,
-    'scores': brief(result.out.scores),
-    'info': {field: brief(a) for field, a in _fields(result.out.info)},
-  }
-
-
-def _table(results: dict[str, Result], bad: dict[str, str]) -> str:
-  header = ('method', 'compile', 'run', 'gradients', 'forwards', 'diagnostic')
-  rows = [
-    (
-      name,
-      f'{r.compile_seconds:.1f} s',
-      f'{r.run_seconds:.2f} s',
-      str(r.calls.gradients),
-      str(r.calls.forwards),
-      'NaN' if name in bad else methods.METHODS[name].describe(r.out),
+    app.write_figure(out / 'explain.png', figure)
+    app.write_npz(out / 'maps.npz', {'image': x, **maps})
+    about = {'image': _IMAGE.value, 'model': model.spec.name, 'label': label}
+    app.write_json(out / 'info.json', {**about, 'methods': infos})
+    print(f'wrote {out}/explain.png, maps.npz and info.json')
+  if refused:
+    raise ValueError(
+      f'{", ".join(refused)} gave NaN or infinity on {_IMAGE.value!r}, and was '
+      'not saved: a setting is out of range, or the classifier overflows there'
     )
-    for name, r in results.items()
-  ]
-  return app.table(header, rows)
-
-
-def _draw(image, results, probs, top, label, named):
-  tiles = [
-    viz.Tile(
-      name.replace('_', ' '),
-      r.out.scores,
-      methods.METHODS[name].drawing,
-      methods.METHODS[name].describe(r.out),
-    )
-    for name, r in results.items()
-  ]
-  shown = top if label in top else [*top[:4], label]
-  return viz.contact_sheet(
-    image,
-    tiles,
-    predictions=[(named[i], float(probs[i])) for i in shown],
-    explained=named[label],
-    title=f'Why "{named[label]}"? {_MODEL.value} on {_IMAGE.value}',
-  )
 
 
 if __name__ == '__main__':

@@ -17,20 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import inputs
+import saliency_jax
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import transforms
 from saliency_jax import viz
 from saliency_jax.core import baselines
 from saliency_jax.core import types
-from saliency_jax.gradients import grad_cam
-from saliency_jax.gradients import gradient
-from saliency_jax.gradients import integrated
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
 from saliency_jax.models import types as model_types
-from saliency_jax.perturbations import occlusion
-from saliency_jax.perturbations import rise
 
 
 class Calls(NamedTuple):
@@ -83,7 +79,8 @@ def _expected(out):
   chance = float(out.info.completeness_stderr) / abs(
     float(out.info.score) - float(out.info.baseline_score)
   )
-  return f'{_completeness(out)} (chance alone: {chance:.1%})'
+  error = float(out.info.relative_error)
+  return f'completeness error {error:.0%} (chance: {chance:.0%})'
 
 
 def _discarded(out):
@@ -129,27 +126,29 @@ _cam = functools.partial(
 )
 
 METHODS: dict[str, Entry] = {
-  'gradient': Entry(gradient.gradient, _one_gradient, _score, viz.MAGNITUDE),
+  'gradient': Entry(
+    saliency_jax.gradient, _one_gradient, _score, viz.MAGNITUDE
+  ),
   'gradient_x_input': Entry(
-    transforms.times_input(gradient.gradient),
+    transforms.times_input(saliency_jax.gradient),
     _one_gradient,
     _score,
     viz.SIGNED,
   ),
-  'smooth_grad': _smooth(smoothgrad.smooth_grad),
-  'smooth_grad_squared': _smooth(smoothgrad.smooth_grad_squared),
+  'smooth_grad': _smooth(saliency_jax.smooth_grad),
+  'smooth_grad_squared': _smooth(saliency_jax.smooth_grad_squared),
   'var_grad': _smooth(
-    smoothgrad.var_grad,
+    saliency_jax.var_grad,
     calls=lambda settings, info: Calls(settings['num_samples'] + 1),
   ),
   'integrated_gradients': Entry(
-    integrated.integrated_gradients,
+    saliency_jax.integrated_gradients,
     lambda settings, info: Calls(settings['num_steps'], 2),
     _completeness,
     viz.SIGNED,
   ),
   'expected_gradients': Entry(
-    integrated.expected_gradients,
+    saliency_jax.expected_gradients,
     lambda settings, info: Calls(
       settings['num_samples'], 1 + len(settings['references'])
     ),
@@ -158,17 +157,17 @@ METHODS: dict[str, Entry] = {
     settings={'num_samples': 100},
     for_model=lambda spec: {'references': jnp.asarray(inputs.photos(spec))},
   ),
-  'grad_cam': _cam(grad_cam.grad_cam),
-  'grad_cam_pp': _cam(grad_cam.grad_cam_pp),
+  'grad_cam': _cam(saliency_jax.grad_cam),
+  'grad_cam_pp': _cam(saliency_jax.grad_cam_pp),
   'occlusion': Entry(
-    occlusion.occlusion,
+    saliency_jax.occlusion,
     lambda settings, info: Calls(forwards=int(np.ravel(info.num_calls)[0])),
     _occlusion,
     viz.SIGNED,
     scores.prob,
   ),
   'rise': Entry(
-    rise.rise,
+    saliency_jax.rise,
     lambda settings, info: Calls(forwards=settings['num_masks']),
     _rise,
     viz.HEAT,
