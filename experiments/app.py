@@ -16,7 +16,6 @@ from typing import IO, Any, NamedTuple
 from absl import app
 from absl import flags
 from absl import logging
-from absl import logging
 import jax
 import numpy as np
 import platformdirs
