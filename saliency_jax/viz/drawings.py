@@ -22,14 +22,14 @@ except ImportError as e:
   ) from e
 
 Scores = Float[Array, 'h w c'] | Float[np.ndarray, 'h w c']
-Photo = Float[Array, 'h w c'] | Float[np.ndarray, 'h w c']
+Photo = Float[Array, 'H W d'] | Float[np.ndarray, 'H W d']
 Values = Float[np.ndarray, 'h w']
 
 # Rec. 601 luma, as Pillow's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def grayscale(scores: Scores, *, percentile: float = 99) -> Values:
+def grayscale(scores: Scores, *, percentile: float | int = 99) -> Values:
   """Maps the size of scores to [0, 1], clipped at a percentile, as PAIR does.
 
   Args:
@@ -46,7 +46,7 @@ def grayscale(scores: Scores, *, percentile: float = 99) -> Values:
   return _clip(size - size.min(), percentile)
 
 
-def diverging(scores: Scores, *, percentile: float = 99) -> Values:
+def diverging(scores: Scores, *, percentile: float | int = 99) -> Values:
   """Maps signed scores to [-1, 1], with 0 at 0, clipped at a percentile.
 
   PAIR takes the percentile of the signed sums, and has no scale where nearly
@@ -64,7 +64,7 @@ def diverging(scores: Scores, *, percentile: float = 99) -> Values:
   return np.sign(total) * _clip(np.abs(total), percentile)
 
 
-def unit(scores: Scores, *, percentile: float = 100) -> Values:
+def unit(scores: Scores, *, percentile: float | int = 100) -> Values:
   """Maps signed scores to [0, 1] from the lowest to a percentile.
 
   The zero of the scores is lost: for maps whose order is all that counts.
@@ -91,9 +91,9 @@ class Drawing(NamedTuple):
   label: str
   normalise: Callable[[Scores], Values]
   colors: str
-  low: float
+  low: float | int
   ends: tuple[str, str]
-  opacity: float = 1.0
+  opacity: float | int = 1.0
 
 
 MAGNITUDE = Drawing(
@@ -132,9 +132,9 @@ def overlay(
   values: Values,
   *,
   colors: str = 'turbo',
-  low: float = 0,
-  opacity: float = 0.55,
-  blur: float = 1.0,
+  low: float | int = 0,
+  opacity: float | int = 0.55,
+  blur: float | int = 1.0,
 ) -> Float[np.ndarray, 'H W 3']:
   """Lays a normalised map in colours over a grey, slightly blurred photo.
 
@@ -182,7 +182,7 @@ def _checked(a) -> np.ndarray:
   return a
 
 
-def _clip(size: np.ndarray, percentile: float) -> np.ndarray:
+def _clip(size: np.ndarray, percentile: float | int) -> np.ndarray:
   """Scales values that are at least 0 by their percentile."""
   if not 0 < percentile <= 100:
     raise ValueError(f'percentile is {percentile}, expected one in (0, 100]')
@@ -192,11 +192,11 @@ def _clip(size: np.ndarray, percentile: float) -> np.ndarray:
   return np.clip(size / span, 0, 1)
 
 
-def _colored(values: np.ndarray, colors: str, low: float) -> np.ndarray:
+def _colored(values: np.ndarray, colors: str, low: float | int) -> np.ndarray:
   return matplotlib.colormaps[colors]((values - low) / (1 - low))[..., :3]
 
 
-def _blurred(a: np.ndarray, axis: int, sigma: float) -> np.ndarray:
+def _blurred(a: np.ndarray, axis: int, sigma: float | int) -> np.ndarray:
   if sigma == 0:
     return a
   steps = np.arange(a.shape[axis])
