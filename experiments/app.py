@@ -22,6 +22,9 @@ import platformdirs
 import tqdm
 
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
+_OUT = flags.DEFINE_string(
+  'out', None, "Folder to write to; out/ and the launcher's name by default."
+)
 _CACHE_DIR = flags.DEFINE_string(
   'compilation_cache_dir',
   None,
@@ -53,10 +56,12 @@ class Setup(NamedTuple):
   """What a launcher starts from.
 
   Attributes:
+    seed: of everything that is drawn.
     key: of the seed, the same in every process.
     mesh: all devices of all processes, along one axis 'data'.
   """
 
+  seed: int
   key: jax.Array
   mesh: jax.sharding.Mesh
 
@@ -130,7 +135,7 @@ def set_up() -> Setup:
   mesh = jax.make_mesh(
     (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
   )
-  return Setup(jax.random.key(_SEED.value), mesh)
+  return Setup(_SEED.value, jax.random.key(_SEED.value), mesh)
 
 
 def is_first() -> bool:
@@ -144,13 +149,16 @@ def progress(items: Iterable[Any], *, what: str) -> tqdm.tqdm:
   return tqdm.tqdm(items, desc=what, disable=hide, leave=False, delay=0.2)
 
 
-def out_dir(path: str | os.PathLike) -> pathlib.Path:
-  """Makes a folder and tries to write in it, before any work is done.
+def out_dir(launcher: str) -> pathlib.Path:
+  """Makes the folder of `--out`, and tries to write in it before any work.
+
+  Args:
+    launcher: its name, that of the folder where the flag is not given.
 
   Raises:
     ValueError: it cannot be made or written.
   """
-  path = pathlib.Path(path).expanduser()
+  path = pathlib.Path(_OUT.value or f'out/{launcher}').expanduser()
   try:
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
@@ -233,6 +241,8 @@ def _plain(value: Any) -> Any:
   """Returns a value in JSON's own types."""
   if isinstance(value, Mapping):
     return {str(k): _plain(v) for k, v in value.items()}
+  if hasattr(value, '_asdict'):  # A NamedTuple, which is a tuple too.
+    return _plain(value._asdict())
   if isinstance(value, list | tuple):
     return [_plain(v) for v in value]
   if hasattr(value, 'tolist'):

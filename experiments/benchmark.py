@@ -9,7 +9,7 @@ calls at the same batch size, their ratio, and the temporary memory of the
 compiled program at two batch sizes. Where the `peers` extra is installed,
 captum and PAIR's saliency make the same maps, and torch the same model calls.
 What is compared is timed in turns, and medians are told. Writes
-`benchmark.json` to --out.
+`<model>.json` to --out.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,79 +31,51 @@ from experiments import inputs
 from experiments import methods
 from saliency_jax import models
 
-_MODELS = flags.DEFINE_list(
-  'model', ['efficientnet_lite0', 'squeezenet'], 'The networks.'
-)
-_METHODS = flags.DEFINE_list('methods', ['all'], "Methods, or 'all'.")
-_SET = flags.DEFINE_multi_string(
-  'set', [], 'method.setting=value; may be given many times.'
-)
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'Timed calls, of which the median counts.', lower_bound=1
 )
 _MEMORY = flags.DEFINE_bool(
   'memory', True, 'Compile each method at two batch sizes to compare memory.'
 )
+_BATCHES = flags.DEFINE_list(
+  'batches', ['1', '2', '4', '8', '16', '32'], 'Images a call of the model.'
+)
 _PEERS = flags.DEFINE_bool(
   'peers', None, 'Time captum, PAIR and torch too; if they are installed.'
 )
-_OUT = flags.DEFINE_string('out', 'out/benchmark', 'Folder to write to.')
-
 # Enough for a ratio; what a map needs takes minutes to repeat.
 _COUNTS = {'num_samples': 32, 'num_steps': 32, 'num_masks': 128}
 # A batch of 32 needs that many draws; these programs are not run.
 _MEMORY_BATCHES, _MEMORY_COUNT = (4, 32), 64
-_MODEL_BATCHES = (1, 2, 4, 8, 16, 32)
 _PEER_PACKAGES = ('torch', 'captum', 'saliency', 'efficientnet_lite_pytorch')
 
 
 def main(setup: app.Setup) -> None:
-  """Times the methods on each network."""
+  """Times the methods on one network."""
   # A cached program would make the first call look cheap.
   jax.config.update('jax_enable_compilation_cache', False)
-  out = app.out_dir(_OUT.value)
-  names = methods.choose(_METHODS.value)
+  out = app.out_dir('benchmark')
+  names = methods.choose(methods.NAMES.value)
   missing = [p for p in _PEER_PACKAGES if importlib.util.find_spec(p) is None]
   if _PEERS.value and missing:
     raise ValueError(
       f"--peers needs {', '.join(missing)}: pip install 'saliency-jax[peers]'"
     )
   with_peers = not missing if _PEERS.value is None else _PEERS.value
-  # Flags are read for every network before any work is done.
-  runs = []
-  for model_name in _MODELS.value:
-    model = models.load(model_name)
-    # The counts go first: what a flag says comes later and wins.
-    counts = [
-      f'{name}.{setting}={count}'
-      for name in names
-      for setting, count in _COUNTS.items()
-      if setting in methods.settings_of([name], [], model.spec)[name]
-    ]
-    settings = methods.settings_of(names, [*counts, *_SET.value], model.spec)
-    runs.append((model, settings))
-  print(f'{_machine()}, JAX {jax.__version__}')
-  report = {'machine': _machine(), 'jax': jax.__version__, 'models': {}}
-  for model, settings in runs:
-    report['models'][model.spec.name] = _benchmark(
-      setup, model, settings, with_peers
-    )
-  if app.is_first():
-    app.write_json(out / 'benchmark.json', report)
-    print(f'wrote {out}/benchmark.json')
-
-
-def _benchmark(setup, model, settings, with_peers) -> dict[str, Any]:
-  """Times all methods on one network, and prints a table."""
-  x = jnp.asarray(inputs.read_image(inputs.DEFAULT_PHOTO, model.spec))
+  sizes = _batch_sizes(_BATCHES.value)
+  model = models.load(inputs.MODEL.value)
+  settings = _settings(names, model.spec)
+  print(f'{model.spec.name} on {_machine()}, JAX {jax.__version__}')
+  x = jnp.asarray(inputs.read_image(inputs.IMAGE.value, model.spec))
   label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
-  found, others, network = {}, {}, None
+  others, network = {}, None
   if with_peers and model.spec.name.startswith('efficientnet_lite'):
     from experiments import peers  # Slow to import, and an extra.
 
     network = peers.load(model.spec.name)
     others = peers.explainers(network, np.asarray(x), label, settings)
-  for name in (bar := app.progress(settings, what=model.spec.name)):
+  found = {}
+  for name in (bar := app.progress(names, what='methods')):
     bar.set_postfix_str(name)
     try:
       found[name] = _time_method(
@@ -111,13 +83,41 @@ def _benchmark(setup, model, settings, with_peers) -> dict[str, Any]:
       )
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e
-  print(f'\n{model.spec.name}')
   print(app.table(_HEADER, [_row(n, f) for n, f in found.items()]))
-  calls = _time_model(model, np.asarray(x), label, network)
-  print()
+  calls = _time_model(model, np.asarray(x), label, network, sizes)
   header = ('calls of the model', 'images', 'jax', 'torch', 'jax / torch')
-  print(app.table(header, _model_rows(calls)))
-  return {'methods': found, 'model_calls': calls}
+  print(f'\n{app.table(header, _model_rows(calls))}')
+  if app.is_first():
+    report = {
+      'model': model.spec.name,
+      'machine': _machine(),
+      'jax': jax.__version__,
+      'methods': found,
+      'model_calls': calls,
+    }
+    app.write_json(out / f'{model.spec.name}.json', report)
+    print(f'wrote {out}/{model.spec.name}.json')
+
+
+def _batch_sizes(texts) -> list[int]:
+  if not texts or not all(t.isdecimal() and int(t) > 0 for t in texts):
+    raise ValueError(
+      f'--batches {",".join(texts)!r}: expected whole numbers from 1'
+    )
+  return [int(t) for t in texts]
+
+
+def _settings(names, spec) -> dict[str, dict[str, Any]]:
+  """Returns the settings of methods, with few draws unless a flag asks."""
+  defaults = methods.settings_of(names, [], spec)
+  counts = [
+    f'{name}.{setting}={count}'
+    for name in names
+    for setting, count in _COUNTS.items()
+    if setting in defaults[name]
+  ]
+  # What a flag says comes later, and wins.
+  return methods.settings_of(names, [*counts, *methods.SETTINGS.value], spec)
 
 
 def _time_method(key, model, name, settings, x, label, others):
@@ -192,7 +192,7 @@ def _temporary_bytes(model, name, settings, args) -> dict[str, int]:
   return found
 
 
-def _time_model(model, x, label, network) -> dict[str, Any]:
+def _time_model(model, x, label, network, sizes) -> dict[str, Any]:
   """Times the network alone at several batch sizes, torch beside it."""
 
   def logit(params, x):
@@ -203,7 +203,7 @@ def _time_model(model, x, label, network) -> dict[str, Any]:
     'gradient': jax.jit(jax.vmap(jax.value_and_grad(logit, 1), (None, 0))),
   }
   found = {kind: [] for kind in programs}
-  for size in app.progress(_MODEL_BATCHES, what='calls of the model'):
+  for size in app.progress(sizes, what='calls of the model'):
     batch = np.repeat(x[None], size, 0)
     theirs = (None, None)
     if network is not None:

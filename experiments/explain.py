@@ -4,12 +4,15 @@
   python -m experiments.explain --image photo.jpg --model squeezenet \\
       --methods smooth_grad,rise --set rise.num_masks=4000 --label goldfish
 
-It writes `explain.png`, `maps.npz` and `info.json` to `--out`.
+It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
+each method, and its diagnostics as `method.field`; and `info.json`, with the
+settings, the times and a summary of the diagnostics.
 """
 
 import time
+from typing import Any
+import zlib
 
-from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,93 +20,118 @@ import numpy as np
 from experiments import app
 from experiments import inputs
 from experiments import methods
+from experiments import results
 from saliency_jax import models
 from saliency_jax import viz
 
-_IMAGE = flags.DEFINE_string(
-  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
-)
-_MODEL = flags.DEFINE_string('model', 'efficientnet_lite0', 'Classifier.')
-_METHODS = flags.DEFINE_list('methods', ['all'], 'Comma list, or all.')
-_LABEL = flags.DEFINE_string(
-  'label', None, 'Class to explain, by index or name; the prediction if unset.'
-)
-_SET = flags.DEFINE_multi_string('set', [], 'method.setting=value.')
-_OUT = flags.DEFINE_string('out', 'out/explain', 'Folder of the results.')
-
-_HEADER = ('method', 'compile s', 'run s', 'gradients', 'forwards', 'quality')
+_HEADER = ('method', 'compile', 'run', 'gradients', 'forwards', 'quality')
 
 
 def main(setup: app.Setup) -> None:
   """Explains `--image`."""
-  names = methods.choose(_METHODS.value)
-  out = app.out_dir(_OUT.value)
-  model = models.load(_MODEL.value)
-  settings = methods.settings_of(names, _SET.value, model.spec)
-  x = jnp.asarray(inputs.read_image(_IMAGE.value, model.spec))
+  begin = time.perf_counter()
+  names = methods.choose(methods.NAMES.value)
+  out = app.out_dir('explain')
+  model = models.load(inputs.MODEL.value)
+  settings = methods.settings_of(names, methods.SETTINGS.value, model.spec)
+  x = jnp.asarray(inputs.read_image(inputs.IMAGE.value, model.spec))
   probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
-    raise ValueError(f'{model.spec.name} gives NaN on {_IMAGE.value!r}')
-  classes = model.spec.class_names
+    raise ValueError(f'{model.spec.name} gives NaN on {inputs.IMAGE.value!r}')
+  classes = model.spec.class_names or tuple(map(str, range(probs.size)))
   label = int(probs.argmax())
-  if _LABEL.value is not None:
-    label = inputs.find_label(_LABEL.value, classes, probs.size)
+  if inputs.LABEL.value is not None:
+    label = inputs.find_label(inputs.LABEL.value, classes, probs.size)
   top = [(classes[i], float(probs[i])) for i in np.argsort(-probs)[:5]]
-  print(f'{model.spec.name} on {_IMAGE.value}:')
+  print(f'{model.spec.name} on {inputs.IMAGE.value}:')
   print('\n'.join(f'  {p:6.1%}  {name}' for name, p in top))
-  print(f'explained: {classes[label]} ({probs[label]:.1%})', flush=True)
+  explained = (classes[label], float(probs[label]))
+  print('explained: {} ({:.1%})'.format(*explained), flush=True)
 
-  rows, tiles, maps, infos, refused = [], [], {}, {}, []
-  progress = app.progress(names, what='methods')
-  for i, name in enumerate(progress):
-    progress.set_description(name)
-    entry = methods.METHODS[name]
-    explain = methods.build(name, settings[name], model.apply)
-    key = jax.random.fold_in(setup.key, i)
-    args = (model.params, x[None], jnp.array([label]), key[None])
-    start = time.perf_counter()
-    compiled = explain.lower(*args).compile()
-    middle = time.perf_counter()
-    found = jax.block_until_ready(compiled(*args))
-    seconds = (middle - start, time.perf_counter() - middle)
-    found = jax.tree.map(lambda a: np.asarray(a[0]), found)
-    if not np.isfinite(found.scores).all():
-      refused.append(name)
-      continue
-    calls = entry.calls(settings[name], found.info)
-    quality = entry.describe(found)
-    times = tuple(f'{s:.2f}' for s in seconds)
-    rows.append((name, *times, *(str(c) for c in calls), quality))
-    maps[name] = found.scores
-    infos[name] = {
-      'compile_seconds': seconds[0],
-      'run_seconds': seconds[1],
-      'gradients': calls.gradients,
-      'forwards': calls.forwards,
-      'quality': quality,
-      'info': found.info,
+  found, infos = _explain(setup, model, settings, x, label)
+  print(app.table(_HEADER, [_row(name, infos[name]) for name in names]))
+  refused = {n: why for n in names if (why := results.trouble(found[n]))}
+  kept = {n: a for n, a in found.items() if n not in refused}
+  if app.is_first():
+    about = {
+      'image': inputs.IMAGE.value,
+      'model': model.spec.name,
+      'label': label,
+      'class': classes[label],
+      'predictions': top,
+      'seed': setup.seed,
+      'methods': infos,
+      'refused': refused,
     }
-    title = name.replace('_', ' ')
-    tiles.append(viz.Tile(title, found.scores, entry.drawing, quality))
-  if tiles:
-    print(app.table(_HEADER, rows))
-    figure = viz.contact_sheet(
-      np.asarray(x),
-      tiles,
-      predictions=top,
-      explained=classes[label],
-      title=f'{classes[label]}, explained for {model.spec.name}',
-    )
-    app.write_figure(out / 'explain.png', figure)
-    app.write_npz(out / 'maps.npz', {'image': x, **maps})
-    about = {'image': _IMAGE.value, 'model': model.spec.name, 'label': label}
-    app.write_json(out / 'info.json', {**about, 'methods': infos})
-    print(f'wrote {out}/explain.png, maps.npz and info.json')
+    app.write_json(out / 'info.json', about)
+    if kept:
+      app.write_npz(out / 'maps.npz', {'image': x, **results.arrays(kept)})
+      figure = viz.contact_sheet(
+        np.asarray(x),
+        [
+          viz.Tile(n.replace('_', ' '), a.scores, *_style(n, infos))
+          for n, a in kept.items()
+        ],
+        # The class that is explained is always among those shown.
+        predictions=top if explained in top else [*top[:-1], explained],
+        explained=classes[label],
+        title=f'{classes[label]}, explained for {model.spec.name}',
+      )
+      app.write_figure(out / 'explain.png', figure)
+    seconds = time.perf_counter() - begin
+    files = 'explain.png, maps.npz and info.json' if kept else 'info.json'
+    print(f'wrote {out}/: {files}, after {seconds:.0f} s')
   if refused:
     raise ValueError(
-      f'{", ".join(refused)} gave NaN or infinity on {_IMAGE.value!r}, and was '
-      'not saved: a setting is out of range, or the classifier overflows there'
+      f'not saved for {inputs.IMAGE.value!r}: '
+      + '; '.join(f'{n}: {why}' for n, why in refused.items())
+      + f' ({model.spec.name} is finite there: see the settings)'
     )
+
+
+def _explain(setup, model, settings, x, label):
+  """Returns the attribution of each method, and what `info.json` says of it."""
+  args, traced, found, infos = {}, {}, {}, {}
+  # All are traced before one is run: a bad setting is told within seconds.
+  for name in app.progress(settings, what='tracing'):
+    # A method's draws do not depend on which others there are.
+    key = jax.random.fold_in(setup.key, zlib.crc32(name.encode()))
+    args[name] = (model.params, x[None], jnp.array([label]), key[None])
+    explain = methods.build(name, settings[name], model.apply)
+    try:
+      traced[name] = explain.trace(*args[name])
+    except ValueError as e:
+      raise ValueError(f'{name}: {app.one_line(e)}') from e
+  for name in (bar := app.progress(traced, what='explaining')):
+    bar.set_postfix_str(name)
+    start = time.perf_counter()
+    compiled = traced[name].lower().compile()
+    middle = time.perf_counter()
+    batch = jax.block_until_ready(compiled(*args[name]))
+    seconds = time.perf_counter() - middle
+    one = found[name] = jax.tree.map(lambda a: np.asarray(a[0]), batch)
+    entry = methods.METHODS[name]
+    infos[name] = {
+      'quality': entry.describe(one),
+      'compile_seconds': middle - start,
+      'run_seconds': seconds,
+      'calls': entry.calls(settings[name], one.info)._asdict(),
+      'settings': {k: results.brief(v) for k, v in settings[name].items()},
+      'scores': results.brief(one.scores),
+      'info': jax.tree.map(results.brief, results.fields(one.info)),
+    }
+  return found, infos
+
+
+def _style(name: str, infos: dict[str, Any]) -> tuple[viz.Drawing, str]:
+  return methods.METHODS[name].drawing, infos[name]['quality']
+
+
+def _row(name: str, info: dict[str, Any]) -> tuple[str, ...]:
+  times = (info['compile_seconds'], info['run_seconds'])
+  seconds = (f'{t:.2f} s' for t in times)
+  calls = (str(c) for c in info['calls'].values())
+  return (name, *seconds, *calls, info['quality'])
 
 
 if __name__ == '__main__':

@@ -3,13 +3,20 @@
 import difflib
 import pathlib
 
+from absl import flags
 from jaxtyping import Float
 import numpy as np
 
 from saliency_jax import data
 from saliency_jax.models import types
 
-DEFAULT_PHOTO = 'imagenet_14_129'
+IMAGE = flags.DEFINE_string(
+  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
+)
+MODEL = flags.DEFINE_string('model', 'efficientnet_lite0', 'Classifier.')
+LABEL = flags.DEFINE_string(
+  'label', None, 'Class to explain, by index or name; the prediction if unset.'
+)
 
 
 def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w 3']:
@@ -59,7 +66,7 @@ def find_label(text: str, class_names: tuple[str, ...], num: int) -> int:
     ValueError: no such class, or several; suggests what is near.
   """
   text = text.strip()
-  if text.lstrip('+-').isdigit():
+  if text.removeprefix('+').removeprefix('-').isdecimal():
     label = int(text)
     if not 0 <= label < num:
       raise ValueError(f'--label {label}: expected 0 to {num - 1}')

@@ -12,6 +12,7 @@ import types as python_types
 import typing
 from typing import Any, NamedTuple
 
+from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +28,11 @@ from saliency_jax.core import types
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
 from saliency_jax.models import types as model_types
+
+NAMES = flags.DEFINE_list('methods', ['all'], 'Comma list, or all.')
+SETTINGS = flags.DEFINE_multi_string(
+  'set', [], 'method.setting=value; may be given many times.'
+)
 
 
 class Calls(NamedTuple):

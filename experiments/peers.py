@@ -5,7 +5,9 @@ the EfficientNet-Lite networks.
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 import importlib.util
+import io
 import pathlib
 from typing import Any
 
@@ -41,9 +43,10 @@ def load(name: str) -> torch.nn.Module:
     raise ValueError(f'no torch form of {name!r} is known')
   folder = pathlib.Path(spec.submodule_search_locations[0])
   (path,) = folder.glob('models/*.pth')
-  net = efficientnet_lite_pytorch.EfficientNet.from_pretrained(
-    name.replace('_', '-'), weights_path=str(path)
-  )
+  with contextlib.redirect_stdout(io.StringIO()):  # It tells what it loads.
+    net = efficientnet_lite_pytorch.EfficientNet.from_pretrained(
+      name.replace('_', '-'), weights_path=str(path)
+    )
   return _Network(net).eval().requires_grad_(False)
 
 
@@ -153,7 +156,7 @@ def explainers(
   def grad_cam(settings):
     return {
       'captum': lambda: attr.LayerGradCam(network, network.features).attribute(
-        x, target=label, relu_dim_summation=True
+        x.clone().requires_grad_(), target=label, relu_attributions=True
       )
     }
 
@@ -185,5 +188,5 @@ def explainers(
 
 def _tensor(images: np.ndarray) -> torch.Tensor:
   """Returns images `[n, H, W, 3]` as torch lays them out."""
-  images = np.ascontiguousarray(np.asarray(images, np.float32))
+  images = np.array(images, np.float32)  # A copy: torch may write into it.
   return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,223 @@
+"""Tests for `experiments/explain.py`, on SqueezeNet with few draws."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from experiments import explain
+from experiments import methods
+import saliency_jax
+from saliency_jax import transforms
+from tests.experiments import launch
+
+_FEW = ('smooth_grad.num_samples=4', 'rise.num_masks=8')
+_METHODS = ('gradient', 'smooth_grad', 'grad_cam', 'rise')
+
+
+def _run(**values):
+  return launch.run(explain.main, **{'model': 'squeezenet', **values})
+
+
+def _photo(mode, size=(20, 30)):
+  """Returns an image of some mode, drawn at random."""
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (*size, 4), np.uint8)
+  if mode == 'I;16':
+    return Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+  if mode == 'L':
+    return Image.fromarray(pixels[..., 0])
+  if mode == 'CMYK':
+    return Image.fromarray(pixels, mode='RGBA').convert('RGB').convert('CMYK')
+  return Image.fromarray(pixels)
+
+
+class ExplainTest(parameterized.TestCase):
+  def _folder(self):
+    return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def assert_one_line(self, outcome, message):
+    self.assertEqual(outcome.code, 1)
+    lines = outcome.stderr.strip().splitlines()
+    self.assertLen(lines, 1)
+    self.assertStartsWith(lines[0], 'error: ')
+    self.assertRegex(lines[0], message)
+
+  def test_writes_figure_maps_and_facts(self):
+    out = self._folder() / 'new' / 'folder'
+    done = _run(out=str(out), methods=list(_METHODS), set=list(_FEW), seed=3)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertCountEqual(
+      [p.name for p in out.iterdir()], ['explain.png', 'info.json', 'maps.npz']
+    )
+    for text in (*_METHODS, 'standard error', str(out), 'explained: '):
+      self.assertIn(text, done.stdout)
+    with Image.open(out / 'explain.png') as figure:
+      self.assertGreater(min(figure.size), 400)
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual(info['seed'], 3)
+    self.assertLen(info['predictions'], 5)
+    self.assertEqual(list(info['methods']), list(_METHODS))
+    self.assertEqual(info['methods']['rise']['settings']['num_masks'], 8)
+    self.assertEqual(info['methods']['rise']['calls']['forwards'], 8)
+    self.assertGreater(info['methods']['rise']['run_seconds'], 0)
+    with np.load(out / 'maps.npz', allow_pickle=False) as maps:
+      self.assertEqual(maps['image'].shape, (227, 227, 3))
+      self.assertEqual(maps['smooth_grad'].shape, (227, 227, 3))
+      self.assertEqual(maps['smooth_grad.stderr'].shape, (227, 227, 3))
+      self.assertEqual(maps['rise'].shape, (227, 227, 1))
+      self.assertTrue(all(np.isfinite(maps[k]).all() for k in maps))
+
+  def test_seed_decides_and_other_methods_do_not(self):
+    maps = []
+    for seed, names in ((0, 'rise'), (0, 'gradient,rise'), (1, 'rise')):
+      out = self._folder()
+      done = _run(
+        out=str(out), methods=names.split(','), set=[_FEW[1]], seed=seed
+      )
+      self.assertEqual(done.code, 0, done.stderr)
+      with np.load(out / 'maps.npz') as f:
+        maps.append(f['rise'])
+    np.testing.assert_array_equal(maps[0], maps[1])
+    self.assertGreater(np.max(np.abs(maps[0] - maps[2])), 0)
+
+  @parameterized.parameters('243', 'bull mastiff', 'BULL MAST')
+  def test_label_by_index_or_name(self, label):
+    out = self._folder()
+    done = _run(out=str(out), methods=['gradient'], label=label)
+    self.assertEqual(done.code, 0, done.stderr)
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual((info['label'], info['class']), (243, 'bull mastiff'))
+
+  def test_refuses_a_map_of_nan_and_keeps_the_rest(self):
+    out = self._folder()
+    broken = methods.METHODS['gradient']._replace(
+      method=transforms.map_scores(
+        saliency_jax.gradient,
+        lambda scores, x: scores.at[2:4, 5, 0].set(np.nan),
+      )
+    )
+    with mock.patch.dict(methods.METHODS, {'gradient_x_input': broken}):
+      done = _run(out=str(out), methods=['gradient', 'gradient_x_input'])
+    self.assert_one_line(
+      done,
+      "'imagenet_00_243': gradient_x_input: 2 of 154587 scores are NaN or inf",
+    )
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual(list(info['refused']), ['gradient_x_input'])
+    with np.load(out / 'maps.npz') as maps:
+      self.assertIn('gradient', maps)
+      self.assertNotIn('gradient_x_input', maps)
+
+  @parameterized.parameters(
+    ({'label': '1000'}, '1000: expected 0 to 999'),
+    ({'label': '-1'}, '-1: expected 0 to 999'),
+    ({'label': 'no such class'}, "'no such class': no such class"),
+    ({'label': 'bul mastif'}, 'did you mean bull mastiff'),
+    ({'label': 'terrier'}, 'one of several: .*terrier'),
+    ({'model': 'resnet'}, "efficientnet_lite0.*squeezenet.*got 'resnet'"),
+    ({'methods': ['gradient', 'magic']}, "'gradient,magic'.*, rise"),
+    ({'methods': []}, "expected 'all', or some of gradient"),
+    ({'methods': ['rise', 'rise']}, "'rise,rise'"),
+    ({'set': ['rise']}, "'rise': expected method.setting=value"),
+    ({'set': ['magic.x=1']}, "'magic' is not one of the methods"),
+    ({'set': ['rise.masks=1']}, 'rise has num_masks, cells, keep_prob'),
+    ({'set': ['rise.num_masks=many']}, "num_masks=many': expected int"),
+    ({'set': ['rise.fill=pink']}, 'expected black or constant or'),
+    ({'image': 'nowhere.png'}, "'nowhere.png': no such file"),
+    ({'image': ''}, "'' is a folder|'': no such file"),
+  )
+  def test_bad_flag(self, values, message):
+    out = self._folder()
+    done = _run(**{'out': str(out), 'methods': ['rise'], **values})
+    self.assert_one_line(done, message)
+    self.assertEmpty(list(out.iterdir()))
+
+  @parameterized.parameters(
+    ('smooth_grad.batch_size=0', 'batch_size must be .*, got 0'),
+    ('smooth_grad.sigma=-1', 'sigma must be positive, got -1'),
+    ('smooth_grad.num_samples=0', 'num_samples must be at least 1, got 0'),
+    ('integrated_gradients.num_steps=0', 'num_steps must be .*, got 0'),
+    ('occlusion.window=999', 'window must be .*, got 999'),
+    ('grad_cam.name=nowhere', "'nowhere', found 0"),
+  )
+  def test_bad_setting_names_the_method(self, setting, message):
+    name = setting.partition('.')[0]
+    done = _run(out=str(self._folder()), methods=[name], set=[setting])
+    self.assert_one_line(done, f'error: {name}: .*{message}')
+
+  def test_bad_image_file(self):
+    folder = self._folder()
+    (folder / 'empty').mkdir()
+    (folder / 'text.png').write_text('no image')
+    _photo('RGB').convert('RGB').save(folder / 'whole.jpg')
+    half = (folder / 'whole.jpg').read_bytes()[:500]
+    (folder / 'truncated.jpg').write_bytes(half)
+    pixels = np.full((9, 9), np.nan, np.float32)
+    Image.fromarray(pixels).save(folder / 'nan.tiff')
+    for name, message in (
+      ('empty', 'is a folder, expected one image file'),
+      ('text.png', "text.png': not an image"),
+      ('truncated.jpg', "cannot read image .*truncated.jpg'"),
+      ('nan.tiff', "nan.tiff': grey values span .nan"),
+    ):
+      with self.subTest(name):
+        done = _run(
+          out=str(folder / 'out'),
+          methods=['gradient'],
+          image=str(folder / name),
+        )
+        self.assert_one_line(done, message)
+
+  def test_out_that_cannot_be_written(self):
+    file = self._folder() / 'file'
+    file.touch()
+    done = _run(out=f'{file}/below', methods=['gradient'])
+    self.assert_one_line(done, f"cannot write to --out '{file}/below'")
+
+  @parameterized.parameters('L', 'RGBA', 'CMYK', 'I;16')
+  def test_any_mode_of_image(self, mode):
+    folder = self._folder()
+    path = folder / ('photo.tiff' if mode == 'CMYK' else 'photo.png')
+    _photo(mode).save(path)
+    done = _run(out=str(folder), methods=['gradient'], image=str(path))
+    self.assertEqual(done.code, 0, done.stderr)
+    self.assertTrue((folder / 'explain.png').is_file())
+
+  @parameterized.parameters((1, 1), (30, 20))
+  def test_black_and_tiny_images(self, *size):
+    folder = self._folder()
+    Image.new('RGB', size).save(folder / 'black.png')
+    done = _run(
+      out=str(folder),
+      methods=['gradient', 'grad_cam'],
+      image=str(folder / 'black.png'),
+    )
+    self.assertEqual(done.code, 0, done.stderr)
+    with np.load(folder / 'maps.npz') as maps:
+      np.testing.assert_array_equal(maps['image'], np.zeros((227, 227, 3)))
+
+  def test_command_line(self):
+    for arguments, message in (
+      (['--no_such_flag'], 'error: Unknown command line flag'),
+      (['photo.jpg'], "error: expected flags only, got .'photo.jpg'."),
+    ):
+      done = subprocess.run(
+        [sys.executable, '-m', 'experiments.explain', *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+      )
+      self.assertEqual(done.returncode, 1)
+      self.assertRegex(done.stderr.strip(), f'^{message}[^\n]*$')
+
+
+if __name__ == '__main__':
+  absltest.main()

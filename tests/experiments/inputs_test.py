@@ -1,0 +1,67 @@
+"""Tests for `experiments/inputs.py`."""
+
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from experiments import inputs
+from saliency_jax.models import types
+
+_SPEC = types.Spec('toy', (16, 16, 3), crop=0.5)
+_NAMES = ('tabby cat', 'tiger cat', 'tiger', 'crane', 'crane', 'Égret $5')
+
+
+class InputsTest(parameterized.TestCase):
+  def test_reads_a_file(self):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    path = pathlib.Path(folder) / 'a.png'
+    Image.new('RGB', (40, 60), (255, 0, 51)).save(path)
+    found = inputs.read_image(str(path), _SPEC)
+    self.assertEqual((found.shape, found.dtype), ((16, 16, 3), np.float32))
+    np.testing.assert_allclose(found[3, 4], [1, 0, 0.2], atol=1e-6)
+
+  def test_photo_by_name_or_its_end(self):
+    whole = inputs.read_image('imagenet_14_129', _SPEC)
+    for name in ('14_129', '129', 'imagenet_14_129.jpg'):
+      np.testing.assert_array_equal(inputs.read_image(name, _SPEC), whole)
+    np.testing.assert_array_equal(inputs.photos(_SPEC, num=15)[14], whole)
+
+  @parameterized.parameters('609', 'imagenet', 'nowhere/else.jpg', '\0')
+  def test_refuses_no_photo_or_several(self, name):
+    with self.assertRaisesRegex(ValueError, 'no such file, nor one of'):
+      inputs.read_image(name, _SPEC)
+
+  @parameterized.parameters(
+    ('0', 0), ('5', 5), (' tiger ', 2), ('TIGER CAT', 1), ('tabby', 0),
+    ('éGRET', 5), ('+2', 2),
+  )  # fmt: skip
+  def test_finds(self, text, label):
+    self.assertEqual(inputs.find_label(text, _NAMES, 6), label)
+
+  @parameterized.parameters(
+    ('6', '--label 6: expected 0 to 5'),
+    ('-1', '--label -1: expected 0 to 5'),
+    ('crane', r"'crane' is one of several: crane \(3\), crane \(4\)$"),
+    ('cat', r'tabby cat \(0\), tiger cat \(1\)$'),
+    ('tigre', 'did you mean tiger'),
+    ('xyzzy', "'xyzzy': no such class, nor an index to 5"),
+    ('', 'no such class'),
+    ('1.5', 'no such class'),
+    ('²', 'no such class'),
+  )
+  def test_refuses_labels(self, text, message):
+    with self.assertRaisesRegex(ValueError, message):
+      inputs.find_label(text, _NAMES, 6)
+
+  def test_without_names(self):
+    self.assertEqual(inputs.find_label('3', (), 4), 3)
+    with self.assertRaisesRegex(ValueError, 'no class names'):
+      inputs.find_label('cat', (), 4)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,143 @@
+"""Tests for `experiments/methods.py`, on a network of a few numbers."""
+
+import inspect
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+from jax.ad_checkpoint import checkpoint_name
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import methods
+from saliency_jax import viz
+from saliency_jax.core import baselines
+from saliency_jax.gradients import quadrature
+from saliency_jax.models import types as model_types
+
+_SPEC = model_types.Spec('toy', (8, 8, 3), taps=('last', 'first'))
+# What makes each method cheap at 8 x 8.
+_SMALL = (
+  'smooth_grad.num_samples=3',
+  'smooth_grad_squared.num_samples=3',
+  'var_grad.num_samples=3',
+  'integrated_gradients.num_steps=4',
+  'expected_gradients.num_samples=3',
+  'occlusion.window=4',
+  'occlusion.stride=2',
+  'rise.num_masks=5',
+  'rise.cells=2',
+)
+
+
+def _apply(params, x):
+  h = checkpoint_name(jnp.tanh(x @ params[0]), 'last')
+  return jnp.mean(h, (0, 1)) @ params[1]
+
+
+def _params():
+  rng = np.random.default_rng(0)
+  shapes = ((3, 4), (4, 5))
+  return [jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes]
+
+
+def _settings(name, *assignments):
+  return methods.settings_of([name], assignments, _SPEC)[name]
+
+
+class MethodsTest(parameterized.TestCase):
+  @parameterized.parameters(*methods.METHODS)
+  def test_entry_runs_counts_and_describes(self, name):
+    chosen = [s for s in _SMALL if s.startswith(f'{name}.')]
+    settings = _settings(name, *chosen)
+    count = 0
+
+    def apply(params, x):
+      def counted(_):
+        nonlocal count
+        count += 1
+
+      jax.debug.callback(counted, x[0, 0, 0])
+      return _apply(params, x)
+
+    x = jnp.asarray(np.random.default_rng(1).uniform(size=(1, 8, 8, 3)))
+    x = x.astype(jnp.float32)
+    args = (jnp.array([2]), jax.random.split(jax.random.key(0), 1))
+    if 'references' in settings:  # The photos are larger than this network's.
+      settings['references'] = settings['references'][:4]
+    out = methods.build(name, settings, apply)(_params(), x, *args)
+    jax.effects_barrier()
+    one = jax.tree.map(lambda a: np.asarray(a[0]), out)
+    entry = methods.METHODS[name]
+    calls = entry.calls(settings, one.info)
+    self.assertGreaterEqual(min(calls), 0)
+    # Batches are filled up, and a method may look at the clean example too.
+    self.assertBetween(sum(calls), 1, count)
+    self.assertLessEqual(count, sum(calls) + 4)
+    self.assertRegex(entry.describe(one), r'\d')
+    self.assertEqual(viz.paint(entry.drawing, one.scores).shape, (8, 8, 3))
+
+  @parameterized.parameters(*methods.METHODS)
+  def test_settings_bind(self, name):
+    settings = _settings(name)
+    self.assertNotIn('key', settings)
+    self.assertNotIn(inspect.Parameter.empty, map(type, settings.values()))
+    inspect.signature(methods.METHODS[name].method).bind(
+      None, None, key=None, **settings
+    )
+
+  def test_choose(self):
+    self.assertEqual(methods.choose(['all']), list(methods.METHODS))
+    self.assertEqual(
+      methods.choose([' rise', 'gradient']), ['rise', 'gradient']
+    )
+
+  @parameterized.parameters(
+    ('rise.num_masks=30', 'num_masks', 30),
+    ('rise.num_masks = 30', 'num_masks', 30),
+    ('rise.keep_prob=0.25', 'keep_prob', 0.25),
+    ('rise.keep_prob=1', 'keep_prob', 1),
+    ('rise.cells=(3, 4)', 'cells', (3, 4)),
+    ('rise.batch_size=None', 'batch_size', None),
+    ('rise.fill=uniform', 'fill', baselines.uniform),
+    ('grad_cam.name=7', 'name', '7'),
+    ('grad_cam.activation=identity', 'activation', jax.nn.identity),
+    (
+      'integrated_gradients.quadrature_fn=trapezoid',
+      'quadrature_fn',
+      quadrature.trapezoid,
+    ),
+  )
+  def test_values_by_type(self, assignment, setting, value):
+    found = _settings(assignment.partition('.')[0], assignment)[setting]
+    self.assertEqual((type(found), found), (type(value), value))
+
+  def test_sources_of_settings(self):
+    self.assertEqual(_settings('rise')['num_masks'], 1000)  # The launchers'.
+    self.assertEqual(_settings('rise')['cells'], 7)  # The method's own.
+    self.assertEqual(_settings('grad_cam')['name'], 'last')  # The network's.
+    self.assertEqual(_settings('grad_cam', 'grad_cam.name=a')['name'], 'a')
+    self.assertEqual(
+      _settings('rise', 'rise.cells=2', 'rise.cells=3')['cells'], 3
+    )
+
+  @parameterized.parameters(
+    ('rise.num_masks=1.5', "'rise.num_masks=1.5': expected int"),
+    ('rise.num_masks=True', 'expected int'),
+    ('rise.num_masks=', 'expected int'),
+    ('rise.batch_size=few', 'expected None or int'),
+    ('rise.keep_prob=half', 'expected float or int'),
+    ('rise.fill=1', 'expected black or constant or mean'),
+    ('rise.key=0', 'no such setting, rise has num_masks'),
+    ('rise.=1', 'no such setting'),
+    ('gradient.sigma=1', 'no such setting, gradient has none'),
+    ('expected_gradients.references=1', 'expected_gradients has num_samples'),
+    ('smooth_grad.sigma=[1]', 'expected float or int or of_range'),
+  )
+  def test_refuses(self, assignment, message):
+    with self.assertRaisesRegex(ValueError, message):
+      _settings(assignment.partition('.')[0], assignment)
+
+
+if __name__ == '__main__':
+  absltest.main()
