@@ -18,8 +18,9 @@ from absl import flags
 from absl import logging
 import jax
 import numpy as np
-import platformdirs
 import tqdm
+
+from saliency_jax.core import cache
 
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
 _OUT = flags.DEFINE_string(
@@ -208,9 +209,7 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def _cache_programs() -> None:
   folder = _CACHE_DIR.value
   if folder is None:
-    root = os.environ.get('SALIENCY_JAX_CACHE')
-    folder = root or platformdirs.user_cache_dir('saliency_jax', False)
-    folder = os.path.join(folder, 'compiled')
+    folder = str(cache.folder('programs'))
   jax.config.update('jax_compilation_cache_dir', folder or None)
   # Everything: on a few cores even a small program costs more than a file.
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)

@@ -40,8 +40,9 @@ _MAY_IMPORT = {
   'attacks': _ALL,
   'training': _ALL,
   'metrics': _ALL,
-  'models': {'models'},
-  'data': {'data'},
+  # Leaves; they share with the methods only where the cache is.
+  'models': {'core', 'models'},
+  'data': {'core', 'data'},
   'viz': {'viz'},
   '__init__': set(),
 }

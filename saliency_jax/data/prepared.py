@@ -24,21 +24,12 @@ from saliency_jax.data import builders
 
 try:
   import array_record  # noqa: F401, what tfds writes without TensorFlow.
-  import platformdirs
+
+  from saliency_jax.core import cache
 except ImportError as e:
   raise ImportError(
     f"datasets need {e.name}: pip install 'saliency-jax[experiments]'"
   ) from e
-
-
-def cache_dir() -> pathlib.Path:
-  """Returns where prepared data is kept: `SALIENCY_JAX_CACHE`, or the user's.
-
-  The default is the platform's: `~/.cache/saliency_jax` on Linux.
-  """
-  if path := os.environ.get('SALIENCY_JAX_CACHE'):
-    return pathlib.Path(path).expanduser()
-  return platformdirs.user_cache_path('saliency_jax', appauthor=False)
 
 
 def open_builder(
@@ -55,7 +46,7 @@ def open_builder(
     ValueError: missing or broken raw files, by name.
   """
   builder_cls = builders.BUILDERS[name]
-  prefix, root = f'{name}-{builder_cls.VERSION}', cache_dir() / 'datasets'
+  prefix, root = f'{name}-{builder_cls.VERSION}', cache.folder('datasets')
   fetched = root / f'{prefix}-download'
   fetch = builder_cls.URLS and (
     download or (data_dir is None and fetched.is_dir())

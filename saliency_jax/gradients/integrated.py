@@ -245,7 +245,7 @@ def expected_gradients(
   fn: types.ScoreFn,
   x: types.Example,
   *,
-  references: PyTree[Float[Array, 'n ...']],
+  references: PyTree[Float[Array | np.ndarray, 'n ...']],
   key: Key[Array, ''] | None = None,
   num_samples: int = 200,
   batch_size: int | None = 8,
@@ -267,6 +267,8 @@ def expected_gradients(
     ValueError: without a key or a draw, or for references unlike `x`.
   """
   checks.at_least('num_samples', num_samples, 1)
+  # A row of a numpy array cannot be drawn inside a program.
+  references = jax.tree.map(jnp.asarray, references)
   first = jax.tree.map(lambda a: a[0], references)
   checks.same_shape('each of references', first, x)
   num_references = jax.tree.leaves(references)[0].shape[0]

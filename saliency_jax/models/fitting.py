@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Integer
 import numpy as np
 import optax
 
+from saliency_jax.core import cache
 from saliency_jax.models import checkpoints
 from saliency_jax.models import small
 from saliency_jax.models import types
@@ -146,9 +147,7 @@ def _check(name, images, labels, epochs, batch_size, learning_rate):
 
 def _cache_path(cache_dir, name, settings, images, labels):
   if cache_dir is None:
-    home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    root = os.environ.get('SALIENCY_JAX_CACHE') or f'{home}/saliency_jax'
-    cache_dir = pathlib.Path(root, 'weights')
+    cache_dir = cache.folder('weights')
   digest = hashlib.sha256(repr((settings, images.shape)).encode())
   digest.update(np.ascontiguousarray(images))
   digest.update(np.ascontiguousarray(labels))

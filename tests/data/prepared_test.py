@@ -61,14 +61,6 @@ class PreparedTest(parameterized.TestCase):
     builder = prepared.open_builder('mnist', data_dir, download=download)
     return prepared.records(builder, 'test')
 
-  @parameterized.parameters(
-    ({'SALIENCY_JAX_CACHE': '/a/b', 'XDG_CACHE_HOME': '/c'}, '/a/b'),
-    ({'XDG_CACHE_HOME': '/c'}, '/c/saliency_jax'),
-  )
-  def test_cache_dir(self, environ, want):
-    with mock.patch.dict(os.environ, environ, clear=True):
-      self.assertEqual(prepared.cache_dir(), pathlib.Path(want))
-
   def test_prepares_once_and_prints_nothing(self):
     _write_mnist(self._files)
     with mock.patch('sys.stdout', io.StringIO()) as out:

@@ -233,6 +233,22 @@ class AdaptiveIntegratedGradientsTest(parameterized.TestCase):
 
 
 class ExpectedGradientsTest(parameterized.TestCase):
+  def test_references_may_be_numpy(self):
+    references = np.linspace(0, 1, 6, dtype=np.float32).reshape(3, 2)
+
+    def explain(references):
+      return integrated.expected_gradients(
+        lambda x: jnp.sum(x**2),
+        jnp.ones(2),
+        references=references,
+        key=jax.random.key(0),
+        num_samples=9,
+      ).scores
+
+    np.testing.assert_array_equal(
+      explain(references), explain(jnp.asarray(references))
+    )
+
   def test_covers_the_mean_of_integrated_gradients(self):
     x = jnp.array([0.3, 1.0, -0.5])
     references = jax.random.normal(jax.random.key(0), (5, 3))
