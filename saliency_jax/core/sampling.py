@@ -5,6 +5,7 @@ a batch or on a mesh: the same key gives the same map however it is computed.
 """
 
 from collections.abc import Callable
+import functools
 import math
 from typing import Any
 
@@ -96,10 +97,14 @@ def batched_moments(
     start = i * size
     stop = jnp.minimum(start + size, n)
     weight = (start + jnp.arange(size) < n).astype(ys.dtype)
-    weight = weight.reshape(-1, *[1] * mean.ndim)
     n_a, n_b, total = (c.astype(ys.dtype) for c in (start, stop - start, stop))
-    batch_mean = jnp.sum(weight * ys, 0) / n_b
-    batch_sum_sq = jnp.sum(weight * (ys - batch_mean[None]) ** 2, 0)
+    # Sums over the leading axis as products: XLA's own reduction of that axis
+    # takes ten times as long on CPUs, a tenth of the gradients themselves.
+    sum_of = functools.partial(
+      jnp.tensordot, weight, axes=1, precision=jax.lax.Precision.HIGHEST
+    )
+    batch_mean = sum_of(ys) / n_b
+    batch_sum_sq = sum_of((ys - batch_mean[None]) ** 2)
     delta = batch_mean - mean
     return (
       mean + delta * (n_b / total),

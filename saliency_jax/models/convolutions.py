@@ -1,17 +1,19 @@
 """Convolutions and pools that are fast on CPUs too, differentiable throughout.
 
-A depthwise convolution is one trilinear form in an image `x`, a kernel `k` and
-an output `y`,
+A convolution is one trilinear form in an image `x`, a kernel `k` and an output
+`y`; of stride `s` and padding `p`, and of each channel `c` apart (depthwise),
 
   T(x, k, y) = sum_{n,i,j,a,b,c} x[n, s i + a - p, s j + b - p, c]
                                  k[a, b, c] y[n, i, j, c]
 
-with stride `s` and padding `p`. Its three partial gradients are the bilinear
-maps `y = conv(x, k)`, `x = transpose(y, k)` and `k = kernel(x, y)`. Each is a
-primitive here, and the derivatives of any of them are the other two, so they
-are closed under jvp, vjp and vmap in any order. XLA's CPU backend runs a
-grouped convolution many times slower than a sum of shifted slices: that is
-their CPU lowering. On other platforms they lower to XLA's convolution.
+Its three partial gradients are the bilinear maps `y = conv(x, k)`,
+`x = transpose(y, k)` and `k = kernel(x, y)`. Each is a primitive here, and the
+derivatives of any of them are the other two, so they are closed under jvp, vjp
+and vmap in any order. They are primitives because XLA's own forms are slow on
+CPUs: a grouped convolution is many times slower than a sum of shifted slices,
+which is the depthwise maps' CPU lowering, and in the body of a loop the
+gradient of a dense one misses the fast kernels unless it is spelled as a
+convolution. On other platforms the depthwise maps are XLA's.
 
 References:
   Howard et al., MobileNets: efficient convolutional neural networks for mobile
@@ -20,6 +22,7 @@ References:
 
 from collections.abc import Sequence
 import functools
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import Primitive
@@ -47,16 +50,16 @@ def conv(
     kernel: weights of the window, input channel, output channel.
     strides: of the window, down and across.
     padding: 'SAME' (TensorFlow's: more at the end than the start) or 'VALID'.
-    fast: whether a 1x1 window becomes a product of matrices, which CPUs prefer.
+    fast: whether to use the primitives of this module, and a product of
+      matrices for a 1x1 window; otherwise it is XLA's convolution.
 
   Returns:
     The images of the output channels.
   """
   if fast and kernel.shape[:2] == (1, 1) and tuple(strides) == (1, 1):
     return jnp.einsum('nhwc,cd->nhwd', x, kernel[0, 0])
-  return jax.lax.conv_general_dilated(
-    x, kernel, tuple(strides), padding, dimension_numbers=_DIMENSIONS
-  )
+  bind = _dense.conv.bind if fast else _dense_conv
+  return bind(x, kernel, **_geometry(x, kernel, strides, padding))
 
 
 def depthwise_conv(
@@ -80,15 +83,8 @@ def depthwise_conv(
   Returns:
     The images of the channels.
   """
-  size, window, strides = x.shape[1:3], kernel.shape[:2], tuple(strides)
-  geometry = dict(
-    strides=strides,
-    padding=tuple(jax.lax.padtype_to_pads(size, window, strides, padding)),
-    size=size,
-    window=window,
-  )
-  bind = _conv_p.bind if fast else _plain_conv
-  return bind(x, kernel, **geometry)
+  bind = _depthwise.conv.bind if fast else _plain_conv
+  return bind(x, kernel, **_geometry(x, kernel, strides, padding))
 
 
 def max_pool(
@@ -126,6 +122,13 @@ def max_pool(
   return x
 
 
+def _geometry(x, kernel, strides, padding):
+  """Returns what is static of a convolution."""
+  size, window, strides = x.shape[1:3], kernel.shape[:2], tuple(strides)
+  pads = jax.lax.padtype_to_pads(size, window, strides, padding)
+  return dict(strides=strides, padding=tuple(pads), size=size, window=window)
+
+
 def _output_size(size, window, strides, padding):
   return tuple(
     (n + sum(p) - k) // s + 1
@@ -158,7 +161,46 @@ def _pad(x, padding):
   return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
-# XLA's own convolution and its gradients, for accelerators and for comparison.
+# Dense convolutions, the same on all platforms.
+
+
+def _dense_conv(x, k, *, strides, padding, size, window):
+  del size, window
+  return jax.lax.conv_general_dilated(
+    x, k, strides, padding, dimension_numbers=_DIMENSIONS
+  )
+
+
+def _dense_transpose(y, k, *, strides, padding, size, window):
+  # The kernel is turned around in so many words: XLA's own transpose leaves
+  # that to its layout, and then the CPU's fast kernels are passed over.
+  pads = tuple(
+    (w - 1 - low, n - (m - 1) * s - 1 + low)
+    for w, (low, _), n, m, s in zip(
+      window, padding, size, y.shape[1:3], strides, strict=True
+    )
+  )
+  return jax.lax.conv_general_dilated(
+    y,
+    jnp.flip(k, (0, 1)).swapaxes(2, 3),
+    (1, 1),
+    pads,
+    lhs_dilation=strides,
+    dimension_numbers=_DIMENSIONS,
+  )
+
+
+def _dense_kernel(x, y, **geometry):
+  shape = (*geometry['window'], x.shape[3], y.shape[3])
+  transpose = jax.linear_transpose(
+    lambda k: _dense_conv(x, k, **geometry),
+    jax.ShapeDtypeStruct(shape, x.dtype),
+  )
+  return transpose(y)[0]
+
+
+# XLA's depthwise convolution and its gradients, for accelerators and for
+# comparison.
 
 
 def _plain_conv(x, k, *, strides, padding, size, window):
@@ -255,54 +297,70 @@ def _slices_kernel(x, y, *, strides, padding, size, window):
   return jnp.stack(sums).reshape(*window, y.shape[3])
 
 
-def _primitive(name, plain, slices):
-  """Returns a primitive: `slices` on CPUs and `plain` elsewhere."""
+class _Maps(NamedTuple):
+  """The partial gradients of one trilinear form, as functions or primitives."""
+
+  conv: Any
+  transpose: Any
+  kernel: Any
+
+
+def _primitives(name: str, maps: _Maps, on_cpu: _Maps | None = None) -> _Maps:
+  """Returns three primitives, the derivatives of each other."""
+  on_cpu = on_cpu or maps
+  made = _Maps(
+    *(
+      _primitive(f'{name}_{part}', f, cpu)
+      for part, f, cpu in zip(_Maps._fields, maps, on_cpu, strict=True)
+    )
+  )
+  conv, transpose, kernel = made
+  # Each rule maps the cotangent of the output and the other operand.
+  ad.defbilinear(
+    conv,
+    lambda y, x, k, **g: transpose.bind(y, k, **g),
+    lambda y, x, k, **g: kernel.bind(x, y, **g),
+  )
+  ad.defbilinear(
+    transpose,
+    lambda x, y, k, **g: conv.bind(x, k, **g),
+    lambda x, y, k, **g: kernel.bind(x, y, **g),
+  )
+  ad.defbilinear(
+    kernel,
+    lambda k, x, y, **g: transpose.bind(y, k, **g),
+    lambda k, x, y, **g: conv.bind(x, k, **g),
+  )
+  _batch_image(conv, maps.conv)
+  _batch_image(transpose, maps.transpose)
+  _batch_kernel(kernel, on_cpu.kernel)
+  return made
+
+
+def _primitive(name, f, on_cpu):
+  """Returns a primitive, with one lowering for CPUs and one for the rest."""
   primitive = Primitive(name)
   statics = ('strides', 'padding', 'size', 'window')
   primitive.def_impl(jax.jit(primitive.bind, static_argnames=statics))
 
   def abstract(a, b, **geometry):
-    out = jax.eval_shape(functools.partial(plain, **geometry), a, b)
+    out = jax.eval_shape(functools.partial(f, **geometry), a, b)
     return jax.core.ShapedArray(out.shape, out.dtype)
 
   primitive.def_abstract_eval(abstract)
   lower = functools.partial(mlir.lower_fun, multiple_results=False)
-  mlir.register_lowering(primitive, lower(plain))
-  mlir.register_lowering(primitive, lower(slices), platform='cpu')
+  mlir.register_lowering(primitive, lower(f))
+  mlir.register_lowering(primitive, lower(on_cpu), platform='cpu')
   return primitive
 
 
-_conv_p = _primitive('depthwise_conv', _plain_conv, _slices_conv)
-_transpose_p = _primitive(
-  'depthwise_conv_transpose', _plain_transpose, _slices_transpose
-)
-_kernel_p = _primitive('depthwise_conv_kernel', _plain_kernel, _slices_kernel)
-
-# Each rule maps the cotangent of the output and the other operand.
-ad.defbilinear(
-  _conv_p,
-  lambda y, x, k, **g: _transpose_p.bind(y, k, **g),
-  lambda y, x, k, **g: _kernel_p.bind(x, y, **g),
-)
-ad.defbilinear(
-  _transpose_p,
-  lambda x, y, k, **g: _conv_p.bind(x, k, **g),
-  lambda x, y, k, **g: _kernel_p.bind(x, y, **g),
-)
-ad.defbilinear(
-  _kernel_p,
-  lambda k, x, y, **g: _transpose_p.bind(y, k, **g),
-  lambda k, x, y, **g: _conv_p.bind(x, k, **g),
-)
-
-
-def _batch_image(primitive, plain):
+def _batch_image(primitive, f):
   """Merges a batch of images into their own axis; kernels stay single."""
 
   def rule(args, dims, **geometry):
     (image, kernel), (dim, kernel_dim) = args, dims
     if kernel_dim is not None:
-      return jax.vmap(functools.partial(plain, **geometry), dims)(*args), 0
+      return jax.vmap(functools.partial(f, **geometry), dims)(*args), 0
     image = jnp.moveaxis(image, dim, 0)
     out = primitive.bind(
       image.reshape(-1, *image.shape[2:]), kernel, **geometry
@@ -312,11 +370,20 @@ def _batch_image(primitive, plain):
   batching.primitive_batchers[primitive] = rule
 
 
-def _batch_kernel(args, dims, **geometry):
-  # A kernel an example: no axis to merge into. Slices are fast anywhere here.
-  return jax.vmap(functools.partial(_slices_kernel, **geometry), dims)(*args), 0
+def _batch_kernel(primitive, f):
+  """Makes a kernel an example: there is no axis to merge into."""
+
+  def rule(args, dims, **geometry):
+    return jax.vmap(functools.partial(f, **geometry), dims)(*args), 0
+
+  batching.primitive_batchers[primitive] = rule
 
 
-_batch_image(_conv_p, _plain_conv)
-_batch_image(_transpose_p, _plain_transpose)
-batching.primitive_batchers[_kernel_p] = _batch_kernel
+_dense = _primitives(
+  'dense_conv', _Maps(_dense_conv, _dense_transpose, _dense_kernel)
+)
+_depthwise = _primitives(
+  'depthwise_conv',
+  _Maps(_plain_conv, _plain_transpose, _plain_kernel),
+  on_cpu=_Maps(_slices_conv, _slices_transpose, _slices_kernel),
+)
