@@ -28,8 +28,13 @@ from saliency_jax.core import types
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
 from saliency_jax.models import types as model_types
+from saliency_jax.optimization import descent
+from saliency_jax.optimization import masks
+from saliency_jax.solvers import line_search
 
-NAMES = flags.DEFINE_list('methods', ['all'], 'Comma list, or all.')
+NAMES = flags.DEFINE_list(
+  'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
+)
 SETTINGS = flags.DEFINE_multi_string(
   'set', [], 'method.setting=value; may be given many times.'
 )
@@ -53,6 +58,8 @@ class Entry(NamedTuple):
     score: what is explained.
     settings: the launchers' defaults, where they are not the method's own.
     for_model: settings that depend on the network.
+    quick: whether a map of a photo takes seconds, and not a good part of a
+      minute, on two cores.
   """
 
   method: Callable[..., types.Attribution]
@@ -62,6 +69,7 @@ class Entry(NamedTuple):
   score: explainer.Score = scores.logit
   settings: Mapping[str, Any] = python_types.MappingProxyType({})
   for_model: Callable[[model_types.Spec], Mapping[str, Any]] = lambda spec: {}
+  quick: bool = True
 
 
 def _rms(a) -> float:
@@ -89,6 +97,23 @@ def _expected(out):
   return f'completeness error {error:.0%} (chance: {chance:.0%})'
 
 
+def _adaptive(out):
+  steps = f'{_completeness(out)} after {int(out.info.num_steps)} steps'
+  return steps if out.info.converged else f'{steps}, not converged'
+
+
+def _removed(out):
+  return (
+    f'score {float(out.info.score):.3f} with {float(out.info.removed):.1%} '
+    'of the image removed'
+  )
+
+
+def _searched(out):
+  accepted = float(out.info.accepted_fraction)
+  return f'{_removed(out)}; {accepted:.0%} of steps accepted'
+
+
 def _discarded(out):
   return f'{float(out.info.discarded):.0%} of the layer map was negative'
 
@@ -111,6 +136,26 @@ def _one_gradient(settings, info):
 
 def _samples(settings, info):
   return Calls(gradients=settings['num_samples'])
+
+
+def _mask_calls(settings, info):
+  # Every update takes a gradient; the last mask is looked at once more.
+  return Calls(settings['num_steps'], 1)
+
+
+def _descent_calls(terms):
+  def calls(settings, info):
+    # A direction is the mean of gradients along the path; every trial step of
+    # the search is a forward call, and so is the first mask.
+    trials = line_search.ladder(
+      settings['upper'], settings['lower'], settings['decay']
+    ).size
+    steps = settings['num_steps']
+    return Calls(
+      terms * steps * settings['path_steps'], terms * (1 + steps * trials)
+    )
+
+  return calls
 
 
 def _tap(spec):
@@ -153,6 +198,13 @@ METHODS: dict[str, Entry] = {
     _completeness,
     viz.SIGNED,
   ),
+  'adaptive_integrated_gradients': Entry(
+    saliency_jax.adaptive_integrated_gradients,
+    lambda settings, info: Calls(int(info.num_steps), 2),
+    _adaptive,
+    viz.SIGNED,
+    quick=False,
+  ),
   'expected_gradients': Entry(
     saliency_jax.expected_gradients,
     lambda settings, info: Calls(
@@ -181,6 +233,31 @@ METHODS: dict[str, Entry] = {
     # A quarter of the paper's masks: the standard error says what that costs.
     settings={'num_masks': 1000},
   ),
+  'mask': Entry(
+    saliency_jax.mask,
+    _mask_calls,
+    _removed,
+    viz.HEAT,
+    scores.prob,
+    quick=False,
+  ),
+  'igos': Entry(
+    saliency_jax.igos,
+    _descent_calls(1),
+    _searched,
+    viz.HEAT,
+    scores.prob,
+    settings={'batch_size': 10},
+  ),
+  'igos_pp': Entry(
+    saliency_jax.igos_pp,
+    _descent_calls(4),
+    _searched,
+    viz.HEAT,
+    scores.prob,
+    settings={'batch_size': 20, 'path_steps': 5},
+    quick=False,
+  ),
 }
 
 # Settings that are functions, by the names that a flag can give them.
@@ -207,23 +284,27 @@ _FUNCTIONS = {
     )
   },
   'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
+  'objective': {f.__name__: f for f in (masks.deletion, masks.insertion)},
+  'place_noise': {
+    f.__name__: f for f in (descent.noisy_image, descent.noisy_composite)
+  },
   'sigma': {'of_range': smoothgrad.of_range},
 }
 
 
 def choose(names: Sequence[str]) -> list[str]:
-  """Returns the methods that a flag names; 'all' stands for every one.
+  """Returns the methods that a flag names, or all that 'all' or 'quick' is.
 
   Raises:
     ValueError: an unknown name, a name given twice, or none.
   """
   chosen = [name.strip() for name in names if name.strip()]
-  if chosen == ['all']:
-    return list(METHODS)
+  if chosen in (['all'], ['quick']):
+    return [n for n, e in METHODS.items() if e.quick or chosen == ['all']]
   unknown = [name for name in chosen if name not in METHODS]
   if unknown or not chosen or len(set(chosen)) < len(chosen):
     raise ValueError(
-      f"--methods {','.join(names)!r}: expected 'all', or some of "
+      f"--methods {','.join(names)!r}: expected 'quick', 'all', or some of "
       + ', '.join(METHODS)
     )
   return chosen

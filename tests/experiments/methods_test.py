@@ -27,6 +27,15 @@ _SMALL = (
   'occlusion.stride=2',
   'rise.num_masks=5',
   'rise.cells=2',
+  'adaptive_integrated_gradients.min_steps=2',
+  'adaptive_integrated_gradients.max_steps=4',
+  'mask.num_steps=2',
+  'mask.resolution=4',
+  *(
+    f'{name}.{setting}'
+    for name in ('igos', 'igos_pp')
+    for setting in ('num_steps=2', 'path_steps=2', 'resolution=4', 'decay=0.01')
+  ),
 )
 
 
@@ -88,6 +97,9 @@ class MethodsTest(parameterized.TestCase):
 
   def test_choose(self):
     self.assertEqual(methods.choose(['all']), list(methods.METHODS))
+    quick = methods.choose(['quick'])
+    self.assertContainsSubset(['gradient', 'igos'], quick)
+    self.assertNotIn('mask', quick)
     self.assertEqual(
       methods.choose([' rise', 'gradient']), ['rise', 'gradient']
     )
