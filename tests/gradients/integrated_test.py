@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import data
+from saliency_jax import explainer
+from saliency_jax import models
 from saliency_jax.core import baselines
 from saliency_jax.gradients import integrated
 from saliency_jax.gradients import quadrature
@@ -331,6 +334,29 @@ class ExpectedGradientsTest(parameterized.TestCase):
     } | settings
     with self.assertRaisesRegex(ValueError, message):
       integrated.expected_gradients(_cubic, jnp.ones(3), **settings)
+
+
+class RealNetworkTest(parameterized.TestCase):
+  @parameterized.parameters('efficientnet_lite0', 'squeezenet')
+  def test_adaptive_steps_complete_to_one_percent(self, name):
+    model = models.load(name)
+    photo = data.load('photos')[0]
+    height, width, _ = model.spec.input_shape
+    x = data.prepare(photo['image'], size=(height, width), crop=model.spec.crop)
+    x = jnp.asarray(x)
+    explain = explainer.build(
+      integrated.adaptive_integrated_gradients, model.apply
+    )
+    out = explain(model.params, x[None], jnp.array([photo['label']]))
+    # The sum in float64, against two plain calls of the network.
+    ends = jax.vmap(model.apply, (None, 0))(
+      model.params, jnp.stack([x, jnp.zeros_like(x)])
+    )
+    difference = np.subtract(*np.asarray(ends, np.float64)[:, photo['label']])
+    total = np.sum(np.asarray(out.scores, np.float64))
+    self.assertLessEqual(abs(total - difference), 0.0101 * abs(difference))
+    self.assertTrue(out.info.converged[0])
+    self.assertBetween(int(out.info.num_steps[0]), 33, 2048)
 
 
 if __name__ == '__main__':

@@ -50,6 +50,14 @@ class NormalisationTest(parameterized.TestCase):
     scores = np.array([[-3.0, -1.0], [1.0, 5.0]])[..., None]
     np.testing.assert_allclose(viz.unit(scores), [[0, 0.25], [0.5, 1]])
 
+  def test_a_few_points_are_scaled_by_the_greatest(self):
+    # Fewer points than the percentile leaves out: it is zero.
+    scores = np.zeros((20, 20, 1))
+    scores[3, 4], scores[5, 6] = 8, -2
+    found = viz.diverging(scores)
+    self.assertEqual((found[3, 4], found[5, 6]), (1, -0.25))
+    self.assertEqual(np.count_nonzero(found), 2)
+
   def test_percentile_clips(self):
     scores = np.arange(101.0).reshape(1, 101, 1)
     found = viz.grayscale(scores, percentile=50)
