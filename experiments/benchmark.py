@@ -69,10 +69,12 @@ def main(setup: app.Setup) -> None:
   x = jnp.asarray(inputs.read_image(inputs.IMAGE.value, model.spec))
   label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
   others, network = {}, None
-  if with_peers and model.spec.name.startswith('efficientnet_lite'):
-    from experiments import peers  # Slow to import, and an extra.
+  if with_peers:
+    # Slow to import, and an extra.
+    from experiments import peers
+    from experiments import torch_networks
 
-    network = peers.load(model.spec.name)
+    network = torch_networks.load(model.spec.name)
     others = peers.explainers(network, np.asarray(x), label, settings)
   found = {}
   for name in (bar := app.progress(names, what='methods')):

