@@ -13,6 +13,8 @@ from saliency_jax.viz import drawings
 # Sizes in inches; a tile is a square with a title above and a line below.
 _TILE, _GAP, _TITLE, _CAPTION = 2.1, 0.14, 0.26, 0.36
 _PANEL, _MARGIN, _HEADER, _BAR = 2.9, 0.22, 0.36, 0.62
+# The predictions below the photo: the space above them, and the line of each.
+_BAR_GAP, _BAR_ROW = 0.24, 0.36
 _BEST = '#1f5fa8'
 _OTHER = '#b9c4d0'
 _MUTED = '#555555'
@@ -61,10 +63,13 @@ def contact_sheet(
     raise ValueError('expected at least one map to draw, got none')
   painted = [_paint(tile, image) for tile in tiles]
   columns = _columns(len(tiles))
-  rows = max(2, math.ceil(len(tiles) / columns))
+  rows = math.ceil(len(tiles) / columns)
   cell = _TITLE + _TILE + _CAPTION
   width = 2 * _MARGIN + _PANEL + columns * (_TILE + _GAP) + _GAP
-  height = 2 * _MARGIN + _HEADER + rows * cell + _BAR
+  # The maps may be lower than the photo, with the bars below it if any.
+  bars_height = _BAR_GAP + _BAR_ROW * len(predictions) if predictions else 0.0
+  body = max(rows * cell + _BAR, _TITLE + _PANEL + bars_height)
+  height = 2 * _MARGIN + _HEADER + body
   fig = figure.Figure(figsize=(width, height), dpi=110, facecolor='white')
 
   def axes(left, top, w, h, **settings):
@@ -85,9 +90,8 @@ def contact_sheet(
   _show(photo, np.broadcast_to(np.asarray(image), (*image.shape[:2], 3)))
   photo.set_title('photo', fontsize=10)
   if predictions:
-    bars_top = top + _TITLE + _PANEL + 0.24
-    room = height - _MARGIN - bars_top
-    bars = axes(_MARGIN, bars_top, _PANEL, min(room, 0.36 * len(predictions)))
+    bars_top = top + _TITLE + _PANEL + _BAR_GAP
+    bars = axes(_MARGIN, bars_top, _PANEL, _BAR_ROW * len(predictions))
     _draw_predictions(bars, predictions, explained)
   left = _MARGIN + _PANEL + 2 * _GAP
   for i, (tile, colors) in enumerate(zip(tiles, painted, strict=True)):
