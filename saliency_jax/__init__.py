@@ -30,6 +30,7 @@ _METHODS = {
   'var_grad': 'gradients.smoothgrad',
 }
 _MODULES = (
+  'certificates',
   'explainer',
   'metrics',
   'scores',

@@ -25,6 +25,14 @@ def logit(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   return lambda x: _at(apply(params, x), label)
 
 
+def max_logit(
+  apply: types.Apply, params: Any, label: Label | None = None
+) -> types.ScoreFn:
+  """Returns `x -> max_j z_j`, of whatever class that is at `x`."""
+  del label
+  return lambda x: jnp.max(apply(params, x))
+
+
 def prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> softmax(z)_c`, the probability of class `c = label`."""
   return lambda x: _at(jax.nn.softmax(apply(params, x)), label)

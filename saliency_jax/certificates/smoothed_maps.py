@@ -1,0 +1,296 @@
+"""Smoothed maps with entries in [0, 1], of which a change can be certified.
+
+    h_i(x) = E[v_i(x + z)],  z ~ N(0, sigma^2 I),  v(x) in [0, 1]^n
+
+of a base map `m`, by default `|grad f|`, with
+
+  scaled      `v = m / max m`,
+  quadratic   `v = (m / max m)^2`,
+  sparsified  `v = 1` on the `tau n` largest entries of `m`, 0 elsewhere,
+  relaxed     `v = 0` below the `tau n`-th largest, 1 above the `gamma n`-th,
+              and `m` over the `gamma n`-th in between.
+
+References:
+  Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
+  2019. https://arxiv.org/abs/1905.12105
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+import numpy as np
+
+from saliency_jax import transforms
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.gradients import gradient
+
+# The paper's base map, of which each entry stands for itself. Summing it over
+# the channels first leaves fewer entries to certify, and tightens every bound.
+magnitude = transforms.absolute(gradient.gradient)
+channel_magnitude = transforms.sum_channels(magnitude)
+
+Map = Float[Array, '...']
+
+
+class SmoothedInfo(NamedTuple):
+  """What a certificate needs to know of a smoothed map, and its precision.
+
+  Attributes:
+    variance: of each entry's draws (biased).
+    stderr: standard error of each entry.
+    mass: mean over the draws of the sum of the entries.
+    base_zeros: mean share of the entries of the base map that are zero, which
+      it does not rank.
+  """
+
+  variance: Map
+  stderr: Map
+  mass: Float[Array, '']
+  base_zeros: Float[Array, '']
+
+
+class MedianRankInfo(NamedTuple):
+  """The histogram from which the ranks are read.
+
+  Attributes:
+    below: share of the draws in which an entry ranks in a bin or a better one,
+      `[n, num_bins]`.
+  """
+
+  below: Float[Array, 'n b']
+
+
+def scaled_map(
+  fn: types.ScoreFn,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  base: types.Method = magnitude,
+  sigma: types.Scalar = 0.2,
+  num_samples: int = 256,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Averages base maps divided by their maximum.
+
+  Args:
+    fn: score of one example, in the paper the largest logit.
+    x: the example.
+    key: consumed; required.
+    base: makes the map that is smoothed; its scores' absolute values count.
+    sigma: standard deviation of the noise, in units of `x`.
+    num_samples: draws `q` of the noise; certificates want thousands.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+  """
+  draws = (key, sigma, num_samples, batch_size)
+  return _smoothed(lambda m: m / _peak(m), fn, x, base, draws)
+
+
+def quadratic_map(
+  fn: types.ScoreFn,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  base: types.Method = magnitude,
+  sigma: types.Scalar = 0.2,
+  num_samples: int = 256,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Averages the squares of what `scaled_map` averages; its arguments."""
+  draws = (key, sigma, num_samples, batch_size)
+  return _smoothed(lambda m: (m / _peak(m)) ** 2, fn, x, base, draws)
+
+
+def sparsified_map(
+  fn: types.ScoreFn,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  base: types.Method = magnitude,
+  tau: float | int = 0.2,
+  sigma: types.Scalar = 0.2,
+  num_samples: int = 256,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Counts how often each entry is among the `tau n` largest of a base map.
+
+  Scores are exact multiples of `1 / num_samples`. Entries that tie for the last
+  of the places do not count, nor do zeros: never more than `tau n` do.
+
+  Args:
+    fn: score of one example, in the paper the largest logit.
+    x: the example.
+    key: consumed; required.
+    base: makes the map that is smoothed; its scores' absolute values count.
+    tau: share of the entries that count, in (0, 1].
+    sigma: standard deviation of the noise, in units of `x`.
+    num_samples: draws `q` of the noise; certificates want thousands.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
+  """
+  checks.positive('tau', tau)
+  checks.at_least('1 - tau', 1 - tau, 0)
+
+  def top(m):
+    return _above(m, tau).astype(m.dtype)
+
+  draws = (key, sigma, num_samples, batch_size)
+  mean, info = _smoothed(top, fn, x, base, draws)
+  # The mean of zeros and ones is a count; batches were merged with rounding.
+  return types.Attribution(jnp.round(mean * num_samples) / num_samples, info)
+
+
+def relaxed_map(
+  fn: types.ScoreFn,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  base: types.Method = magnitude,
+  tau: float | int = 0.2,
+  gamma: float | int = 0.01,
+  sigma: types.Scalar = 0.2,
+  num_samples: int = 256,
+  batch_size: int | None = 8,
+) -> types.Attribution:
+  """Averages base maps that keep their sizes among the `tau n` largest.
+
+  Args:
+    fn: score of one example, in the paper the largest logit.
+    x: the example.
+    key: consumed; required.
+    base: makes the map that is smoothed; its scores' absolute values count.
+    tau: share of the entries that are not zero, in (0, 1].
+    gamma: share of the entries that are one, in [0, tau]; at 0 it is the
+      largest alone.
+    sigma: standard deviation of the noise, in units of `x`.
+    num_samples: draws `q` of the noise; certificates want thousands.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Raises:
+    ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
+  """
+  checks.positive('tau', tau)
+  checks.at_least('1 - tau', 1 - tau, 0)
+  checks.between('gamma', gamma, 0, tau)
+
+  def ramp(m):
+    one = _largest(m, max(1, round(gamma * m.size)))
+    kept = jnp.where(_above(m, tau), m, 0)
+    return jnp.minimum(kept / jnp.where(one > 0, one, 1), 1)
+
+  draws = (key, sigma, num_samples, batch_size)
+  return _smoothed(ramp, fn, x, base, draws)
+
+
+def median_rank(
+  fn: types.ScoreFn,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  base: types.Method = magnitude,
+  num_bins: int = 64,
+  sigma: types.Scalar = 0.2,
+  num_samples: int = 256,
+  batch_size: int | None = 1,
+) -> types.Attribution:
+  """Bounds the median over noise of the rank of each entry, 1 for the largest.
+
+  Ranks are counted in bins of equal width: memory is `batch_size num_bins` of
+  the map's, whatever the number of draws. Each draw sorts the entries, which
+  for large examples costs more than their gradient; `sparsified_map` tells
+  without a sort whether the median rank is at most `tau n`.
+
+  Args:
+    fn: score of one example.
+    x: the example.
+    key: consumed; required.
+    base: makes the map whose entries are ranked, by absolute value.
+    num_bins: bins of the histogram; the bound is at most `n / num_bins` high.
+    sigma: standard deviation of the noise, in units of `x`.
+    num_samples: draws of the noise.
+    batch_size: draws held in memory at once; `None` holds them all.
+
+  Returns:
+    Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
+  """
+  checks.at_least('num_bins', num_bins, 1)
+
+  def binned(m):
+    flat = m.ravel()
+    # Entries that tie all have the last of their places.
+    below = jnp.searchsorted(jnp.sort(flat), flat, side='left')
+    rank = flat.size - below.astype(jnp.int32)
+    ends = flat.size * np.arange(1, num_bins + 1) // num_bins
+    ends = jnp.asarray(ends, jnp.int32)
+    return (rank[:, None] <= ends[None]).astype(m.dtype)
+
+  shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
+  draws = (key, sigma, num_samples, batch_size)
+  share, _ = _smoothed(binned, fn, x, base, draws)
+  # The first bin by whose end half of the draws have come.
+  place = 1 + jnp.sum(jnp.round(2 * num_samples * share) < num_samples, -1)
+  scores = -(place.astype(share.dtype) / num_bins).reshape(shape)
+  return types.Attribution(scores, MedianRankInfo(share))
+
+
+def _smoothed(values, fn, x, base, draws):
+  """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
+  key, sigma, num_samples, batch_size = draws
+  checks.at_least('num_samples', num_samples, 1)
+  checks.positive('sigma', sigma)
+
+  def draw(i):
+    noise = sampling.normal(sampling.draw_key(key, i), x)
+    noisy = x + jnp.asarray(sigma, x.dtype) * noise
+    m = jnp.abs(base(fn, noisy, key=None).scores)
+    v = values(m)
+    return v, jnp.sum(v), jnp.mean((m == 0).astype(x.dtype))
+
+  (mean, mass, zeros), (variance, _, _) = sampling.batched_moments(
+    draw, jnp.arange(num_samples), batch_size=batch_size
+  )
+  info = SmoothedInfo(
+    variance=variance,
+    stderr=sampling.standard_error(variance, num_samples),
+    mass=mass,
+    base_zeros=zeros,
+  )
+  return types.Attribution(mean, info)
+
+
+def _peak(m):
+  peak = jnp.max(m)
+  return jnp.where(peak > 0, peak, 1)
+
+
+def _above(m: Map, share: float | int) -> Bool[Array, '...']:
+  """Returns which entries are among the `share n` largest, ties left out."""
+  return m > _largest(m, round(share * m.size) + 1)
+
+
+def _largest(m: Map, rank: int) -> Float[Array, '']:
+  """Returns the entry of a rank from 1, or zero past the last.
+
+  The bits of floats that are not negative are ordered as the floats are, so it
+  is found bit by bit, with a count each: a sort takes 20 times as long, and
+  longer than the gradient itself.
+  """
+  kind = {2: jnp.int16, 4: jnp.int32, 8: jnp.int64}[m.dtype.itemsize]
+  bits = jax.lax.bitcast_convert_type(m, kind)
+  places = jnp.arange(8 * m.dtype.itemsize - 2, -1, -1, dtype=kind)
+
+  def refine(found, place):
+    higher = found | jax.lax.shift_left(jnp.ones((), kind), place)
+    enough = jnp.sum(bits >= higher) >= rank
+    return jnp.where(enough, higher, found), None
+
+  found, _ = jax.lax.scan(refine, jnp.zeros((), kind), places)
+  return jax.lax.bitcast_convert_type(found, m.dtype)
