@@ -26,11 +26,6 @@ class ScoresTest(parameterized.TestCase):
     (scores.loss, np.log(np.exp(_Z).sum()) - 2.5),
     (scores.margin, -0.5),
   )
-  def test_max_logit_follows_the_class(self):
-    fn = scores.max_logit(lambda params, x: params * x, jnp.array([1.0, -2.0]))
-    self.assertEqual(fn(jnp.array([3.0, 1.0])), 3)
-    self.assertEqual(fn(jnp.array([1.0, -3.0])), 6)
-
   def test_values(self, score, want):
     for label in (1, np.int64(1), jnp.array(1)):
       got = score(_apply, _PARAMS, label)(_X)
@@ -73,6 +68,11 @@ class ScoresTest(parameterized.TestCase):
       got, scores.prob(_apply, _PARAMS, 1)(_X), rtol=1e-6
     )
     self.assertEqual(jax.vmap(fn)(jnp.ones((4, 2))).shape, (4,))
+
+  def test_max_logit_follows_the_class(self):
+    fn = scores.max_logit(lambda params, x: params * x, jnp.array([1.0, -2.0]))
+    self.assertEqual(fn(jnp.array([3.0, 1.0])), 3)
+    self.assertEqual(fn(jnp.array([1.0, -3.0])), 6)
 
 
 if __name__ == '__main__':
