@@ -30,6 +30,7 @@ _METHODS = {
   'var_grad': 'gradients.smoothgrad',
 }
 _MODULES = (
+  'attacks',
   'certificates',
   'explainer',
   'metrics',
