@@ -72,7 +72,11 @@ def run(main: Callable[[Setup], None]) -> None:
 
   def parse(argv):
     with user_errors():
-      return flags.FLAGS(argv)
+      try:
+        return flags.FLAGS(argv)
+      except (AttributeError, KeyError) as e:
+        # What ml_collections raises for a flag like --config.no_such=1.
+        raise flags.Error(f'--config has no such field: {e}') from e
 
   def start(argv):
     # JAX and tfds tell at INFO what no user of a launcher asked for.
@@ -178,7 +182,7 @@ def write_npz(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes JSON, whole or not at all; NaN and infinity become text."""
-  text = json.dumps(_plain(value), indent=2, allow_nan=False)
+  text = json.dumps(plain(value), indent=2, allow_nan=False)
   with _replacing(path) as f:
     f.write(f'{text}\n'.encode())
 
@@ -187,6 +191,12 @@ def write_figure(path: pathlib.Path, figure: Any) -> None:
   """Writes a matplotlib figure as PNG, whole or not at all."""
   with _replacing(path) as f:
     figure.savefig(f, format='png')
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+  """Writes bytes, whole or not at all."""
+  with _replacing(path) as f:
+    f.write(data)
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -236,16 +246,16 @@ def _umask() -> int:
   return mask
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
   """Returns a value in JSON's own types."""
   if isinstance(value, Mapping):
-    return {str(k): _plain(v) for k, v in value.items()}
+    return {str(k): plain(v) for k, v in value.items()}
   if hasattr(value, '_asdict'):  # A NamedTuple, which is a tuple too.
-    return _plain(value._asdict())
+    return plain(value._asdict())
   if isinstance(value, list | tuple):
-    return [_plain(v) for v in value]
+    return [plain(v) for v in value]
   if hasattr(value, 'tolist'):
-    return _plain(np.asarray(value).tolist())
+    return plain(np.asarray(value).tolist())
   if isinstance(value, float) and not np.isfinite(value):
     return str(value)
   if callable(value):

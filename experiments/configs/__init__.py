@@ -1,0 +1,1 @@
+"""Evaluations: each a figure or a table of a paper, with what was seen."""

@@ -1,0 +1,66 @@
+"""What the configs of evaluations have in common.
+
+A config has `model` (a name that `models.load` knows; or 'lenet' or
+'softplus_net', trained as `fit` says on the training part of the data), `data`
+(a name that `data.load` knows, or a folder), `num_examples`, `seed`, `methods`
+and `metrics` by label, and `comparisons`. Only `about`, `num_examples`,
+`batch_size` (examples at once on each device) and `num_maps` (examples whose
+maps are kept for the report) may change between the runs in one folder.
+
+The rule of every comparison `(metric, a, b, claim)`: take the difference a - b
+of the metric on the same images, and the 95% bootstrap interval of its mean.
+`below` and `above` are reproduced if the whole interval is below or above zero,
+and refuted if it is on the other side; `not_below` and `not_above` likewise,
+zero itself being on the side of the claim; all else is undecided, and so is
+what fewer than 10 images say.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+
+def use(name: str, **settings: Any) -> dict[str, Any]:
+  """Returns a method or a metric of the launchers' tables, with settings."""
+  return {'name': name, 'settings': settings}
+
+
+def evaluation(
+  *,
+  about: str,
+  methods: Mapping[str, dict[str, Any]],
+  metrics: Mapping[str, dict[str, Any]],
+  comparisons: Sequence[tuple[str, str, str, str]] = (),
+  model: str = 'efficientnet_lite0',
+  data: str = 'photos',
+  num_examples: int = 20,
+  seed: int = 0,
+  batch_size: int = 1,
+  num_maps: int = 20,
+  fit: Mapping[str, Any] | None = None,
+) -> ml_collections.ConfigDict:
+  """Returns a config: see the top of this file."""
+  config = {
+    'about': about,
+    'model': model,
+    'data': data,
+    'num_examples': num_examples,
+    'seed': seed,
+    'batch_size': batch_size,
+    'num_maps': num_maps,
+    'methods': _ordered(methods),
+    'metrics': _ordered(metrics),
+    'comparisons': tuple(comparisons),
+  }
+  if fit is not None:
+    config['fit'] = _ordered(fit)
+  return _ordered(config)
+
+
+def _ordered(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """Returns a ConfigDict whose fields stay in the order given."""
+  found = ml_collections.ConfigDict(sort_keys=False)
+  for key, value in values.items():
+    found[key] = _ordered(value) if isinstance(value, Mapping) else value
+  return found

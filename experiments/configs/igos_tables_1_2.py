@@ -1,0 +1,67 @@
+"""I-GOS against Mask by the resolution of the mask.
+
+Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
+  integrated gradients, AAAI 2020, Tables 1 and 2.
+  https://arxiv.org/abs/1905.00954
+Claim: at every resolution I-GOS is below Mask in deletion and above it in
+  insertion, and its insertion rises as the resolution falls. On VGG19, deletion
+  and insertion of I-GOS and Mask: at 224 .0336 .5246 and .0482 .4158, at 112
+  .0609 .5153 and .0728 .4377, at 28 .0899 .5701 and .1056 .5335, at 14 .1213
+  .6387 and .1753 .5647; on ResNet-50 at 7 .1607 .6632 and .2259 .6003. At 224,
+  RISE .1082 .5139 and integrated gradients .0663 .2551.
+Here: EfficientNet-Lite0 and the 20 photos. Each mask is judged at its own
+  resolution, and what has no mask at the image's. I-GOS twice: `igos` with the
+  rescue where the paper's weights give no map, `igos_paper` without. The
+  paper's weights are known or inferred at 224, 112 and 28, and chosen at 14 and
+  7: see `descent.WEIGHTS`. Where a comparison crosses resolutions, areas are
+  of different rankings, as they are in the paper. GradCAM is left out.
+Rule: see `common.py`; fixed before the run.
+Command: python -m experiments.evaluate \\
+  --config=experiments/configs/igos_tables_1_2.py --workdir=out/igos_tables_1_2
+  Some resolutions only: --config=experiments/configs/igos_tables_1_2.py:28,14
+"""
+
+import itertools
+
+from experiments.configs import common
+from saliency_jax.optimization import igos
+
+_RESOLUTIONS = '224,112,28,14,7'
+
+
+def get_config(resolutions: str = _RESOLUTIONS):
+  """Returns the config of some resolutions, from the finest: '28,14'."""
+  sides = [int(s) for s in resolutions.split(',')]
+  methods, comparisons = {}, []
+  for side in sides:
+    methods |= {
+      f'igos_{side}': common.use('igos', resolution=side),
+      f'igos_paper_{side}': common.use('igos', resolution=side, **igos.PAPER),
+      f'mask_{side}': common.use('mask', resolution=side),
+    }
+    for name in ('igos', 'igos_paper'):
+      pair = (f'{name}_{side}', f'mask_{side}')
+      comparisons += [
+        ('igos_protocol.deletion', *pair, 'below'),
+        ('igos_protocol.insertion', *pair, 'above'),
+      ]
+  comparisons += [
+    ('igos_protocol.insertion', f'igos_{coarse}', f'igos_{fine}', 'above')
+    for fine, coarse in itertools.pairwise(sides)
+  ]
+  if 224 in sides:
+    methods |= {
+      'rise': common.use('rise', num_masks=1000),
+      'integrated_gradients': common.use('integrated_gradients'),
+    }
+    comparisons += [
+      ('igos_protocol.deletion', 'igos_224', 'rise', 'below'),
+      ('igos_protocol.deletion', 'igos_224', 'integrated_gradients', 'below'),
+      ('igos_protocol.insertion', 'igos_224', 'integrated_gradients', 'above'),
+    ]
+  return common.evaluation(
+    about=__doc__,
+    methods={**methods, 'random': common.use('random')},
+    metrics={'igos_protocol': common.use('igos_protocol_own')},
+    comparisons=comparisons,
+  )

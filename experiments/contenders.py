@@ -1,0 +1,122 @@
+"""What an evaluation compares: methods with their settings, and chance.
+
+A contender is an entry of a config, `{'name': ..., 'settings': {...}}`, its
+name one of `methods.METHODS` or 'random'; two of them may share a name.
+"""
+
+from collections.abc import Callable, Mapping
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from experiments import methods
+from saliency_jax import explainer
+from saliency_jax import viz
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.models import types as model_types
+
+
+class Contender(NamedTuple):
+  """One row of an evaluation's tables."""
+
+  name: str
+  settings: Mapping[str, Any]
+  entry: methods.Entry
+  method: types.Method  # Its settings bound.
+
+
+def random_map(
+  fn: types.ScoreFn, x: Float[Array, 'H W C'], *, key: Key[Array, '']
+) -> types.Attribution:
+  """Draws uniform scores, one a pixel: what a map is worth that knows nothing.
+
+  Args:
+    fn: not called.
+    x: one image.
+    key: consumed.
+  """
+  del fn
+  key = sampling.draw_key(key, 0)
+  return types.Attribution(
+    jax.random.uniform(key, (*x.shape[:2], 1), x.dtype), ()
+  )
+
+
+_RANDOM = methods.Entry(
+  random_map,
+  lambda settings, info: methods.Calls(),
+  lambda out: 'drawn at random',
+  viz.HEAT,
+)
+
+
+def choose(
+  config: Mapping[str, Mapping[str, Any]], spec: model_types.Spec
+) -> dict[str, Contender]:
+  """Returns the contenders of a config, by label.
+
+  Raises:
+    ValueError: none, or an unknown name or setting, by the contender's label.
+  """
+  if not config:
+    raise ValueError('config.methods is empty, expected at least one')
+  found = {}
+  for label, chosen in config.items():
+    try:
+      found[label] = _contender(chosen['name'], chosen['settings'], spec)
+    except ValueError as e:
+      raise ValueError(f'config.methods.{label}: {e}') from e
+  return found
+
+
+def drawing(name: str) -> viz.Drawing:
+  """Returns how the maps of a method are drawn."""
+  return (_RANDOM if name == 'random' else methods.METHODS[name]).drawing
+
+
+def build(
+  contender: Contender, apply: types.Apply, mesh: jax.sharding.Mesh
+) -> Callable[..., types.Attribution]:
+  """Returns the compiled explainer of a contender: see `explainer.build`."""
+  return explainer.build(
+    contender.method, apply, contender.entry.score, mesh=mesh
+  )
+
+
+def importance(
+  contender: Contender,
+  scores: Float[Array, 'n h w c'],
+  size: tuple[int, int],
+) -> Float[Array, 'n H W 1']:
+  """Returns one number a pixel, by which measures rank: what its figures show.
+
+  The sum over channels of `|scores|` where a method's maps are drawn by size
+  (a gradient's sign is no sign of importance), and of `scores` elsewhere.
+  """
+  if contender.entry.drawing == viz.MAGNITUDE:
+    scores = jnp.abs(scores)
+  pixels = jnp.sum(scores, -1, keepdims=True)
+  return jnp.broadcast_to(pixels, (pixels.shape[0], *size, 1))
+
+
+def _contender(name, settings, spec):
+  if name == 'random':
+    if settings:
+      raise ValueError(f"'random' has no settings, got {', '.join(settings)}")
+    return Contender(name, {}, _RANDOM, random_map)
+  if name not in methods.METHODS:
+    raise ValueError(
+      f"{name!r} is no method, expected 'random' or one of "
+      + ', '.join(methods.METHODS)
+    )
+  assignments = [
+    f'{name}.{k}={v if isinstance(v, str) else repr(v)}'
+    for k, v in settings.items()
+  ]
+  bound = methods.settings_of([name], assignments, spec)[name]
+  entry = methods.METHODS[name]
+  return Contender(name, bound, entry, functools.partial(entry.method, **bound))

@@ -1,0 +1,169 @@
+"""Judges methods by measures over a data set, as a config says.
+
+  python -m experiments.evaluate --config=experiments/configs/igos_photos.py \\
+      --workdir=out/igos_photos
+  python -m experiments.evaluate --config=experiments/configs/igos_photos.py \\
+      --config.num_examples=4 --workdir=out/try
+
+A run that was stopped, or killed, goes on where it was when its command is
+given again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
+example; `maps/`; `summary.json`, the means with their intervals, the paired
+differences and the verdicts; figures of the mean curves; and `report.html`, all
+of that in one file that opens from disk. Several processes share the folder,
+and each writes a file of records.
+"""
+
+import os
+import pathlib
+import platform
+from typing import Any
+
+from absl import flags
+import jax
+from jax.experimental import multihost_utils
+from ml_collections import config_flags
+import numpy as np
+
+from experiments import app
+from experiments import examples
+from experiments import intervals
+from experiments import measuring
+from experiments import metrics
+from experiments import records
+from experiments import report
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'What to evaluate: a file of experiments/configs/.'
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the run: all that it writes, and resumes from.'
+)
+
+
+def main(setup: app.Setup) -> None:
+  """Evaluates `--config` in `--workdir`."""
+  del setup  # The seed is the config's, and devices are taken by process.
+  for flag, instead in (('seed', 'config.seed'), ('out', 'workdir')):
+    if flags.FLAGS[flag].present:
+      raise ValueError(f'--{flag} is not used here, expected --{instead}')
+  if _CONFIG.value is None or not _WORKDIR.value:
+    raise ValueError('expected --config and --workdir')
+  config = _CONFIG.value.to_dict()
+  _check(config)
+  folder = pathlib.Path(_WORKDIR.value).expanduser()
+  (folder / 'maps').mkdir(parents=True, exist_ok=True)
+  records.keep_config(folder, config)
+  _measure(config, folder)
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices('measured')
+  if app.is_first():
+    _summarize(config, folder)
+
+
+def _measure(config: dict[str, Any], folder: pathlib.Path) -> None:
+  """Adds the records that are missing of this process's examples.
+
+  Processes share no array: each takes every n-th example, on its own devices.
+  """
+  process, num = jax.process_index(), jax.process_count()
+  with records.appending(folder, process) as append:
+    done = records.read(folder)
+    mine = range(process, config['num_examples'], num)
+    missing = [i for i in mine if i not in done]
+    if not missing:
+      return
+    mesh = jax.make_mesh(
+      (jax.local_device_count(),),
+      ('data',),
+      axis_types=(jax.sharding.AxisType.Auto,),
+      devices=jax.local_devices(),
+    )
+    source = examples.load_source(config)
+    model = examples.load_model(config)
+    run = measuring.build(config, model, source, mesh)
+    size = mesh.size * config['batch_size']
+    with app.progress(missing, what='examples') as bar:
+      for start in range(0, len(missing), size):
+        batch = missing[start : start + size]
+        for record, maps in run(batch, bar.set_postfix_str):
+          # The maps come first: a record is the sign that all is there.
+          if record['index'] < config['num_maps']:
+            path = folder / 'maps' / f'{record["index"]:05d}.npz'
+            app.write_npz(path, _small(maps))
+          append(record)
+        bar.update(len(batch))
+
+
+def _summarize(config: dict[str, Any], folder: pathlib.Path) -> None:
+  """Writes and prints what all the records say."""
+  found = records.read(folder)
+  wanted = range(config['num_examples'])
+  missing = [i for i in wanted if i not in found]
+  if missing:
+    raise ValueError(
+      f'{str(folder)!r} has no records of examples {missing[:5]}: expected '
+      'a --workdir that all processes share'
+    )
+  found = [found[i] for i in wanted]
+  summary = {
+    'num_examples': len(found),
+    **intervals.summarize(found, config),
+    'machine': (
+      f'{os.cpu_count()} cores of {platform.machine()}, '
+      f'{jax.device_count()} of {jax.devices()[0].device_kind}'
+    ),
+    'jax': jax.__version__,
+  }
+  app.write_json(folder / 'summary.json', summary)
+  report.write(folder, config, found, summary)
+  print(report.tables(config, summary))
+  print(f'wrote {folder}/: report.html, summary.json and figures')
+  refused = [
+    f'{record["name"]}: {label}: {row["refused"]}'
+    for record in found
+    for label, row in record['maps'].items()
+    if row['refused']
+  ]
+  if refused:
+    raise ValueError(f'left out of the means: {"; ".join(refused)}')
+
+
+def _small(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns maps for the eye: bytes for the image, half floats, scaled."""
+  small = {'image': np.rint(255 * maps['image']).astype(np.uint8)}
+  for label, scores in maps.items():
+    if label != 'image' and np.isfinite(scores).all():
+      small[label] = (scores / (np.abs(scores).max() or 1)).astype(np.float16)
+  return small
+
+
+def _check(config: dict[str, Any]) -> None:
+  """Refuses a config in which a word is wrong, before any work."""
+  for name in ('num_examples', 'batch_size'):
+    if config[name] < 1:
+      raise ValueError(f'config.{name} is {config[name]}, expected at least 1')
+  columns = metrics.columns(config['metrics'])
+  if 'image' in config['methods']:
+    raise ValueError('config.methods.image: expected another label')
+  for comparison in config['comparisons']:
+    if len(comparison) != 4 or isinstance(comparison, str):
+      raise ValueError(
+        'config.comparisons: expected (metric, a, b, claim), got '
+        f'{comparison!r}'
+      )
+    column, a, b, claim = comparison
+    for what, got, known in (
+      ('metric', column, columns),
+      ('method', a, config['methods']),
+      ('method', b, config['methods']),
+      ('claim', claim, intervals.CLAIMS),
+    ):
+      if got not in known:
+        raise ValueError(
+          f'config.comparisons: {what} {got!r}, expected one of '
+          + ', '.join(known)
+        )
+
+
+if __name__ == '__main__':
+  app.run(main)

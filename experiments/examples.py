@@ -1,0 +1,94 @@
+"""The classifier and the data set of an evaluation, from its config."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saliency_jax import data
+from saliency_jax import models
+from saliency_jax.models import types
+
+_SMALL = ('lenet', 'softplus_net')
+
+
+class Example(NamedTuple):
+  """One example as a classifier takes it."""
+
+  name: str
+  image: np.ndarray  # [H, W, C], in [0, 1].
+  label: int | None  # True class, where it is known to be one of the network's.
+
+
+def load_model(config: Mapping[str, Any]) -> types.Model:
+  """Loads the network `config.model`, or trains it on `config.data`.
+
+  Raises:
+    ValueError: no such network or data.
+  """
+  name = config['model']
+  if name not in _SMALL:
+    known = (*models.names(), *_SMALL)
+    if name not in known:
+      raise ValueError(
+        f'config.model is {name!r}, expected one of {", ".join(known)}'
+      )
+    return models.load(name)
+  # Digits to learn from: never those that are explained.
+  settings = dict(config.get('fit', {}))
+  split = settings.pop('split', 'train')
+  source = data.load(config['data'], split)
+  images, labels = data.arrays(source)
+  return models.fit_small(
+    name, images, labels, class_names=source.class_names, **settings
+  )
+
+
+def load_source(config: Mapping[str, Any]) -> data.Source:
+  """Opens the examples of `config.data`.
+
+  Raises:
+    ValueError: no such data, or fewer than `config.num_examples`.
+  """
+  source = data.load(config['data'])
+  wanted = config['num_examples']
+  if not 1 <= wanted <= len(source):
+    raise ValueError(
+      f'config.num_examples is {wanted}, expected 1 to the {len(source)} that '
+      f'{config["data"]!r} holds'
+    )
+  return source
+
+
+def prepare(source: data.Source, index: int, spec: types.Spec) -> Example:
+  """Reads one example as the input of a network.
+
+  Raises:
+    ValueError: an image that does not suit the network, by its name.
+  """
+  found = source[index]
+  image, name = found['image'], str(found['name'])
+  if spec.input_shape[-1] == 3 and image.shape[-1] == 3:
+    size = spec.input_shape[:2]
+    image = data.prepare(image, size=(size[0], size[1]), crop=spec.crop)
+  elif image.shape == spec.input_shape:
+    image = image.astype(np.float32) / np.float32(255)
+  else:
+    raise ValueError(
+      f'{name!r} has the shape {image.shape}, {spec.name} takes '
+      f'{spec.input_shape}'
+    )
+  label = int(found['label'])
+  return Example(name, image, label if _is_own(source, spec, label) else None)
+
+
+def _is_own(source: data.Source, spec: types.Spec, label: int) -> bool:
+  """Returns whether a label of the source is one of the network's classes.
+
+  The photos have ImageNet's labels; elsewhere the names of the classes tell.
+  """
+  return label >= 0 and (
+    source.name == 'photos'
+    or source.class_names == spec.class_names
+    and bool(spec.class_names)
+  )

@@ -1,0 +1,301 @@
+"""The measures that evaluations know: `measure(case, x, scores, *, key)`.
+
+Each takes one example and one map; its other settings are numbers, and names of
+functions, as a config spells them.
+"""
+
+from collections.abc import Mapping
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+import numpy as np
+
+from saliency_jax import metrics
+from saliency_jax.core import baselines
+from saliency_jax.core import types
+from saliency_jax.metrics import deletion
+from saliency_jax.metrics import infidelity as infidelities
+from saliency_jax.metrics import ranking
+from saliency_jax.optimization import masks
+
+
+class Case(NamedTuple):
+  """A classifier at one example, and who made the map there.
+
+  Attributes:
+    logits_fn: logits of an example.
+    prob_fn: probability of the explained class.
+    label: the explained class.
+    method: made the map, its settings bound.
+    fn: what the method explains.
+  """
+
+  logits_fn: types.LogitsFn
+  prob_fn: types.ScoreFn
+  label: Array
+  method: types.Method
+  fn: types.ScoreFn
+
+
+class Curve(NamedTuple):
+  """A measure along the masking of one image."""
+
+  fractions: Float[Array, 'm']
+  values: Float[Array, 'm']
+
+
+class Measured(NamedTuple):
+  """What a measure says of one map."""
+
+  values: dict[str, Float[Array, '']]
+  curves: dict[str, Curve]
+
+
+# Functions that a config can name.
+_FILLS = {
+  'black': baselines.black,
+  'grey': baselines.constant,
+  'mean': baselines.mean,
+  'blur': baselines.gaussian_blur,
+  'slight_blur': deletion.slight_blur,
+}
+_PERTURBATIONS = {
+  'gaussian': infidelities.gaussian,
+  'square': infidelities.square,
+}
+
+
+def igos_protocol(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  resolution: int | None = 28,
+  baseline: str = 'blur',
+  batch_size: int = 32,
+) -> Measured:
+  """Measures deletion and insertion as I-GOS's paper does.
+
+  `None` takes the resolution of the method's own mask, or else the image's.
+  """
+  if resolution is None:
+    own = getattr(case.method, 'keywords', {})
+    resolution = own.get('resolution', min(x.shape[:2]))
+  protocol = functools.partial(
+    metrics.igos_protocol,
+    resolution=resolution,
+    baseline=_named('baseline', _FILLS, baseline),
+  )
+  return _deletion_insertion(case, x, scores, key, protocol, batch_size)
+
+
+def rise_protocol(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  num_steps: int = 28,
+  deleted: str = 'grey',
+  start: str = 'slight_blur',
+  batch_size: int = 32,
+) -> Measured:
+  """Measures deletion and insertion as RISE's paper does."""
+  protocol = functools.partial(
+    metrics.rise_protocol,
+    num_steps=num_steps,
+    deleted=_named('deleted', _FILLS, deleted),
+    start=_named('start', _FILLS, start),
+  )
+  return _deletion_insertion(case, x, scores, key, protocol, batch_size)
+
+
+def flipping(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  largest_first: bool = False,
+  per_pixel: bool = True,
+  fill: str = 'grey',
+  num_points: int = 21,
+  batch_size: int = 32,
+) -> Measured:
+  """Measures whether the decision changes, averaged along the masking."""
+  out = metrics.decision_flips(
+    case.logits_fn,
+    x,
+    scores,
+    key=key,
+    fractions=jnp.linspace(0, 1, num_points, dtype=x.dtype),
+    fill=_named('fill', _FILLS, fill),
+    per_pixel=per_pixel,
+    largest_first=largest_first,
+    batch_size=batch_size,
+  )
+  flipped = out.flipped.astype(x.dtype)
+  area = deletion.trapezoids(out.fractions, flipped)
+  return Measured({'flipped': area}, {'flipped': Curve(out.fractions, flipped)})
+
+
+def sensitivity(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  most: float = 0.4,
+  num_points: int = 41,
+  fill: str = 'black',
+  batch_size: int = 32,
+) -> Measured:
+  """Measures LEG's key size and log-odds, up to the part `most` of the pixels.
+
+  A decision that nothing up to there changes has the key size 1, the most that
+  there can be. The log-odds ratio and log-probability are means of the curves.
+  """
+  out = metrics.log_odds_curves(
+    case.logits_fn,
+    x,
+    scores,
+    key=key,
+    label=case.label,
+    fractions=jnp.linspace(0, most, num_points, dtype=x.dtype),
+    fill=_named('fill', _FILLS, fill),
+    batch_size=batch_size,
+  )
+  values = {
+    'key_size': jnp.minimum(out.key_size, 1),
+    'log_odds_ratio': jnp.mean(out.log_odds_ratio),
+    'log_prob': jnp.mean(out.log_prob),
+  }
+  curves = {
+    'log_odds_ratio': Curve(out.fractions, out.log_odds_ratio),
+    'log_prob': Curve(out.fractions, out.log_prob),
+    'prob': Curve(out.fractions, out.prob),
+  }
+  return Measured(values, curves)
+
+
+def infidelity(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  perturbation: str = 'square',
+  num_samples: int = 100,
+  rescale: bool = True,
+  batch_size: int = 32,
+) -> Measured:
+  """Measures how badly a map predicts what perturbations do to the probability.
+
+  All methods are held to the probability, whatever they explain; a map's own
+  scale is fitted unless `rescale` is off.
+  """
+  out = infidelities.infidelity(
+    case.prob_fn,
+    x,
+    scores,
+    key=key,
+    perturbation=_named('perturbation', _PERTURBATIONS, perturbation),
+    num_samples=num_samples,
+    rescale=rescale,
+    batch_size=batch_size,
+  )
+  return Measured({'infidelity': out.infidelity}, {})
+
+
+def max_sensitivity(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  radius: float = 0.02,
+  num_samples: int = 10,
+) -> Measured:
+  """Measures the largest relative change of a map nearby.
+
+  Args:
+    case: what made the map.
+    x: the example.
+    scores: the map at `x`.
+    key: that of which `sampling.draw_key(key, 0)` made the map.
+    radius: half the side of the box about `x`.
+    num_samples: maps made again.
+  """
+  out = metrics.max_sensitivity(
+    case.fn,
+    x,
+    scores,
+    method=case.method,
+    key=key,
+    radius=radius,
+    num_samples=num_samples,
+  )
+  return Measured({'max_sensitivity': out.max_sensitivity}, {})
+
+
+def mask_objective(
+  case: Case,
+  x: Float[Array, 'H W C'],
+  scores: Float[Array, '...'],
+  *,
+  key: Key[Array, ''],
+  l1: float,
+  tv: float,
+  resolution: int = 28,
+) -> Measured:
+  """Measures the objective of I-GOS and Mask at the mask `1 - scores`."""
+  del key  # Nothing is drawn.
+  rows, columns = (
+    jnp.asarray(
+      np.linalg.pinv(masks.interpolation_matrix(n, resolution)), x.dtype
+    )
+    for n in x.shape[:2]
+  )
+  # The mask whose upsampling is nearest: for a map of I-GOS or Mask, its own.
+  mask = 1 - jnp.einsum(
+    'sh,tw,hw->st',
+    rows,
+    columns,
+    ranking.per_pixel(scores, x),
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  blank = baselines.gaussian_blur(x)
+  kept = masks.composite(x, blank, masks.upsample(mask, x.shape[:2]))
+  score = case.prob_fn(kept)
+  price = l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
+  return Measured({'objective': score + price, 'prob': score}, {})
+
+
+def _deletion_insertion(case, x, scores, key, protocol, batch_size):
+  out = metrics.deletion_insertion(
+    case.prob_fn,
+    x,
+    scores,
+    key=key,
+    protocol=protocol,
+    batch_size=batch_size,
+  )
+  return Measured(
+    {'deletion': out.deletion, 'insertion': out.insertion},
+    {
+      'deletion': Curve(out.fractions, out.deletion_curve),
+      'insertion': Curve(out.fractions, out.insertion_curve),
+    },
+  )
+
+
+def _named(setting: str, functions: Mapping[str, Any], name: str) -> Any:
+  if name not in functions:
+    raise ValueError(
+      f'{setting} is {name!r}, expected one of {", ".join(functions)}'
+    )
+  return functions[name]

@@ -1,0 +1,215 @@
+"""From a config to records: every method and every measure on some examples."""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import time
+from typing import Any
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import app
+from experiments import contenders
+from experiments import examples
+from experiments import metrics
+from experiments import results
+from saliency_jax import data
+from saliency_jax import explainer
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.models import types as model_types
+
+# A record, and the arrays from which its maps are drawn.
+Found = tuple[dict[str, Any], dict[str, np.ndarray]]
+# Takes indices, and a function that is told what is under way.
+Runner = Callable[[Sequence[int], Callable[[str], None]], list[Found]]
+
+
+def build(
+  config: Mapping[str, Any],
+  model: model_types.Model,
+  source: data.Source,
+  mesh: jax.sharding.Mesh,
+) -> Runner:
+  """Returns what explains and measures a batch of examples.
+
+  All that is drawn depends on the seed, the method's or measure's name and the
+  example's index alone: neither on the batch nor on what else is compared, and
+  two settings of one method share their draws.
+
+  Raises:
+    ValueError: a bad setting, before anything is run.
+  """
+  spec = model.spec
+  size = mesh.size * config['batch_size']
+  chosen = contenders.choose(config['methods'], spec)
+  measures = {
+    label: (m['name'], metrics.settings_of(m['name'], m['settings']))
+    for label, m in config['metrics'].items()
+  }
+  traced = _trace(model, chosen, measures, mesh, size)
+  along = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
+  params = jax.device_put(model.params, jax.NamedSharding(mesh, jax.P()))
+  seed = jax.random.key(config['seed'])
+  compiled = {}
+
+  def call(place, tell, xs, labels, keys):
+    # Only what is run is compiled, and that once.
+    if place not in compiled:
+      tell('compiling ' + ' '.join(filter(None, place)))
+      compiled[place] = traced[place].lower().compile()
+    tell(' '.join(filter(None, place)))
+    keys = jax.device_put(keys, along)
+    start = time.perf_counter()
+    out = jax.block_until_ready(compiled[place](params, xs, labels, keys))
+    return out, time.perf_counter() - start
+
+  def keys_of(name, rows):
+    key = jax.random.fold_in(seed, zlib.crc32(name.encode()))
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(rows))
+
+  def measure(contender, label, xs, labels, rows, tell):
+    """Returns the maps of a batch, their importances, and what is measured."""
+    keys = keys_of(contender.name, rows)
+    map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
+    out, seconds = call(('map', label), tell, xs, labels, map_keys)
+    pixels = contenders.importance(contender, out.scores, spec.input_shape[:2])
+    found = {}
+    for metric, (name, _) in measures.items():
+      entry = metrics.METRICS[name]
+      shown = jnp.broadcast_to(out.scores, xs.shape) if entry.raw else pixels
+      pair = (xs, jax.device_put(shown, along))
+      place = ('measure', metric, label if entry.by_method else '')
+      own = keys if entry.by_method else keys_of(name, rows)
+      found[metric] = call(place, tell, pair, labels, own)[0].info
+    return jax.tree.map(np.asarray, (out, pixels)), found, seconds
+
+  def run(indices, tell):
+    # A last batch that is not full explains its last example again.
+    rows = [*indices, *[indices[-1]] * (size - len(indices))]
+    read = [examples.prepare(source, i, spec) for i in rows]
+    xs = jax.device_put(np.stack([e.image for e in read]), along)
+    zeros = jax.device_put(np.zeros(size, np.int32), along)
+    out, _ = call(('logits',), tell, xs, zeros, keys_of('', rows))
+    logits = np.asarray(out.scores, np.float64)
+    labels = jax.device_put(logits.argmax(-1).astype(np.int32), along)
+    records, maps = [], []
+    for i, example, z in zip(indices, read, logits, strict=False):
+      records.append(_start(i, example, z, spec))
+      maps.append({'image': example.image})
+    for label, contender in chosen.items():
+      (out, pixels), measured, seconds = measure(
+        contender, label, xs, labels, rows, tell
+      )
+      for j, record in enumerate(records):
+        one = jax.tree.map(lambda a, j=j: a[j], out)
+        found = {
+          metric: jax.tree.map(lambda a, j=j: np.asarray(a[j]), m)
+          for metric, m in measured.items()
+        }
+        time_of_one = seconds / len(indices)
+        record['maps'][label] = _row(contender, one, found, time_of_one)
+        maps[j][label] = pixels[j]
+    return list(zip(records, maps, strict=True))
+
+  return run
+
+
+def _trace(model, chosen, measures, mesh, size):
+  """Traces every program: a bad setting is told within seconds."""
+  along, whole = (
+    jax.NamedSharding(mesh, p) for p in (jax.P(mesh.axis_names), jax.P())
+  )
+
+  def like(shape, dtype):
+    return jax.ShapeDtypeStruct((size, *shape), dtype, sharding=along)
+
+  shape = model.spec.input_shape
+  xs, labels = like(shape, jnp.float32), like((), jnp.int32)
+  keys = like((), jax.random.key(0).dtype)
+  params = jax.tree.map(
+    lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole),
+    model.params,
+  )
+  traced = {}
+
+  def trace(place, where, program, xs):
+    try:
+      traced[place] = program.trace(params, xs, labels, keys)
+    except ValueError as e:
+      raise ValueError(f'{where}: {app.one_line(e)}') from e
+
+  trace(('logits',), model.spec.name, _logits(model.apply, mesh), xs)
+  for label, contender in chosen.items():
+    program = contenders.build(contender, model.apply, mesh)
+    trace(('map', label), f'config.methods.{label}', program, xs)
+  for metric, (name, settings) in measures.items():
+    entry = metrics.METRICS[name]
+    pair = (xs, like(shape if entry.raw else (*shape[:2], 1), jnp.float32))
+    # A program for all methods, unless the measure asks who made the map.
+    asked = chosen if entry.by_method else {'': next(iter(chosen.values()))}
+    for label, contender in asked.items():
+      program = metrics.build(
+        name,
+        settings,
+        model.apply,
+        method=contender.method,
+        score=contender.entry.score,
+        mesh=mesh,
+      )
+      trace(
+        ('measure', metric, label), f'config.metrics.{metric}', program, pair
+      )
+  return traced
+
+
+def _logits(apply, mesh):
+  """Returns the program of a batch's logits, as the scores of a method."""
+  return explainer.build(
+    lambda logits_fn, x, *, key: types.Attribution(logits_fn(x)),
+    apply,
+    lambda apply, params, label: functools.partial(apply, params),
+    mesh=mesh,
+  )
+
+
+def _start(index, example, logits, spec):
+  """Returns the part of a record that no method makes."""
+  if not np.isfinite(logits).all():
+    raise ValueError(f'{spec.name} gives NaN on {example.name!r}')
+  probs = np.exp(logits - np.logaddexp.reduce(logits))
+  explained = int(logits.argmax())
+  names = spec.class_names or tuple(map(str, range(logits.size)))
+  return {
+    'index': index,
+    'name': example.name,
+    'label': example.label,
+    'explained': explained,
+    'class': names[explained],
+    'prob': float(probs[explained]),
+    'right': None if example.label is None else example.label == explained,
+    'maps': {},
+  }
+
+
+def _row(contender, one, measured, seconds):
+  """Returns what a record says of one map."""
+  refused = results.trouble(one)
+  row = {'seconds': seconds, 'refused': refused}
+  if refused:
+    return {**row, 'quality': '', 'values': {}, 'curves': {}}
+  values, curves = {}, {}
+  for metric, found in measured.items():
+    values |= {f'{metric}.{k}': float(v) for k, v in found.values.items()}
+    curves |= {
+      f'{metric}.{k}': {'x': _short(c.fractions), 'y': _short(c.values)}
+      for k, c in found.curves.items()
+    }
+  quality = contender.entry.describe(one)
+  return {**row, 'quality': quality, 'values': values, 'curves': curves}
+
+
+def _short(values: np.ndarray) -> list[float]:
+  return [float(f'{v:.5g}') for v in values]

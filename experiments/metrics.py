@@ -1,0 +1,158 @@
+"""The measures of maps, in one table, and the programs that apply them.
+
+To add one, write a function like those of `measures.py` and add an entry to
+`METRICS`; its settings and their defaults are read from its signature.
+"""
+
+from collections.abc import Callable, Mapping
+import functools
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments import measures
+from saliency_jax import explainer
+from saliency_jax import scores as score_functions
+from saliency_jax.core import types
+
+LOWER, HIGHER = 'lower', 'higher'
+
+
+class Entry(NamedTuple):
+  """A measure, and what a launcher has to know of it.
+
+  Attributes:
+    measure: one of `measures.py`, or like them.
+    better: for each value, whether a good map's is 'lower' or 'higher'.
+    raw: whether it takes the scores as they are, and not one importance a
+      pixel.
+    by_method: whether it asks who made the map, and so is a program a method;
+      then it gets the key of the map, and not one of its own.
+  """
+
+  measure: Callable[..., measures.Measured]
+  better: Mapping[str, str]
+  raw: bool = False
+  by_method: bool = False
+
+
+_AREAS = {'deletion': LOWER, 'insertion': HIGHER}
+
+METRICS: dict[str, Entry] = {
+  'igos_protocol': Entry(measures.igos_protocol, _AREAS),
+  'igos_protocol_own': Entry(
+    functools.partial(measures.igos_protocol, resolution=None),
+    _AREAS,
+    by_method=True,
+  ),
+  'rise_protocol': Entry(measures.rise_protocol, _AREAS),
+  'flipping': Entry(measures.flipping, {'flipped': LOWER}),
+  'flipping_top': Entry(
+    functools.partial(measures.flipping, largest_first=True),
+    {'flipped': HIGHER},
+  ),
+  'sensitivity': Entry(
+    measures.sensitivity,
+    {'key_size': LOWER, 'log_odds_ratio': LOWER, 'log_prob': LOWER},
+  ),
+  'infidelity': Entry(measures.infidelity, {'infidelity': LOWER}, raw=True),
+  'max_sensitivity': Entry(
+    measures.max_sensitivity,
+    {'max_sensitivity': LOWER},
+    raw=True,
+    by_method=True,
+  ),
+  'mask_objective': Entry(
+    measures.mask_objective, {'objective': LOWER, 'prob': LOWER}
+  ),
+}
+
+
+def entry(name: str) -> Entry:
+  """Returns an entry of the table.
+
+  Raises:
+    ValueError: no such measure.
+  """
+  if name not in METRICS:
+    raise ValueError(f'metric {name!r}: expected one of {", ".join(METRICS)}')
+  return METRICS[name]
+
+
+def columns(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+  """Returns the values of a config's measures, 'label.value', and what is good.
+
+  Args:
+    chosen: measures by label, each with its `name`.
+  """
+  return {
+    f'{label}.{value}': better
+    for label, metric in chosen.items()
+    for value, better in entry(metric['name']).better.items()
+  }
+
+
+def settings_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns every setting of a measure: its own defaults, and those given.
+
+  Raises:
+    ValueError: no such measure or setting, or one that is missing.
+  """
+  parameters = {
+    k: p
+    for k, p in inspect.signature(entry(name).measure).parameters.items()
+    if p.kind is inspect.Parameter.KEYWORD_ONLY and k != 'key'
+  }
+  unknown = [k for k in given if k not in parameters]
+  missing = [
+    k
+    for k, p in parameters.items()
+    if p.default is inspect.Parameter.empty and k not in given
+  ]
+  if unknown or missing:
+    raise ValueError(
+      f'metric {name!r} takes {", ".join(parameters)}; '
+      + (f'not {unknown[0]!r}' if unknown else f'{missing[0]!r} is missing')
+    )
+  return {k: given.get(k, p.default) for k, p in parameters.items()}
+
+
+def build(
+  name: str,
+  settings: Mapping[str, Any],
+  apply: types.Apply,
+  *,
+  method: types.Method | None = None,
+  score: explainer.Score = score_functions.prob,
+  mesh: jax.sharding.Mesh | None = None,
+) -> Callable[..., types.Attribution]:
+  """Returns the compiled measure of a batch, spread over a mesh.
+
+  It is called as an explainer is, on examples `(x, scores)`; what was measured
+  is the `info` of the attribution that it returns.
+
+  Args:
+    name: of the measure.
+    settings: all of them.
+    apply: maps `(params, x)` to the logits of one example.
+    method: that made the maps, for measures that make them again.
+    score: what that method explains.
+    mesh: devices to spread the batch over.
+  """
+
+  def case(apply, params, label):
+    return measures.Case(
+      logits_fn=functools.partial(apply, params),
+      prob_fn=score_functions.prob(apply, params, label),
+      label=label,
+      method=method,
+      fn=score(apply, params, label),
+    )
+
+  def measure(case, example, *, key):
+    x, scores = example
+    found = METRICS[name].measure(case, x, scores, key=key, **settings)
+    return types.Attribution(found.values, found)
+
+  return explainer.build(measure, apply, case, mesh=mesh)

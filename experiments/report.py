@@ -1,0 +1,298 @@
+"""The report of an evaluation: text tables, and one HTML file of all of it.
+
+The file needs no other: figures are inside it, and a few lines of script sort
+its tables.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+import html
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from experiments import app
+from experiments import contenders
+from experiments import metrics
+from experiments import plots
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 75rem; padding: 0 1rem; color: #1d2733; background: #fff; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+pre { white-space: pre-wrap; background: #f4f6f8; padding: .8rem 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde3e9;
+  text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, .text { text-align: left; }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid #1f5fa8; }
+th[aria-sort=ascending] button::after { content: " \\25B2"; }
+th[aria-sort=descending] button::after { content: " \\25BC"; }
+.best { font-weight: 700; color: #1f5fa8; }
+.clear { background: #e3eefb; } .range { color: #66727f; font-size: .85em; }
+.reproduced { color: #19703a; } .refuted { color: #b3261e; }
+.undecided { color: #8a6100; }
+.maps { display: flex; gap: .5rem; overflow-x: auto; padding-bottom: .5rem; }
+figure { margin: 0; flex: 0 0 144px; } figure img { display: block; }
+figcaption { font-size: .75rem; line-height: 1.35; color: #4a5663; }
+.curves { max-width: 100%; height: auto; }
+"""
+
+_SCRIPT = """
+for (const table of document.querySelectorAll('table.sortable')) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, i) => head.querySelector('button').onclick = () => {
+    const up = head.ariaSort !== 'ascending';
+    for (const h of heads) h.removeAttribute('aria-sort');
+    head.ariaSort = up ? 'ascending' : 'descending';
+    const of = row => row.cells[i].dataset.value;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const [x, y] = [of(a), of(b)], d = Number(x) - Number(y);
+      return (Number.isNaN(d) ? x.localeCompare(y) : d) * (up ? 1 : -1);
+    });
+    table.tBodies[0].append(...rows);
+  });
+}
+"""
+
+
+def tables(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+  """Returns the means, and the verdicts, as text."""
+  means, seconds = summary['means'], summary['seconds']
+  rows = [
+    (m, *(_text(means[n][m]) for n in means), f'{seconds[m]:.2f} s')
+    for m in config['methods']
+  ]
+  parts = [app.table(('method', *means, 'time'), rows)]
+  if summary['verdicts']:
+    rows = [
+      (_claim(v), v['metric'], str(v['num']), _text(v), v['verdict'])
+      for v in summary['verdicts']
+    ]
+    header = ('claim', 'of', 'images', 'difference', 'verdict')
+    parts.append(app.table(header, rows))
+  return '\n\n'.join(parts)
+
+
+def write(
+  folder: pathlib.Path,
+  config: Mapping[str, Any],
+  records: Sequence[Mapping[str, Any]],
+  summary: Mapping[str, Any],
+) -> None:
+  """Writes `report.html`, and the figures of curves beside it.
+
+  Args:
+    folder: of the run, where its maps are.
+    config: of the run.
+    records: one an example.
+    summary: of `intervals.summarize`.
+  """
+  methods = list(config['methods'])
+  figures = []
+  for metric in config['metrics']:
+    names = _curve_names(records, metric)
+    if names:
+      data = plots.png(plots.curves(records, methods, names))
+      app.write_bytes(folder / f'curves_{metric}.png', data)
+      figures.append(
+        f'<img class="curves" alt="curves of {html.escape(metric)}" '
+        f'src="{_uri(data, "png")}">'
+      )
+  title = f'{config["model"]} on {len(records)} of {config["data"]}'
+  parts = [
+    f'<h1>{html.escape(title)}</h1>',
+    f'<pre>{html.escape(config["about"].strip())}</pre>',
+    _facts(records, summary),
+    _section('Claims', _verdicts(summary['verdicts'])),
+    _section('Means', _means(config, summary)),
+    _section('Curves', ''.join(figures)),
+    _section('Paired differences', _differences(methods, summary)),
+    _section('Maps', _maps(folder, config, records)),
+  ]
+  page = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width">'
+    f'<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>'
+    + '\n'.join(filter(None, parts))
+    + f'<script>{_SCRIPT}</script></body></html>\n'
+  )
+  app.write_bytes(folder / 'report.html', page.encode())
+
+
+def _section(title: str, body: str) -> str:
+  return f'<h2>{title}</h2>\n{body}' if body else ''
+
+
+def _facts(records, summary) -> str:
+  right = [r['right'] for r in records if r['right'] is not None]
+  known = f'; {sum(right)} of {len(right)} classified right' if right else ''
+  return (
+    f'<p>Each map explains the class that is predicted{known}. Intervals are '
+    '95% bootstrap intervals over images, differences are of the same images. '
+    f'{html.escape(summary["machine"])}, JAX {html.escape(summary["jax"])}.</p>'
+  )
+
+
+def _verdicts(verdicts) -> str:
+  rows = [
+    [
+      (_claim(v), _claim(v), 'text'),
+      (v['metric'], v['metric'], 'text'),
+      (v['num'], str(v['num']), ''),
+      (v['mean'], _ranged(v), ''),
+      (v['verdict'], v['verdict'], f'text {v["verdict"]}'),
+    ]
+    for v in verdicts
+  ]
+  header = ('claim', 'of', 'images', 'difference', 'verdict')
+  return _table(header, rows) if rows else ''
+
+
+def _means(config, summary) -> str:
+  better = metrics.columns(config['metrics'])
+  best = {
+    n: (min if better[n] == metrics.LOWER else max)(
+      (e['mean'] for e in by_method.values() if not math.isnan(e['mean'])),
+      default=None,
+    )
+    for n, by_method in summary['means'].items()
+  }
+  rows = []
+  for m in config['methods']:
+    cells = [(m, m, '')]
+    for n, by_method in summary['means'].items():
+      entry = by_method[m]
+      kind = 'best' if entry['mean'] == best[n] else ''
+      cells.append((entry['mean'], _ranged(entry), kind))
+    seconds = summary['seconds'][m]
+    cells.append((seconds, f'{seconds:.2f}', ''))
+    rows.append(cells)
+  arrows = {metrics.LOWER: '↓', metrics.HIGHER: '↑'}
+  header = (
+    'method',
+    *(f'{n} {arrows[better[n]]}' for n in summary['means']),
+    'seconds',
+  )
+  return _table(header, rows)
+
+
+def _differences(methods, summary) -> str:
+  """Returns one table a value: row less column, marked where it is clear."""
+  parts = []
+  for n, by_row in summary['differences'].items():
+    rows = []
+    for a in methods:
+      cells = [(a, a, '')]
+      for b in methods:
+        entry = by_row[a].get(b)
+        if entry is None:
+          cells.append((0, '', ''))
+          continue
+        clear = entry['low'] > 0 or entry['high'] < 0
+        kind = 'clear' if clear else ''
+        cells.append((entry['mean'], _ranged(entry), kind))
+      rows.append(cells)
+    parts.append(
+      f'<details><summary>{html.escape(n)}: row less column, shaded where the '
+      f'interval leaves out zero</summary>{_table(("", *methods), rows)}'
+      '</details>'
+    )
+  return '\n'.join(parts)
+
+
+def _maps(folder, config, records) -> str:
+  parts = []
+  for record in records:
+    path = folder / 'maps' / f'{record["index"]:05d}.npz'
+    if record['index'] >= config['num_maps'] or not path.is_file():
+      continue
+    with np.load(path, allow_pickle=False) as f:
+      arrays = dict(f)
+    image = arrays['image']
+    name = html.escape(record['name'])
+    figures = [_figure(plots.photo(image), name, [f'photo {name}'])]
+    for label, row in record['maps'].items():
+      if label not in arrays:
+        why = html.escape(f'{label}: {row["refused"]}')
+        figures.append(f'<figure>{why}</figure>')
+        continue
+      drawing = contenders.drawing(config['methods'][label]['name'])
+      scores = arrays[label].astype(np.float64)
+      lines = [label, *(f'{k} {_number(v)}' for k, v in row['values'].items())]
+      alt = f'{label} of {name}'
+      figures.append(_figure(plots.painted(scores, image, drawing), alt, lines))
+    right = {True: ', right', False: ', wrong', None: ''}[record['right']]
+    parts.append(
+      f'<h3>{name}: {html.escape(record["class"])} '
+      f'({record["prob"]:.1%}{right})</h3><div class="maps">'
+      f'{"".join(figures)}</div>'
+    )
+  return '\n'.join(parts)
+
+
+def _figure(data: bytes, alt: str, lines: Sequence[str]) -> str:
+  return (
+    f'<figure><img width="144" height="144" loading="lazy" alt="{alt}" '
+    f'src="{_uri(data, "jpeg")}"><figcaption>'
+    f'{"<br>".join(map(html.escape, lines))}</figcaption></figure>'
+  )
+
+
+def _table(header, rows) -> str:
+  """Returns a sortable table of cells `(value, html, class)`."""
+  heads = ''.join(
+    f'<th scope="col" class="{"text" if "text" in kind else ""}">'
+    f'<button>{html.escape(h) or "method"}</button></th>'
+    for h, (_, _, kind) in zip(header, rows[0], strict=True)
+  )
+  body = '\n'.join(
+    '<tr>'
+    + ''.join(
+      f'<td class="{kind}" data-value="{html.escape(str(value))}">{shown}</td>'
+      for value, shown, kind in cells
+    )
+    + '</tr>'
+    for cells in rows
+  )
+  return (
+    f'<div class="wide"><table class="sortable"><thead><tr>{heads}</tr></thead>'
+    f'<tbody>{body}</tbody></table></div>'
+  )
+
+
+def _curve_names(records, metric) -> list[str]:
+  """Returns the curves of one metric, as 'metric.curve'."""
+  names = dict.fromkeys(
+    name
+    for record in records
+    for row in record['maps'].values()
+    for name in row['curves']
+  )
+  return [n for n in names if n.rpartition('.')[0] == metric]
+
+
+def _claim(v: Mapping[str, Any]) -> str:
+  return f'{v["a"]} {v["claim"].replace("_", " ")} {v["b"]}'
+
+
+def _text(entry: Mapping[str, Any]) -> str:
+  ends = ', '.join(_number(entry[k]) for k in ('low', 'high'))
+  return f'{_number(entry["mean"])} [{ends}]'
+
+
+def _ranged(entry: Mapping[str, Any]) -> str:
+  ends = ', '.join(_number(entry[k]) for k in ('low', 'high'))
+  return f'{_number(entry["mean"])} <span class="range">[{ends}]</span>'
+
+
+def _number(value: float | str) -> str:
+  return f'{float(value):#.3g}'
+
+
+def _uri(data: bytes, kind: str) -> str:
+  return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'

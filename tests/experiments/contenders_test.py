@@ -1,0 +1,86 @@
+"""Tests for `experiments/contenders.py`."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import contenders
+from experiments import methods
+from experiments.configs import common
+from saliency_jax import viz
+from saliency_jax.core import baselines
+from saliency_jax.models import types
+from saliency_jax.optimization import igos
+
+_SPEC = types.Spec('toy', (8, 8, 3), taps=('last',))
+
+
+class ContendersTest(parameterized.TestCase):
+  def test_settings_of_a_config(self):
+    found = contenders.choose(
+      {
+        'a': common.use('igos', resolution=7, baseline='black', **igos.PAPER),
+        'b': common.use('igos', sigma=0.0, place_noise='noisy_composite'),
+        'c': common.use('random'),
+      },
+      _SPEC,
+    )
+    self.assertEqual(list(found), ['a', 'b', 'c'])
+    self.assertEqual(found['a'].settings['resolution'], 7)
+    self.assertIs(found['a'].settings['baseline'], baselines.black)
+    self.assertEqual(found['a'].settings['weight_path'], (1.0,))
+    self.assertTrue(found['a'].settings['forced'])
+    self.assertEqual(found['b'].settings['resolution'], 28)
+    self.assertEqual(found['b'].method.keywords['sigma'], 0.0)
+
+  @parameterized.parameters(
+    ({}, 'empty'),
+    ({'a': common.use('magic')}, r"methods.a: 'magic' .*'random' or .*rise"),
+    ({'a': common.use('rise', masks=1)}, 'methods.a: .*rise has num_masks'),
+    ({'a': common.use('rise', num_masks='many')}, 'expected int'),
+    ({'a': common.use('random', cells=3)}, "'random' has no settings"),
+  )
+  def test_refuses(self, config, message):
+    with self.assertRaisesRegex(ValueError, message):
+      contenders.choose(config, _SPEC)
+
+  def test_random_map_is_uniform_and_the_keys_alone(self):
+    x = jnp.zeros((40, 50, 3))
+    run = lambda seed: (
+      contenders.random_map(jnp.sum, x, key=jax.random.key(seed)).scores
+    )
+    found = run(0)
+    self.assertEqual(found.shape, (40, 50, 1))
+    self.assertBetween(float(found.min()), 0, 0.01)
+    self.assertBetween(float(found.max()), 0.99, 1)
+    # z = 4 about the mean of 2000 uniform numbers.
+    self.assertAlmostEqual(float(found.mean()), 0.5, delta=4 * 0.289 / 44)
+    np.testing.assert_array_equal(found, run(0))
+    self.assertGreater(float(jnp.max(jnp.abs(found - run(1)))), 0.5)
+
+  @parameterized.parameters(
+    ('gradient', [3.0, 1.0]),  # The size of -1 and 2, and of 0 and 1.
+    ('integrated_gradients', [1.0, 1.0]),
+  )
+  def test_importance(self, name, want):
+    (found,) = contenders.choose({'a': common.use(name)}, _SPEC).values()
+    scores = jnp.array([[[[-1.0, 2.0], [0.0, 1.0]]]])
+    out = contenders.importance(found, scores, (1, 2))
+    np.testing.assert_array_equal(out, np.reshape(want, (1, 1, 2, 1)))
+
+  def test_importance_of_scores_shared_by_pixels(self):
+    (found,) = contenders.choose({'a': common.use('rise')}, _SPEC).values()
+    out = contenders.importance(found, jnp.ones((2, 1, 1, 3)), (4, 5))
+    np.testing.assert_array_equal(out, 3 * np.ones((2, 4, 5, 1)))
+
+  def test_drawing(self):
+    self.assertEqual(contenders.drawing('random'), viz.HEAT)
+    self.assertEqual(
+      contenders.drawing('gradient'), methods.METHODS['gradient'].drawing
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

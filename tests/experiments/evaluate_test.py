@@ -1,0 +1,375 @@
+"""Tests for `experiments/evaluate.py`, on a tiny network and a few digits."""
+
+import copy
+import json
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import evaluate
+from experiments import methods
+from experiments import records
+from experiments.configs import common
+from saliency_jax.core import types
+from tests.experiments import launch
+from tests.experiments import tiny_config
+
+_FILE = 'tests/experiments/tiny_config.py'
+# Compiled programs are kept for all the processes that are started here.
+_CACHE = tempfile.TemporaryDirectory()
+
+
+def _command(workdir, *flags):
+  return [
+    sys.executable,
+    '-m',
+    'experiments.evaluate',
+    f'--config={_FILE}',
+    f'--workdir={workdir}',
+    f'--compilation_cache_dir={_CACHE.name}',
+    *flags,
+  ]
+
+
+def _without_times(found):
+  """Returns records, or a summary, without what differs from run to run."""
+  found = copy.deepcopy(found)
+  if 'seconds' in found:
+    del found['seconds'], found['machine']
+    return found
+  for record in found.values():
+    for row in record['maps'].values():
+      del row['seconds']
+  return found
+
+
+class EvaluateTest(parameterized.TestCase):
+  def _folder(self):
+    return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def _run(self, folder, config=None, **values):
+    config = tiny_config.get_config() if config is None else config
+    values = {'config': config, 'workdir': str(folder), **values}
+    return launch.run(evaluate.main, **values)
+
+  def assert_one_line(self, outcome, message):
+    self.assertEqual(outcome.code, 1)
+    self.assertRegex(outcome.stderr, f'^error: .*{message}')
+    self.assertEqual(outcome.stderr.count('\n'), 1)
+
+  def test_writes_records_summary_maps_and_report(self):
+    folder = self._folder() / 'new' / 'folder'
+    done = self._run(folder)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertCountEqual(
+      [p.name for p in folder.iterdir()],
+      [
+        'config.json',
+        'curves_flipping.png',
+        'curves_igos_protocol.png',
+        'maps',
+        'records-0.jsonl',
+        'report.html',
+        'summary.json',
+      ],
+    )
+    config = tiny_config.get_config()
+    found = records.read(folder)
+    self.assertEqual(list(found), [0, 1, 2])
+    for record in found.values():
+      self.assertEqual(record['right'], record['label'] == record['explained'])
+      self.assertBetween(record['prob'], 0.1, 1)
+      self.assertEqual(list(record['maps']), list(config.methods))
+      for row in record['maps'].values():
+        self.assertEqual(
+          list(row['values']),
+          [
+            'igos_protocol.deletion',
+            'igos_protocol.insertion',
+            'flipping.flipped',
+          ],
+        )
+        # Both curves end where the other starts: at the blur, at the image.
+        deletion, insertion = (
+          row['curves'][f'igos_protocol.{c}']['y']
+          for c in ('deletion', 'insertion')
+        )
+        np.testing.assert_allclose(deletion[0], record['prob'], rtol=1e-4)
+        np.testing.assert_allclose(insertion[-1], record['prob'], rtol=1e-4)
+        np.testing.assert_allclose(deletion[-1], insertion[0], rtol=1e-4)
+    with np.load(folder / 'maps' / '00001.npz', allow_pickle=False) as maps:
+      self.assertCountEqual(maps, ['image', *config.methods])
+      self.assertEqual(maps['image'].dtype, np.uint8)
+      self.assertEqual(maps['smooth'].shape, (28, 28, 1))
+      self.assertEqual(maps['smooth'].dtype, np.float16)
+    summary = json.loads((folder / 'summary.json').read_text())
+    column = [
+      r['maps']['smooth']['values']['igos_protocol.deletion']
+      for r in found.values()
+    ]
+    mean = summary['means']['igos_protocol.deletion']['smooth']
+    self.assertAlmostEqual(mean['mean'], np.mean(column))
+    self.assertLess(mean['low'], mean['mean'])
+    self.assertLen(summary['verdicts'], 2)
+    for text in (
+      'smooth below random',
+      'undecided',
+      'flipping.flipped',
+      'rise',
+    ):
+      self.assertIn(text, done.stdout)
+
+    # A second run has nothing to do, and says the same.
+    before = (folder / 'records-0.jsonl').read_bytes()
+    self.assertEqual(self._run(folder).stdout, done.stdout)
+    self.assertEqual((folder / 'records-0.jsonl').read_bytes(), before)
+
+    # More examples are added to those that are there.
+    config.num_examples = 5
+    config.num_maps = 4
+    self.assertEqual(self._run(folder, config).code, 0)
+    after = (folder / 'records-0.jsonl').read_bytes()
+    self.assertStartsWith(after, before)
+    self.assertLen(records.read(folder), 5)
+    self.assertLen(list((folder / 'maps').iterdir()), 4)
+
+    # Fewer examples are the first ones.
+    config.num_examples = 3
+    self.assertEqual(self._run(folder, config).code, 0)
+    again = json.loads((folder / 'summary.json').read_text())
+    self.assertEqual(_without_times(again), _without_times(summary))
+
+    # Another config is another folder's.
+    config.methods.smooth.settings.num_samples = 3
+    done = self._run(folder, config)
+    self.assert_one_line(done, 'smooth.settings.num_samples: 2 became 3')
+    self.assertEqual((folder / 'records-0.jsonl').read_bytes(), after)
+
+  def test_draws_depend_on_seed_and_example_alone(self):
+    def values(change):
+      folder, config = self._folder(), tiny_config.get_config()
+      # A measure may be called as a method is.
+      config.metrics = {'random': config.metrics.flipping}
+      config.comparisons = ()
+      change(config)
+      self.assertEqual(self._run(folder, config).code, 0)
+      with np.load(folder / 'maps' / '00001.npz') as maps:
+        return maps['random']
+
+    def alone(config):
+      config.methods = {'random': common.use('random')}
+      config.num_examples = 2
+
+    def other_seed(config):
+      alone(config)
+      config.seed = 1
+
+    def twice(config):
+      config.methods = {
+        'random': common.use('random'),
+        'again': common.use('random'),
+      }
+
+    first = values(twice)
+    np.testing.assert_array_equal(first, values(alone))
+    self.assertGreater(np.max(np.abs(first - values(other_seed))), 0.5)
+
+  def test_map_of_nan_is_left_out_and_told(self):
+    folder, config = self._folder(), tiny_config.get_config()
+    config.methods = {n: common.use(n) for n in ('gradient', 'random')}
+    config.comparisons = ()
+    gradient = methods.METHODS['gradient']
+
+    def broken(fn, x, *, key=None):
+      out = gradient.method(fn, x, key=key)
+      # Of the first digit only, a zero: its middle is dark.
+      scores = jnp.where(x[14, 14, 0] == 0, jnp.nan, out.scores)
+      return types.Attribution(scores, out.info)
+
+    entry = gradient._replace(method=broken)
+    with mock.patch.dict(methods.METHODS, {'gradient': entry}):
+      done = self._run(folder, config)
+    self.assert_one_line(
+      done, r'left out of the means: digit_\d+: gradient: 784 of 784 .* NaN'
+    )
+    found = records.read(folder)
+    self.assertEqual(found[0]['maps']['gradient']['values'], {})
+    self.assertLen(found[0]['maps']['random']['values'], 3)
+    summary = json.loads((folder / 'summary.json').read_text())
+    nums = {
+      m: e['num'] for m, e in summary['means']['flipping.flipped'].items()
+    }
+    self.assertLess(nums['gradient'], 3)
+    self.assertEqual(nums['random'], 3)
+    self.assertIn('784 of 784', (folder / 'report.html').read_text())
+
+  @parameterized.parameters(
+    ({'num_examples': 0}, 'config.num_examples is 0, expected at least 1'),
+    ({'num_examples': 1001}, 'is 1001, expected 1 to the 1000'),
+    ({'batch_size': 0}, 'config.batch_size is 0, expected at least 1'),
+    ({'model': 'vgg'}, "config.model is 'vgg'"),
+    ({'data': 'nowhere'}, "'nowhere', expected one of photos"),
+    ({'methods.magic': common.use('magic')}, "methods.magic: 'magic' is no"),
+    (
+      {'methods.smooth.settings.num_samples': 0},
+      'config.methods.smooth: num_samples must be at least 1, got 0',
+    ),
+    ({'metrics.flipping.name': 'magic'}, "'magic': expected one of"),
+    (
+      {'metrics.flipping.settings.fill': 'pink'},
+      "config.metrics.flipping: fill is 'pink'",
+    ),
+    (
+      {'comparisons': (('a.deletion', 'rise', 'random', 'below'),)},
+      "metric 'a.deletion', expected one of igos_protocol.deletion",
+    ),
+    (
+      {'comparisons': (('flipping.flipped', 'rise', 'mask', 'below'),)},
+      "method 'mask', expected one of gradient",
+    ),
+    (
+      {'comparisons': (('flipping.flipped', 'smooth', 'rise', 'best'),)},
+      "claim 'best', expected one of below, above",
+    ),
+    ({'comparisons': ('a',)}, 'expected .metric, a, b, claim., got'),
+  )
+  def test_bad_config(self, changes, message):
+    folder, config = self._folder(), tiny_config.get_config()
+    for path, value in changes.items():
+      *parents, last = path.split('.')
+      place = config
+      for name in parents:
+        place = place[name]
+      place.update({last: value})
+    self.assert_one_line(self._run(folder, config), message)
+    self.assertEmpty(records.read(folder))
+
+  @parameterized.parameters(
+    ({'config': None}, 'expected --config and --workdir'),
+    ({'workdir': None}, 'expected --config and --workdir'),
+    (
+      {'workdir': __file__},
+      'evaluate_test.py.*: (file exists|not a directory)',
+    ),
+  )
+  def test_bad_flag(self, values, message):
+    values = {'config': tiny_config.get_config(), 'workdir': 'x', **values}
+    self.assert_one_line(launch.run(evaluate.main, **values), message)
+
+  def test_killed_and_resumed_is_as_if_never_killed(self):
+    whole, killed = self._folder(), self._folder()
+    flags = ('--config.num_examples=6',)
+    subprocess.run(
+      _command(whole, *flags), check=True, capture_output=True, timeout=300
+    )
+    path, rng = killed / 'records-0.jsonl', random.Random(0)
+    for lines in (1, 3):
+      with subprocess.Popen(
+        _command(killed, *flags),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+      ) as process:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+          if path.exists() and path.read_bytes().count(b'\n') >= lines:
+            break
+          time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+    # As a line looks that was being written.
+    with path.open('ab') as f:
+      f.write(b'{"index": 5, "name": "dig')
+    before = records.read(killed)
+    self.assertGreaterEqual(len(before), 3)
+    done = subprocess.run(
+      _command(killed, *flags),
+      check=True,
+      capture_output=True,
+      text=True,
+      timeout=300,
+    )
+    self.assertEqual(done.stderr, '')
+    after = records.read(killed)
+    self.assertEqual({i: after[i] for i in before}, before)
+    self.assertEqual(_without_times(after), _without_times(records.read(whole)))
+    one, other = (
+      _without_times(json.loads((f / 'summary.json').read_text()))
+      for f in (whole, killed)
+    )
+    self.assertEqual(one, other)
+
+  def test_two_processes_are_as_one(self):
+    folder, alone = self._folder(), self._folder()
+    flags = ('--config.num_examples=5',)
+    with socket.socket() as s:
+      s.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{s.getsockname()[1]}'
+    processes = [
+      subprocess.Popen(
+        _command(
+          folder,
+          *flags,
+          f'--coordinator_address={address}',
+          '--num_processes=2',
+          f'--process_id={i}',
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'JAX_NUM_CPU_DEVICES': '2'},
+      )
+      for i in range(2)
+    ]
+    for i, process in enumerate(processes):
+      with process:
+        stdout, stderr = process.communicate(timeout=300)
+      self.assertEqual(process.returncode, 0, stderr)
+      self.assertEqual('report.html' in stdout, i == 0)
+    counts = [
+      (folder / f'records-{i}.jsonl').read_text().count('\n') for i in range(2)
+    ]
+    self.assertEqual(counts, [3, 2])
+    config = tiny_config.get_config()
+    config.num_examples = 5
+    self.assertEqual(self._run(alone, config).code, 0)
+    found, want = records.read(folder), records.read(alone)
+    self.assertEqual(list(found), list(want))
+    for i, record in want.items():
+      self.assertEqual(found[i]['explained'], record['explained'])
+      for label, row in record['maps'].items():
+        for name, value in row['values'].items():
+          np.testing.assert_allclose(
+            found[i]['maps'][label]['values'][name], value, rtol=1e-4
+          )
+
+  def test_command_line(self):
+    folder = self._folder()
+    for arguments, message in (
+      (['--config=nowhere.py', f'--workdir={folder}'], 'nowhere.py'),
+      (_command(folder)[3:] + ['--seed=1'], '--seed is not used here'),
+      (_command(folder, '--config.magic=1')[3:], "no such field: .*'magic'"),
+    ):
+      done = subprocess.run(
+        [sys.executable, '-m', 'experiments.evaluate', *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+      )
+      self.assertEqual(done.returncode, 1)
+      self.assertRegex(done.stderr.strip(), f'^error: [^\n]*{message}[^\n]*$')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,85 @@
+"""Tests for `experiments/examples.py`."""
+
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from experiments import examples
+from saliency_jax import data
+from saliency_jax.models import types
+
+_GRAY = types.Spec('gray', (28, 28, 1), class_names=tuple('0123456789'))
+_COLOR = types.Spec('color', (32, 32, 3), class_names=('cat', 'dog'))
+
+
+class ExamplesTest(parameterized.TestCase):
+  def _folder(self, *classes):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    for name in classes:
+      (folder / name).mkdir()
+      image = np.full((40, 50, 3), 128, np.uint8)
+      Image.fromarray(image).save(folder / name / 'a.png')
+    return str(folder)
+
+  def test_digit(self):
+    source = examples.load_source({'data': 'digits', 'num_examples': 2})
+    found = examples.prepare(source, 1, _GRAY)
+    self.assertEqual(found.image.shape, (28, 28, 1))
+    self.assertEqual((found.image.dtype, found.image.max()), (np.float32, 1))
+    self.assertEqual(found.label, int(source[1]['label']))
+    self.assertEqual(found.name, source[1]['name'])
+
+  def test_photo(self):
+    source = data.load('photos')
+    found = examples.prepare(source, 0, _COLOR)
+    self.assertEqual(found.image.shape, (32, 32, 3))
+    self.assertBetween(found.image.max(), 0.5, 1)
+    self.assertEqual(found.label, 243)
+
+  @parameterized.parameters((('cat', 'dog'), 0), (('bird', 'cat'), None))
+  def test_labels_of_a_folder_count_if_they_are_the_networks(self, names, want):
+    config = {'data': self._folder(*names), 'num_examples': 1}
+    found = examples.prepare(examples.load_source(config), 0, _COLOR)
+    self.assertEqual(found.label, want)
+
+  def test_image_that_does_not_suit_the_network(self):
+    source = data.load(self._folder('cat'))
+    with self.assertRaisesRegex(
+      ValueError, r"'cat/a.png' has the shape \(40, 50, 3\), gray takes \(28"
+    ):
+      examples.prepare(source, 0, _GRAY)
+
+  @parameterized.parameters(0, 1001)
+  def test_too_many_examples(self, num):
+    with self.assertRaisesRegex(
+      ValueError, f'is {num}, expected 1 to the 1000'
+    ):
+      examples.load_source({'data': 'digits', 'num_examples': num})
+
+  def test_unknown_model(self):
+    with self.assertRaisesRegex(
+      ValueError, "config.model is 'vgg', expected .*squeezenet, lenet"
+    ):
+      examples.load_model({'model': 'vgg'})
+
+  def test_small_network_learns_from_what_is_not_explained(self):
+    config = {
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train[:640]', 'epochs': 1},
+    }
+    model = examples.load_model(config)
+    self.assertEqual(model.spec.class_names, _GRAY.class_names)
+    train, test = (data.load('digits', s) for s in ('train[:640]', 'test'))
+    self.assertEmpty(
+      {train[i]['name'] for i in range(640)}
+      & {test[i]['name'] for i in range(1000)}
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,217 @@
+"""Tests for `experiments/metrics.py`, on a network of a few numbers."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import measures
+from experiments import metrics
+import saliency_jax
+from saliency_jax import metrics as library
+from saliency_jax import scores as score_functions
+from saliency_jax.core import sampling
+from saliency_jax.optimization import masks
+
+_NUM, _SIDE = 3, 8
+# What makes each measure cheap, or is missing.
+_SETTINGS = {
+  'igos_protocol': {'resolution': 4},
+  'mask_objective': {'l1': 0.5, 'tv': 2.0, 'resolution': 4},
+  'infidelity': {'num_samples': 4, 'perturbation': 'gaussian'},
+  'max_sensitivity': {'num_samples': 2},
+  'sensitivity': {'num_points': 5},
+}
+
+
+def _apply(params, x):
+  return jnp.mean(jnp.tanh(x @ params[0]), (0, 1)) @ params[1]
+
+
+def _params():
+  rng = np.random.default_rng(0)
+  shapes = ((3, 4), (4, 5))
+  return [jnp.asarray(3 * rng.normal(size=s), jnp.float32) for s in shapes]
+
+
+def _batch():
+  rng = np.random.default_rng(1)
+  xs = rng.uniform(size=(_NUM, _SIDE, _SIDE, 3)).astype(np.float32)
+  scores = rng.normal(size=(_NUM, _SIDE, _SIDE, 1)).astype(np.float32)
+  labels = jnp.asarray([2, 0, 4], jnp.int32)
+  return jnp.asarray(xs), jnp.asarray(scores), labels
+
+
+def _keys():
+  return jax.random.split(jax.random.key(0), _NUM)
+
+
+def _built(name, given=None, method=saliency_jax.gradient, apply=_apply, **kw):
+  settings = metrics.settings_of(
+    name, _SETTINGS.get(name, {}) if given is None else given
+  )
+  return metrics.build(
+    name, settings, apply, method=functools.partial(method), **kw
+  )
+
+
+class MetricsTest(parameterized.TestCase):
+  @parameterized.parameters(*metrics.METRICS)
+  def test_entry_measures_what_it_names(self, name):
+    xs, scores, labels = _batch()
+    entry = metrics.METRICS[name]
+    if entry.raw:
+      scores = jnp.broadcast_to(scores, xs.shape)
+    run = _built(name)
+    out = run(_params(), (xs, scores), labels, _keys()).info
+    self.assertEqual(set(out.values), set(entry.better))
+    for values in out.values.values():
+      self.assertEqual(values.shape, (_NUM,))
+      self.assertTrue(np.isfinite(values).all())
+    for curve in out.curves.values():
+      self.assertEqual(curve.values.shape, curve.fractions.shape)
+      self.assertEqual(curve.values.shape[0], _NUM)
+    mesh = jax.make_mesh(
+      (2,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
+    )
+    other = _built(name, mesh=mesh)(
+      _params(), (xs, scores), labels, _keys()
+    ).info
+    jax.tree.map(
+      functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+      out,
+      other,
+    )
+
+  @parameterized.parameters(
+    ('igos_protocol', library.igos_protocol, {'resolution': 4}),
+    ('rise_protocol', library.rise_protocol, {'num_steps': 5}),
+  )
+  def test_protocols_are_the_librarys(self, name, protocol, settings):
+    xs, scores, labels = _batch()
+    keys = _keys()
+    found = _built(name, settings)(
+      _params(), (xs, scores), labels, jax.random.clone(keys)
+    ).info
+    want = library.deletion_insertion(
+      score_functions.prob(_apply, _params(), 4),
+      xs[2],
+      scores[2],
+      key=keys[2],
+      protocol=functools.partial(protocol, **settings),
+    )
+    for value in ('deletion', 'insertion'):
+      np.testing.assert_allclose(
+        found.values[value][2], getattr(want, value), rtol=1e-5
+      )
+      np.testing.assert_allclose(
+        found.curves[value].values[2],
+        getattr(want, f'{value}_curve'),
+        rtol=1e-5,
+      )
+
+  @parameterized.parameters('igos_protocol', 'rise_protocol')
+  def test_constant_classifier(self, name):
+    xs, scores, labels = _batch()
+    run = _built(name, apply=lambda params, x: jnp.array([1.0, 0, 2, 0, 0]))
+    out = run(_params(), (xs, scores), labels, _keys()).info.values
+    want = jax.nn.softmax(jnp.array([1.0, 0, 2, 0, 0]))[labels]
+    np.testing.assert_allclose(out['deletion'], want, rtol=1e-5)
+    np.testing.assert_allclose(out['insertion'], want, rtol=1e-5)
+
+  def test_decision_that_nothing_changes(self):
+    xs, scores, labels = _batch()
+    apply = lambda params, x: jnp.array([0.0, 0, 9, 0, 0]) + 0 * jnp.sum(x)
+    run = _built('sensitivity', apply=apply)
+    out = run(_params(), (xs, scores), labels, _keys()).info.values
+    np.testing.assert_array_equal(out['key_size'], [1, 1, 1])
+    flips = _built('flipping', apply=apply)
+    out = flips(_params(), (xs, scores), labels, _keys()).info.values
+    np.testing.assert_array_equal(out['flipped'], [0, 0, 0])
+
+  def test_own_resolution_is_the_methods(self):
+    xs, scores, labels = _batch()
+    own, fixed = (
+      metrics.build(
+        name,
+        metrics.settings_of(name, settings),
+        _apply,
+        method=functools.partial(saliency_jax.igos, resolution=4),
+      )(_params(), (xs, scores), labels, _keys()).info
+      for name, settings in (
+        ('igos_protocol_own', {}),
+        ('igos_protocol', {'resolution': 4}),
+      )
+    )
+    jax.tree.map(np.testing.assert_array_equal, own, fixed)
+    whole = _built('igos_protocol_own')
+    out = whole(_params(), (xs, scores), labels, _keys()).info
+    # As many points as the 64 pixels of the image, and none.
+    self.assertEqual(out.curves['deletion'].values.shape, (_NUM, 65))
+
+  def test_objective_of_a_known_mask(self):
+    xs, _, labels = _batch()
+    mask = jnp.asarray(np.random.default_rng(2).uniform(size=(4, 4)), 'float32')
+    up = masks.upsample(mask, (_SIDE, _SIDE))
+    scores = jnp.broadcast_to(1 - up[..., None], (_NUM, _SIDE, _SIDE, 1))
+    out = _built('mask_objective')(_params(), (xs, scores), labels, _keys())
+    blank = measures._FILLS['blur'](xs[0])
+    prob = score_functions.prob(_apply, _params(), 2)(
+      masks.composite(xs[0], blank, up)
+    )
+    want = (
+      prob + 0.5 * np.mean(1 - mask) + 2 * float(masks.total_variation(mask))
+    )
+    np.testing.assert_allclose(out.info.values['prob'][0], prob, rtol=1e-5)
+    np.testing.assert_allclose(out.info.values['objective'][0], want, rtol=1e-5)
+
+  def test_sensitivity_of_a_method_that_draws_has_no_noise_of_its_own(self):
+    xs, _, labels = _batch()
+    keys = _keys()
+
+    def drawn(fn, x, *, key):
+      del fn
+      return saliency_jax.gradient(
+        lambda y: jnp.sum(y * jax.random.normal(key, x.shape)), x
+      )
+
+    map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
+    scores = jax.vmap(lambda k: jax.random.normal(k, xs.shape[1:]))(map_keys)
+    out = _built('max_sensitivity', method=drawn)(
+      _params(), (xs, scores), labels, keys
+    )
+    np.testing.assert_allclose(out.info.values['max_sensitivity'], 0, atol=1e-6)
+
+  @parameterized.parameters(
+    ('magic', {}, "'magic': expected one of igos_protocol"),
+    ('rise_protocol', {'steps': 3}, "takes num_steps, .*; not 'steps'"),
+    ('mask_objective', {'l1': 1.0}, "'tv' is missing"),
+    ('flipping', {'key': 1}, "not 'key'"),
+  )
+  def test_bad_settings(self, name, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      metrics.settings_of(name, settings)
+
+  def test_bad_function(self):
+    xs, scores, labels = _batch()
+    run = _built('rise_protocol', {'start': 'pink'})
+    with self.assertRaisesRegex(ValueError, "start is 'pink', expected .*blur"):
+      run(_params(), (xs, scores), labels, _keys())
+
+  def test_columns(self):
+    chosen = {'a': {'name': 'igos_protocol'}, 'b': {'name': 'flipping_top'}}
+    self.assertEqual(
+      metrics.columns(chosen),
+      {
+        'a.deletion': 'lower',
+        'a.insertion': 'higher',
+        'b.flipped': 'higher',
+      },
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

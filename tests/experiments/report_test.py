@@ -1,0 +1,231 @@
+"""Tests for `experiments/report.py` and `plots.py`, without a browser.
+
+What a browser makes of the page is in `tests/peers/browser_test.py`.
+"""
+
+import base64
+import html.parser
+import io
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from experiments import app
+from experiments import intervals
+from experiments import plots
+from experiments import report
+from saliency_jax import viz
+from tests.experiments import tiny_config
+
+_VOID = ('meta', 'img', 'br')
+
+
+class _Page(html.parser.HTMLParser):
+  """Collects the elements of a page, and checks that they are closed."""
+
+  def __init__(self):
+    super().__init__()
+    self.open, self.elements, self.texts = [], [], []
+
+  def handle_starttag(self, tag, attrs):
+    self.elements.append((tag, dict(attrs)))
+    if tag not in _VOID:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open and self.open[-1] == tag, (tag, self.open)
+    self.open.pop()
+
+  def handle_data(self, data):
+    self.texts.append(data)
+
+  def all(self, tag):
+    return [attrs for t, attrs in self.elements if t == tag]
+
+
+def write_tiny(folder, num=3):
+  """Writes the report of records that are made up; returns config, summary."""
+  config = tiny_config.get_config().to_dict()
+  rng = np.random.default_rng(0)
+  (folder / 'maps').mkdir()
+  records = []
+  for i in range(num):
+    maps = {}
+    for place, label in enumerate(config['methods']):
+      refused = '3 of 9 scores are NaN' if (i, place) == (1, 0) else None
+      area = 0.1 * place + 0.01 * rng.random()
+      curve = {'x': [0.0, 0.5, 1.0], 'y': [0.9, area, 0.1]}
+      values = {
+        'igos_protocol.deletion': area,
+        'igos_protocol.insertion': 1 - area,
+        'flipping.flipped': float(place == 2),
+      }
+      maps[label] = {
+        'seconds': 10.0 ** (place - 1),
+        'refused': refused,
+        'quality': 'good',
+        'values': {} if refused else values,
+        'curves': {} if refused else {'igos_protocol.deletion': curve},
+      }
+    kept = {m: rng.random((28, 28, 1)) for m in maps if not maps[m]['refused']}
+    image = rng.integers(0, 256, (28, 28, 1), np.uint8)
+    app.write_npz(folder / 'maps' / f'{i:05d}.npz', {'image': image, **kept})
+    records.append(
+      {
+        'index': i,
+        'name': f'digit <{i}>',
+        'label': 3,
+        'explained': 3 + i % 2,
+        'class': 'a & b',
+        'prob': 0.75,
+        'right': i % 2 == 0,
+        'maps': maps,
+      }
+    )
+  summary = {
+    **intervals.summarize(records, config),
+    'machine': 'a machine',
+    'jax': '0',
+  }
+  report.write(folder, config, records, summary)
+  return config, summary
+
+
+class ReportTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.config, self.summary = write_tiny(self.folder)
+    self.text = (self.folder / 'report.html').read_text()
+    self.page = _Page()
+    self.page.feed(self.text)
+    self.page.close()
+
+  def test_well_formed_and_escaped(self):
+    self.assertEmpty(self.page.open)
+    self.assertIn('Tiny: <b>not</b> a claim of any paper.', self.page.texts)
+    self.assertIn('digit <1>: a & b (75.0%, wrong)', ''.join(self.page.texts))
+    self.assertEmpty(self.page.all('b'))
+
+  def test_needs_no_other_file(self):
+    for _, attrs in self.page.elements:
+      self.assertNotIn('href', attrs)
+      self.assertStartsWith(attrs.get('src', 'data:'), 'data:')
+    self.assertNotIn('http', self.text.replace('http-equiv', ''))
+    self.assertNotIn('url(', self.text)
+
+  def test_figures_are_inside(self):
+    sizes = []
+    for attrs in self.page.all('img'):
+      self.assertNotEmpty(attrs['alt'])
+      data = base64.b64decode(attrs['src'].partition('base64,')[2])
+      with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        sizes.append(image.size)
+    # One figure of curves; three photos; four maps each but for a refused one.
+    self.assertEqual(sizes.count((144, 144)), 3 + 3 * 4 - 1)
+    self.assertLen(sizes, 1 + 3 + 3 * 4 - 1)
+    self.assertIn('3 of 9 scores are NaN', self.text)
+    with Image.open(self.folder / 'curves_igos_protocol.png') as image:
+      self.assertGreater(min(image.size), 300)
+
+  def test_tables(self):
+    tables = self.page.all('table')
+    # Claims, means, and the differences of each of three values.
+    self.assertLen(tables, 2 + 3)
+    self.assertTrue(all(t['class'] == 'sortable' for t in tables))
+    texts = ''.join(self.page.texts)
+    for text in ('smooth below random', 'undecided', '2 of 3 classified right'):
+      self.assertIn(text, texts)
+    best = [a for a in self.page.all('td') if a['class'] == 'best']
+    # One in each of two columns; three methods tie in the third.
+    self.assertLen(best, 1 + 1 + 3)
+    means = self.summary['means']['igos_protocol.deletion']
+    self.assertEqual(
+      min(means.values(), key=lambda e: e['mean']), means['gradient']
+    )
+    self.assertEqual(best[0]['data-value'], str(means['gradient']['mean']))
+
+  def test_text(self):
+    text = report.tables(self.config, self.summary)
+    for part in ('smooth not below random', 'undecided', '100.00 s'):
+      self.assertIn(part, text)
+    row = next(l for l in text.splitlines() if l.startswith('rise'))
+    self.assertIn('1.00 [1.00, 1.00]', row)
+
+  def test_no_claims_no_curves_no_maps(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    config = {**self.config, 'comparisons': ()}
+    records = [
+      {
+        'index': 0,
+        'name': 'a',
+        'label': None,
+        'right': None,
+        'explained': 0,
+        'class': '0',
+        'prob': 1.0,
+        'maps': {
+          m: {
+            'seconds': 1.0,
+            'refused': None,
+            'quality': '',
+            'values': {'flipping.flipped': 0.5},
+            'curves': {},
+          }
+          for m in config['methods']
+        },
+      }
+    ]
+    summary = {
+      **intervals.summarize(records, config),
+      'machine': '',
+      'jax': '',
+    }
+    report.write(folder, config, records, summary)
+    page = _Page()
+    page.feed((folder / 'report.html').read_text())
+    page.close()
+    self.assertEmpty(page.open)
+    self.assertEmpty(page.all('img'))
+    texts = ''.join(page.texts)
+    for title in ('Claims', 'Curves', 'Maps'):
+      self.assertNotIn(title, texts)
+
+
+class PlotsTest(parameterized.TestCase):
+  def test_band_is_that_of_the_mean(self):
+    ys = np.array([[1.0, 0.2], [1.0, 0.6], [1.0, 0.7]])
+    records = [
+      {'maps': {'a': {'curves': {'m.c': {'x': [0.0, 1.0], 'y': list(y)}}}}}
+      for y in ys
+    ]
+    fig = plots.curves(records, ['a'], ['m.c'])
+    (ax,) = fig.axes
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), ys.mean(0))
+    (band,) = ax.collections
+    at_end = [y for x, y in band.get_paths()[0].vertices if x == 1]
+    half = 1.96 * ys[:, 1].std(ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(
+      [min(at_end), max(at_end)], [0.5 - half, 0.5 + half]
+    )
+
+  @parameterized.parameters(((28, 28, 1), 144), ((300, 200, 3), 144))
+  def test_thumbnails(self, shape, side):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    scores = np.random.default_rng(1).normal(size=(*shape[:2], 1))
+    for data in (
+      plots.photo(image),
+      plots.painted(scores, image, viz.HEAT),
+      plots.painted(0 * scores, image, viz.MAGNITUDE),
+    ):
+      with Image.open(io.BytesIO(data)) as found:
+        self.assertEqual((found.size, found.format), ((side, side), 'JPEG'))
+
+
+if __name__ == '__main__':
+  absltest.main()

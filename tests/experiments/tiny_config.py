@@ -1,0 +1,27 @@
+"""An evaluation of seconds: a network barely trained, on a few digits."""
+
+from experiments.configs import common
+
+
+def get_config():
+  return common.evaluation(
+    about='Tiny: <b>not</b> a claim of any paper.',
+    model='lenet',
+    data='digits',
+    fit={'split': 'train[:640]', 'epochs': 1},
+    num_examples=3,
+    methods={
+      'gradient': common.use('gradient'),
+      'smooth': common.use('smooth_grad', num_samples=2),
+      'rise': common.use('rise', num_masks=8, cells=4),
+      'random': common.use('random'),
+    },
+    metrics={
+      'igos_protocol': common.use('igos_protocol', resolution=7),
+      'flipping': common.use('flipping', num_points=5),
+    },
+    comparisons=(
+      ('igos_protocol.deletion', 'smooth', 'random', 'below'),
+      ('igos_protocol.insertion', 'smooth', 'random', 'not_below'),
+    ),
+  )

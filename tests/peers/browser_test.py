@@ -1,0 +1,110 @@
+"""What a browser makes of the report: Chromium, without a window.
+
+It is no Python package: Debian's is `chromium`. The test fails without it.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from absl.testing import absltest
+
+from tests.experiments import report_test
+
+_NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+# Clicks the heads of the table of means, and writes down what is seen.
+_CLICKS = """<script>
+const table = document.querySelectorAll('table.sortable')[1];
+const seen = document.createElement('pre');
+const note = what => {
+  const order = [...table.tBodies[0].rows].map(r => r.cells[0].innerText);
+  seen.textContent += what + ': ' + order.join(' ') + '\\n';
+};
+note('first');
+const buttons = [...table.tHead.querySelectorAll('button')];
+for (const i of [0, 0, 1, 1, buttons.length - 1]) {
+  buttons[i].click();
+  note(i + ' ' + buttons[i].parentElement.ariaSort);
+}
+const shown = [...document.images].filter(i => i.complete && i.naturalWidth);
+seen.textContent += 'images ' + shown.length + ' of ' + document.images.length;
+seen.textContent += '\\nrequests ' + performance.getEntriesByType('resource')
+  .filter(e => !e.name.startsWith('data:')).length + '.';
+seen.id = 'seen';
+document.body.append(seen);
+</script>"""
+
+
+def _browser():
+  found = next(filter(None, map(shutil.which, _NAMES)), None)
+  if found is None:
+    raise FileNotFoundError(
+      f'none of {", ".join(_NAMES)} is installed: apt-get install chromium'
+    )
+  return found
+
+
+class BrowserTest(absltest.TestCase):
+  def _open(self, path, *flags):
+    with tempfile.TemporaryDirectory() as profile:
+      return subprocess.run(
+        [
+          _browser(),
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-dev-shm-usage',
+          f'--user-data-dir={profile}',
+          *flags,
+          path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+      )
+
+  def test_opens_from_disk_and_sorts(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    report_test.write_tiny(folder)
+    page = (folder / 'report.html').read_text()
+    # Images that are not on the screen would else wait to be scrolled to.
+    page = page.replace('loading="lazy"', '')
+    clicked = folder / 'clicked.html'
+    clicked.write_text(page.replace('</body>', f'{_CLICKS}</body>'))
+    dom = self._open(clicked, '--dump-dom', '--virtual-time-budget=5000').stdout
+    seen = re.search('<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    self.assertIsNotNone(seen, dom[-2000:])
+    self.assertEqual(
+      seen[1].splitlines(),
+      [
+        'first: gradient smooth rise random',
+        '0 ascending: gradient random rise smooth',
+        '0 descending: smooth rise random gradient',
+        '1 ascending: gradient smooth rise random',
+        '1 descending: random rise smooth gradient',
+        # By number: 0.10, 1.00, 10.00, 100.00.
+        '4 ascending: gradient smooth rise random',
+        'images 15 of 15',
+        'requests 0.',
+      ],
+    )
+
+  def test_paints_without_an_error(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    report_test.write_tiny(folder)
+    shot = folder / 'shot.png'
+    done = self._open(
+      folder / 'report.html',
+      f'--screenshot={shot}',
+      '--window-size=1200,2400',
+      '--enable-logging=stderr',
+    )
+    self.assertNotRegex(done.stderr, r'CONSOLE.*(Error|error)')
+    self.assertGreater(shot.stat().st_size, 50_000)
+
+
+if __name__ == '__main__':
+  absltest.main()
