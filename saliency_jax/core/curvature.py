@@ -1,9 +1,11 @@
-"""Second derivatives as products, and the top of their spectrum.
+"""Second derivatives as products, and what is found of products alone.
 
 `hvp` is `H v` with `H` the Hessian of a score; `gauss_newton_vp` is `J' A J v`
 with `J` the Jacobian of the logits and `A` the Hessian of a loss in the logits.
-The two agree where the logits are piecewise linear in the input. `lanczos`
-finds the largest eigenvalues of any symmetric operator from its products.
+The two agree where the logits are piecewise linear in the input. From products
+with a symmetric operator `A`, `lanczos` finds its largest eigenvalues,
+`top_eigenvalue` bounds the largest, and `shifted_solve` solves
+`(shift I - A) y = b`. All rest on `A Q = Q T + beta q e_k'`, `Q` orthonormal.
 
 References:
   Pearlmutter, Fast exact multiplication by the Hessian, 1994.
@@ -11,17 +13,22 @@ References:
   Schraudolph, Fast curvature matrix-vector products for second-order gradient
   descent, 2002. https://doi.org/10.1162/08997660260028683
   Golub and Van Loan, Matrix Computations, 4th edition, 2013, section 10.1.
+  van Dorsselaer, Hochstenbach and van der Vorst, Computing probabilistic bounds
+  for extreme eigenvalues of symmetric matrices with the Lanczos method, 1999.
+  https://ir.cwi.nl/pub/4505
 """
 
 from collections.abc import Callable
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import sampling
 from saliency_jax.core import types
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -117,6 +124,168 @@ def lanczos(
   flat, unravel = jax.flatten_util.ravel_pytree(start)
   checks.at_least('num_pairs', num_pairs, 1)
   checks.between('num_steps', num_steps, num_pairs, flat.size)
+  krylov = _krylov(product, start, num_steps)
+  values, coefficients = _ritz(krylov)
+  values, coefficients = values[:num_pairs], coefficients[:, :num_pairs]
+  vectors = jnp.matmul(coefficients.T, krylov.basis, precision=_HIGHEST)
+  info = LanczosInfo(
+    residual=jnp.abs(coefficients[-1] * krylov.betas[-1]),
+    num_products=_count(krylov),
+  )
+  return types.Solution(Eigenpairs(values, jax.vmap(unravel)(vectors)), info)
+
+
+class TopEigenvalueInfo(NamedTuple):
+  """What is known of the largest eigenvalue.
+
+  Attributes:
+    bound: no eigenvalue is larger, up to the probability of failure and the
+      rounding of the products.
+    residual: norm of `A v - lambda v`.
+    least: the smallest eigenvalue seen, at or above the smallest there is.
+    num_products: taken before the Krylov space was exhausted.
+  """
+
+  bound: Float[Array, '']
+  residual: Float[Array, '']
+  least: Float[Array, '']
+  num_products: Float[Array, '']
+
+
+def top_eigenvalue(
+  product: Product,
+  like: types.Example,
+  *,
+  key: Key[Array, ''] | None,
+  num_steps: int = 20,
+  failure: types.Scalar = 1e-3,
+) -> types.Solution:
+  """Finds the largest eigenvalue of a symmetric operator, and bounds it.
+
+  The start is uniform on the sphere, so its part along the top eigenvector is
+  at least `t = failure sqrt(pi / (2 (d - 1)))` but with probability `failure`.
+  After `k` steps `prod_j (A - theta_j) q_1 = (prod_j beta_j) q_{k+1}`, with
+  `theta` the eigenvalues of `T`: so `t prod_j (lambda - theta_j)` is at most
+  `prod_j beta_j` for `lambda` the largest, and `bound` is where they are equal.
+  A residual alone would not tell that an eigenvalue is the largest.
+
+  Args:
+    product: the operator, `v -> A v`.
+    like: shaped and typed as its argument, of `d` entries.
+    key: consumed; required.
+    num_steps: products with the operator; no more than `d` are taken.
+    failure: probability that `bound` does not hold, in (0, 1).
+
+  Returns:
+    One pair of `Eigenpairs`, and `TopEigenvalueInfo`.
+  """
+  checks.at_least('num_steps', num_steps, 1)
+  checks.positive('failure', failure)
+  checks.at_least('1 - failure', 1 - failure, 0)
+  start = sampling.normal(sampling.draw_key(key, 0), like)
+  size = sum(leaf.size for leaf in jax.tree.leaves(like))
+  krylov = _krylov(product, start, min(num_steps, size))
+  values, coefficients = _ritz(krylov)
+  failure = jnp.asarray(failure, values.dtype)
+  part = failure * math.sqrt(math.pi / (2 * max(size - 1, 1)))
+  vector = jnp.matmul(coefficients[:, 0], krylov.basis, precision=_HIGHEST)
+  info = TopEigenvalueInfo(
+    bound=_largest_root(krylov, values, part),
+    residual=jnp.abs(coefficients[-1, 0] * krylov.betas[-1]),
+    # What was never used stands at the end.
+    least=values[jnp.sum(krylov.used) - 1],
+    num_products=_count(krylov),
+  )
+  unravel = jax.flatten_util.ravel_pytree(like)[1]
+  vectors = jax.vmap(unravel)(vector[None])
+  return types.Solution(Eigenpairs(values[:1], vectors), info)
+
+
+class ShiftedSolveInfo(NamedTuple):
+  """How good a solution is.
+
+  Attributes:
+    residual: norm of `b - (shift I - A) y` over that of `b`, as the recurrence
+      has it.
+    num_products: taken before the Krylov space was exhausted.
+  """
+
+  residual: Float[Array, '']
+  num_products: Float[Array, '']
+
+
+def shifted_solve(
+  product: Product,
+  b: types.Example,
+  shift: types.Scalar,
+  *,
+  num_steps: int = 20,
+) -> types.Solution:
+  """Solves `(shift I - A) y = b` for a shift above the spectrum of `A`.
+
+  These are the iterates of conjugate gradients, from a basis that is kept
+  orthogonal.
+
+  Args:
+    product: the operator, `v -> A v`.
+    b: the right-hand side.
+    shift: larger than every eigenvalue of `A`.
+    num_steps: products with the operator; no more than `b` has entries.
+  """
+  checks.at_least('num_steps', num_steps, 1)
+  flat, unravel = jax.flatten_util.ravel_pytree(b)
+  krylov = _krylov(product, b, min(num_steps, flat.size))
+  norm = jnp.linalg.norm(flat)
+  matrix = jnp.asarray(shift, flat.dtype) * jnp.eye(
+    krylov.alphas.size, dtype=flat.dtype
+  ) - _tridiagonal(krylov)
+  first = jnp.zeros_like(krylov.alphas).at[0].set(1)
+  y = jnp.linalg.solve(matrix, first)
+  info = ShiftedSolveInfo(
+    residual=jnp.abs(y[-1] * krylov.betas[-1]), num_products=_count(krylov)
+  )
+  solution = norm * jnp.matmul(y, krylov.basis, precision=_HIGHEST)
+  return types.Solution(unravel(solution), info)
+
+
+def low_rank_product(
+  eigenpairs: Eigenpairs, v: Float[Array, 'd']
+) -> Float[Array, 'd']:
+  """Returns `sum_i l_i u_i u_i' v` for eigenvectors `u` that are vectors."""
+  parts = jnp.matmul(eigenpairs.vectors, v, precision=_HIGHEST)
+  return jnp.matmul(
+    eigenpairs.values * parts, eigenpairs.vectors, precision=_HIGHEST
+  )
+
+
+def woodbury(
+  eigenpairs: Eigenpairs, b: Float[Array, 'd'], shift: types.Scalar
+) -> Float[Array, 'd']:
+  """Solves `(shift I - sum_i l_i u_i u_i') y = b`, the `u` orthonormal.
+
+  Args:
+    eigenpairs: whose vectors are rows `[m, d]`.
+    b: the right-hand side.
+    shift: larger than every eigenvalue, and than 0.
+  """
+  shift = jnp.asarray(shift, b.dtype)
+  values, vectors = eigenpairs
+  scaled = eigenpairs._replace(values=values / (shift - values))
+  return (b + low_rank_product(scaled, b)) / shift
+
+
+class _Krylov(NamedTuple):
+  """`A Q = Q T + beta q e_k'`; rows of `basis` past the end are zero."""
+
+  basis: Float[Array, 'k d']
+  alphas: Float[Array, 'k']
+  betas: Float[Array, 'k']
+  used: Bool[Array, 'k']
+
+
+def _krylov(product, start, num_steps):
+  """Returns an orthonormal basis of the Krylov space of a start."""
+  flat, unravel = jax.flatten_util.ravel_pytree(start)
   eps = jnp.finfo(flat.dtype).eps
 
   def unit(v):
@@ -147,18 +316,51 @@ def lanczos(
   (basis, _, _), (alphas, betas, used) = jax.lax.scan(
     step, (zeros, first, jnp.zeros((), flat.dtype)), jnp.arange(num_steps)
   )
-  tridiagonal = jnp.diag(alphas)
-  if num_steps > 1:
-    tridiagonal += jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
+  return _Krylov(basis, alphas, betas, used)
+
+
+def _tridiagonal(krylov):
+  matrix = jnp.diag(krylov.alphas)
+  if krylov.alphas.size > 1:
+    betas = krylov.betas[:-1]
+    matrix += jnp.diag(betas, 1) + jnp.diag(betas, -1)
+  return matrix
+
+
+def _ritz(krylov):
+  """Returns the eigenvalues of `T`, descending, and its eigenvectors."""
   # Steps past the end must not add zeros to the spectrum of a negative one.
-  floor = -jnp.sum(jnp.abs(alphas) + 2 * betas) - 1
-  tridiagonal += jnp.diag(jnp.where(used, 0, floor))
-  values, coefficients = jnp.linalg.eigh(tridiagonal)
-  values = values[::-1][:num_pairs]
-  coefficients = coefficients[:, ::-1][:, :num_pairs]
-  vectors = jnp.matmul(coefficients.T, basis, precision=_HIGHEST)
-  info = LanczosInfo(
-    residual=jnp.abs(coefficients[-1] * betas[-1]),
-    num_products=jnp.sum(used.astype(flat.dtype)),
+  floor = -jnp.sum(jnp.abs(krylov.alphas) + 2 * krylov.betas) - 1
+  unused = jnp.diag(jnp.where(krylov.used, 0, floor))
+  values, vectors = jnp.linalg.eigh(_tridiagonal(krylov) + unused)
+  return values[::-1], vectors[:, ::-1]
+
+
+def _count(krylov):
+  return jnp.sum(krylov.used.astype(krylov.alphas.dtype))
+
+
+def _largest_root(krylov, values, part):
+  """Returns where `part prod_j (v - values_j)` comes to `prod_j beta_j`."""
+  tiny = jnp.finfo(values.dtype).tiny
+  used = jnp.arange(values.size) < jnp.sum(krylov.used)
+  below = jnp.where(used, values[0] - values, 1)
+  logs = jnp.where(krylov.used, jnp.log(jnp.maximum(krylov.betas, tiny)), 0)
+  target = jnp.sum(logs) - jnp.log(part)
+
+  def halve(ends, _):
+    low, high = ends
+    middle = (low + high) / 2
+    log_product = jnp.sum(jnp.where(used, jnp.log(middle + below), 0))
+    over = log_product >= target
+    return (jnp.where(over, low, middle), jnp.where(over, middle, high)), None
+
+  # The factors are at least the distance to the largest of the values.
+  most = jnp.exp(target / jnp.maximum(jnp.sum(used), 1).astype(values.dtype))
+  (_, root), _ = jax.lax.scan(
+    halve, (jnp.zeros_like(most), most), None, length=50
   )
-  return types.Solution(Eigenpairs(values, jax.vmap(unravel)(vectors)), info)
+  # A space that is exhausted, from a start with a part in every direction,
+  # holds the top eigenvector.
+  ended = jnp.any(krylov.betas == 0)
+  return values[0] + jnp.where(ended, 0, root)

@@ -79,12 +79,17 @@ def total_variation(
 
 def cosine_basis(n: int, dtype: DTypeLike = jnp.float32) -> Float[Array, 'n n']:
   """Returns the orthonormal DCT-II basis, one frequency a row."""
+  return jnp.asarray(exact_cosine_basis(n), dtype)
+
+
+def exact_cosine_basis(n: int) -> Float[np.ndarray, 'n n']:
+  """Returns `cosine_basis` in float64 on the host, known while tracing."""
   k = np.arange(n)
   # Reducing the angle exactly, in integers, keeps the last rows accurate.
   angle = (k[:, None] * (2 * k[None, :] + 1)) % (4 * n)
   basis = np.cos(np.pi * angle / (2 * n)) * np.sqrt(2 / n)
   basis[0] = np.sqrt(1 / n)
-  return jnp.asarray(basis, dtype)
+  return basis
 
 
 def eigenvalues(
@@ -94,9 +99,14 @@ def eigenvalues(
 
   All are positive but that of the mean, `[0, 0]`, which is exactly zero.
   """
+  return jnp.asarray(exact_eigenvalues(h, w), dtype)
+
+
+def exact_eigenvalues(h: int, w: int) -> Float[np.ndarray, 'h w']:
+  """Returns `Theta^2` in float64 on the host, known while tracing."""
   rows = 4 * np.sin(np.pi * np.arange(h) / (2 * h)) ** 2
   columns = 4 * np.sin(np.pi * np.arange(w) / (2 * w)) ** 2
-  return jnp.asarray(rows[:, None] + columns[None, :], dtype)
+  return rows[:, None] + columns[None, :]
 
 
 def dct(u: Float[Array, 'h w']) -> Float[Array, 'h w']:

@@ -8,6 +8,7 @@ import numpy as np
 
 from saliency_jax.core import curvature
 from saliency_jax.core import jaxprs
+from saliency_jax.core import sampling
 
 
 def _symmetric(eigenvalues, seed=0):
@@ -132,10 +133,187 @@ class LanczosTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'num_steps must be .* got 2'):
       curvature.lanczos(lambda v: v, jnp.ones(4), num_steps=2, num_pairs=3)
 
-  def test_products_are_of_the_highest_precision(self):
-    jaxpr = jax.make_jaxpr(
-      lambda s: curvature.lanczos(lambda v: v, s, num_steps=3)
-    )(jnp.ones(4))
+
+_SPECTRA = {
+  'one_far': np.r_[np.linspace(0, 1, 59), 10.0],
+  'even_and_indefinite': np.linspace(-3, 3, 60),
+  'decaying': 50 / np.arange(1, 61) ** 2,
+}
+
+
+class TopEigenvalueTest(parameterized.TestCase):
+  @parameterized.product(spectrum=list(_SPECTRA), num_steps=[4, 20])
+  def test_bound_holds_as_often_as_it_says(self, spectrum, num_steps):
+    values, failure, draws = _SPECTRA[spectrum], 0.1, 200
+    with jax.enable_x64(True):
+      a = _symmetric(values).astype(jnp.float64)
+      keys = jax.random.split(jax.random.key(1), draws)
+      (found, _), info = jax.jit(
+        jax.vmap(
+          lambda key: curvature.top_eigenvalue(
+            lambda v: a @ v,
+            jnp.ones(60),
+            key=key,
+            num_steps=num_steps,
+            failure=failure,
+          )
+        )
+      )(keys)
+    found, info = jax.tree.map(np.asarray, (found, info))
+    top = np.linalg.eigvalsh(a)[-1]
+    failed = np.mean(info.bound < top * (1 - 1e-12))
+    # Four deviations above the stated probability.
+    most = failure + 4 * np.sqrt(failure * (1 - failure) / draws)
+    self.assertLess(failed, most)
+    self.assertLessEqual(np.max(found), top * (1 + 1e-12))
+    np.testing.assert_array_less(np.linalg.eigvalsh(a)[0] - 1e-9, info.least)
+    if num_steps == 20 and spectrum != 'even_and_indefinite':
+      np.testing.assert_allclose(found[:, 0], top, rtol=1e-9)
+      np.testing.assert_allclose(info.bound, top, rtol=1e-9)
+
+  def test_bound_is_where_the_polynomials_meet(self):
+    """The statement of the docstring, from the parts of a plain Lanczos."""
+    a = np.asarray(_symmetric(np.linspace(-1, 2, 30)), np.float64)
+    with jax.enable_x64(True):
+      key = jax.random.key(3)
+      (_, _), info = curvature.top_eigenvalue(
+        lambda v: jnp.asarray(a) @ v,
+        jnp.ones(30),
+        key=key,
+        num_steps=5,
+        failure=0.01,
+      )
+      q = np.asarray(
+        sampling.normal(
+          sampling.draw_key(jax.random.clone(key), 0), jnp.ones(30)
+        )
+      )
+    basis, betas = [q / np.linalg.norm(q)], []
+    for _ in range(5):
+      w = a @ basis[-1]
+      w -= np.array(basis).T @ (np.array(basis) @ w)
+      w -= np.array(basis).T @ (np.array(basis) @ w)
+      betas.append(np.linalg.norm(w))
+      basis.append(w / betas[-1])
+    q = np.array(basis[:5]).T
+    theta = np.linalg.eigvalsh(q.T @ a @ q)
+    left = np.prod(float(info.bound) - theta) * 0.01 * np.sqrt(np.pi / 58)
+    np.testing.assert_allclose(left, np.prod(betas), rtol=1e-6)
+
+  def test_an_exhausted_space_is_exact(self):
+    rows = jnp.asarray(np.random.default_rng(0).standard_normal((3, 40)))
+    rows = rows.astype(jnp.float32)
+    (values, vectors), info = curvature.top_eigenvalue(
+      lambda v: rows.T @ (rows @ v), jnp.ones(40), key=jax.random.key(0)
+    )
+    top = np.linalg.eigvalsh(np.asarray(rows.T @ rows, np.float64))[-1]
+    np.testing.assert_allclose(values[0], top, rtol=1e-6)
+    np.testing.assert_allclose(info.bound, top, rtol=1e-6)
+    self.assertBetween(float(info.num_products), 4, 6)
+    self.assertAlmostEqual(float(jnp.linalg.norm(vectors[0])), 1, places=5)
+
+  def test_a_residual_does_not_tell_that_a_value_is_the_largest(self):
+    a = jnp.diag(jnp.r_[2.0, jnp.zeros(8), 5.0])
+    start = jnp.zeros(10).at[0].set(1)
+    (values, _), info = curvature.lanczos(lambda v: a @ v, start, num_steps=3)
+    self.assertEqual((values[0], info.residual[0]), (2, 0))
+    (values, _), _ = curvature.top_eigenvalue(
+      lambda v: a @ v, start, key=jax.random.key(0)
+    )
+    self.assertAlmostEqual(float(values[0]), 5, places=5)
+
+  def test_converges_within_twenty_products(self):
+    """A spectrum as steep as those of the networks, to 1e-3."""
+    a = _symmetric(300 * 0.7 ** np.arange(200.0))
+    for seed in range(5):
+      (values, _), info = curvature.top_eigenvalue(
+        lambda v: a @ v, jnp.ones(200), key=jax.random.key(seed), num_steps=20
+      )
+      np.testing.assert_allclose(values[0], 300, rtol=1e-4)
+      np.testing.assert_allclose(info.bound, 300, rtol=1e-3)
+
+  def test_one_dimension(self):
+    (values, _), info = curvature.top_eigenvalue(
+      lambda v: -2 * v, jnp.ones(1), key=jax.random.key(0)
+    )
+    np.testing.assert_allclose((values[0], info.bound, info.least), -2)
+
+  @parameterized.parameters(
+    ({'key': None}, 'pass key='),
+    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+    ({'failure': 0.0}, 'failure must be positive, got 0.0'),
+    ({'failure': 1.5}, '1 - failure must be at least 0, got -0.5'),
+  )
+  def test_bad_arguments(self, settings, message):
+    settings = {'key': jax.random.key(0), **settings}
+    with self.assertRaisesRegex(ValueError, message):
+      curvature.top_eigenvalue(lambda v: v, jnp.ones(4), **settings)
+
+
+class ShiftedSolveTest(parameterized.TestCase):
+  @parameterized.parameters(3, 8, 60)
+  def test_residual_is_that_of_the_solution(self, num_steps):
+    with jax.enable_x64(True):
+      a = _symmetric(_SPECTRA['decaying']).astype(jnp.float64)
+      b = jax.random.normal(jax.random.key(0), (60,))
+      y, info = curvature.shifted_solve(
+        lambda v: a @ v, b, 55.0, num_steps=num_steps
+      )
+      left = jnp.linalg.norm(b - 55 * y + a @ y) / jnp.linalg.norm(b)
+      np.testing.assert_allclose(left, info.residual, rtol=1e-6, atol=1e-14)
+      if num_steps == 60:
+        want = jnp.linalg.solve(55 * jnp.eye(60) - a, b)
+        np.testing.assert_allclose(y, want, rtol=1e-10)
+
+  def test_matches_conjugate_gradients(self):
+    with jax.enable_x64(True):
+      a = _symmetric(_SPECTRA['decaying']).astype(jnp.float64)
+      b = jax.random.normal(jax.random.key(0), (60,))
+      y, _ = curvature.shifted_solve(lambda v: a @ v, b, 55.0, num_steps=4)
+      want, _ = jax.scipy.sparse.linalg.cg(
+        lambda v: 55 * v - a @ v, b, tol=0.0, maxiter=4
+      )
+      np.testing.assert_allclose(y, want, rtol=1e-10)
+
+  def test_pytrees_zero_and_exhausted(self):
+    b = {'a': jnp.ones(3), 'b': jnp.array(2.0)}
+    product = lambda v: jax.tree.map(lambda a: 3 * a, v)
+    y, info = curvature.shifted_solve(product, b, 5.0)
+    np.testing.assert_allclose(y['a'], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(y['b'], 1, rtol=1e-6)
+    self.assertEqual(info.num_products, 1)
+    y, info = curvature.shifted_solve(
+      product, jax.tree.map(jnp.zeros_like, b), 5
+    )
+    np.testing.assert_array_equal(y['a'], 0)
+    self.assertEqual(info.residual, 0)
+
+  def test_woodbury(self):
+    with jax.enable_x64(True):
+      q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 3)))
+      pairs = curvature.Eigenpairs(jnp.array([4.0, 1.0, 0.0]), jnp.asarray(q.T))
+      b = jnp.arange(20.0)
+      a = q * np.array([4.0, 1, 0]) @ q.T
+      np.testing.assert_allclose(
+        curvature.low_rank_product(pairs, b), a @ b, rtol=1e-12
+      )
+      want = np.linalg.solve(5 * np.eye(20) - a, b)
+      np.testing.assert_allclose(
+        curvature.woodbury(pairs, b, 5.0), want, rtol=1e-12
+      )
+
+
+class PrecisionTest(parameterized.TestCase):
+  @parameterized.parameters(
+    lambda f, v: curvature.lanczos(f, v, num_steps=3),
+    lambda f, v: curvature.top_eigenvalue(f, v, key=jax.random.key(0)),
+    lambda f, v: curvature.shifted_solve(f, v, 2.0),
+    lambda f, v: curvature.woodbury(
+      curvature.Eigenpairs(jnp.ones(1), v[None]), v, 2.0
+    ),
+  )
+  def test_products_are_of_the_highest_precision(self, solve):
+    jaxpr = jax.make_jaxpr(lambda v: solve(lambda v: v, v))(jnp.ones(4))
     precisions = [
       eqn.params['precision']
       for eqn in jaxprs.equations(jaxpr.jaxpr)

@@ -1,0 +1,509 @@
+"""Tests for `leg.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+from saliency_jax import scores
+from saliency_jax.perturbations import leg
+from tests import equivalence
+
+_SHAPE = (4, 3)
+_COVARIANCES = (leg.paper, leg.white, leg.smooth)
+
+
+def _basis(h, w):
+  """`V`, `[h w, h w]`, one wave a column."""
+  waves = np.eye(h * w).reshape(h * w, h, w)
+  return np.stack(
+    [scipy.fft.idctn(c, norm='ortho').ravel() for c in waves], axis=1
+  )
+
+
+def _differences(h, w):
+  """`D`, one edge a row."""
+  cells = np.arange(h * w).reshape(h, w)
+  ends = [*zip(cells[:-1].ravel(), cells[1:].ravel(), strict=True)]
+  ends += [*zip(cells[:, :-1].ravel(), cells[:, 1:].ravel(), strict=True)]
+  d = np.zeros((len(ends), h * w))
+  for row, (a, b) in enumerate(ends):
+    d[row, [a, b]] = -1, 1
+  return d
+
+
+def _covariance(covariance, sigma, h=4, w=3):
+  """`S`, dense."""
+  v = _basis(h, w)
+  return sigma**2 * v @ np.diag(covariance(h, w).ravel()) @ v.T
+
+
+def _noise(key, i, covariance, sigma, k):
+  """Draw `i` of the noise on the cells, `[h w, k]`."""
+  unit = leg.gaussian(key, i, jnp.zeros((*_SHAPE, k)))
+  root = np.sqrt(covariance(*_SHAPE).ravel())[:, None]
+  return sigma * _basis(*_SHAPE) @ (root * np.reshape(unit, (-1, k)))
+
+
+def _blocks(z):
+  """Stretches `[h w, C]` to an image of twice the size."""
+  return jnp.asarray(
+    z.reshape(*_SHAPE, -1).repeat(2, 0).repeat(2, 1), jnp.float32
+  )
+
+
+def _cell_sums(a):
+  """Sums the gradient of an image over the pixels of each cell."""
+  return np.asarray(a).reshape(4, 2, 3, 2, -1).sum((1, 3))
+
+
+def _loop(fn, x, key, n, covariance, colours, antithetic, sigma):
+  """The mean of `d z`, by the definition, and its `S^-1` in every channel."""
+  terms = []
+  for i in range(n):
+    k = 1 if colours is leg.grey else 3
+    z = _noise(key, i, covariance, sigma, k)
+    term = np.zeros_like(z)
+    for c in range(k) if colours is leg.per_channel else [...]:
+      only = np.zeros_like(z)
+      only[:, c] = z[:, c]
+      move = _blocks(np.broadcast_to(only, (12, 3)))
+      d = float(fn(x + move)) - float(fn(x))
+      if antithetic:
+        d = (float(fn(x + move)) - float(fn(x - move))) / 2
+      term[:, c] = d * z[:, c]
+    terms.append(term)
+  inverse = np.linalg.inv(_covariance(covariance, sigma))
+  return np.mean(terms, 0), inverse @ np.asarray(terms)
+
+
+def _explain(fn, x, seed=1, **settings):
+  """One program: eagerly, every operation is one."""
+  run = jax.jit(lambda x, key: leg.leg(fn, x, key=key, **settings))
+  return run(x, jax.random.key(seed))
+
+
+class LegTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (leg.grey, leg.paper, True),
+    (leg.grey, leg.white, False),
+    (leg.joint, leg.smooth, True),
+    (leg.joint, leg.paper, False),
+    (leg.per_channel, leg.white, True),
+    (leg.per_channel, leg.smooth, False),
+  )
+  def test_matches_loop(self, colours, covariance, antithetic):
+    fn = jax.jit(equivalence.score_fn(score=scores.prob))
+    (x,) = equivalence.examples(1)
+    settings = {
+      'sigma': 0.2,
+      'covariance': covariance,
+      'colours': colours,
+      'antithetic': antithetic,
+    }
+    n = 5
+    out = _explain(
+      fn,
+      x,
+      cells=_SHAPE,
+      num_samples=2 * n if antithetic else n,
+      batch_size=4,
+      draw=leg.gaussian,
+      **settings,
+    )
+    moment, terms = _loop(fn, x, jax.random.key(1), n, **settings)
+    shape = (*_SHAPE, terms.shape[-1])
+    tolerance = {'rtol': 1e-3, 'atol': 1e-5 * np.abs(terms).max()}
+    np.testing.assert_allclose(
+      out.info.moment, moment.reshape(shape), atol=1e-6
+    )
+    np.testing.assert_allclose(
+      out.info.grid, terms.mean(0).reshape(shape), **tolerance
+    )
+    np.testing.assert_allclose(
+      out.info.stderr,
+      (np.std(terms, 0, ddof=1) / np.sqrt(n)).reshape(shape),
+      **tolerance,
+    )
+    halves = [half.mean(0) for half in (terms[:3], terms[3:])]
+    np.testing.assert_allclose(
+      out.info.split_half, np.corrcoef(*map(np.ravel, halves))[0, 1], 1e-3
+    )
+    np.testing.assert_allclose(
+      out.scores,
+      np.asarray(out.info.grid).repeat(2, 0).repeat(2, 1),
+      rtol=1e-6,
+    )
+    signs, groups = 1 + antithetic, 3 if colours is leg.per_channel else 1
+    self.assertEqual(out.info.num_calls, 1 + n * signs * groups)
+
+  def test_papers_covariance(self):
+    d = _differences(*_SHAPE)
+    want = 0.3**2 * (d.T @ d + np.ones((12, 12)) / 12)
+    np.testing.assert_allclose(_covariance(leg.paper, 0.3), want, atol=1e-12)
+
+  @parameterized.parameters(*_COVARIANCES)
+  def test_sampler(self, covariance):
+    # The moment of f = the cell at [1, 2] is that cell's row of S.
+    out = _explain(
+      lambda x: x[1, 2, 0],
+      jnp.zeros((*_SHAPE, 1)),
+      cells=_SHAPE,
+      sigma=0.3,
+      num_samples=20000,
+      covariance=covariance,
+      batch_size=1000,
+      antithetic=False,
+      draw=leg.gaussian,
+    )
+    s = _covariance(covariance, 0.3)
+    j = 1 * 3 + 2
+    error = np.sqrt((s[j] ** 2 + s[j, j] * np.diag(s)) / 20000)
+    z = (np.ravel(out.info.moment) - s[j]) / error
+    self.assertLess(np.max(np.abs(z)), 4.5)
+
+  def test_covariances_are_of_unit_variance(self):
+    for shape in ((4, 3), (1, 5), (1, 1), (28, 28)):
+      self.assertEqual(np.mean(leg.white(*shape)), 1)
+      np.testing.assert_allclose(np.mean(leg.smooth(*shape)), 1)
+      self.assertEqual(np.sum(leg.paper(*shape) == 1) >= 1, True)
+      self.assertGreater(np.min(leg.smooth(*shape)), 0)
+
+  @parameterized.parameters(
+    (leg.paper, leg.grey, True),
+    (leg.white, leg.joint, False),
+    (leg.smooth, leg.per_channel, True),
+    (leg.paper, leg.per_channel, False),
+  )
+  def test_standard_errors_cover_known_leg(
+    self, covariance, colours, antithetic
+  ):
+    rng = np.random.default_rng(0)
+    a = jnp.asarray(rng.normal(size=(8, 6, 3)), jnp.float32)
+    b = jnp.asarray(rng.normal(size=(8, 6, 3)), jnp.float32)
+    x = jnp.asarray(rng.uniform(size=(8, 6, 3)), jnp.float32)
+    # Both the linear and the quadratic part have their gradient as their LEG.
+    fn = lambda x: jnp.sum(a * x) + jnp.sum(b * x) ** 2 + jnp.sum(b * x**2)
+    run = jax.jit(
+      jax.vmap(
+        lambda key: (
+          leg.leg(
+            fn,
+            x,
+            key=key,
+            cells=_SHAPE,
+            sigma=0.1,
+            num_samples=400,
+            covariance=covariance,
+            colours=colours,
+            antithetic=antithetic,
+            batch_size=None,
+            draw=leg.gaussian,
+          ).info
+        )
+      )
+    )
+    info = run(jax.random.split(jax.random.key(2), 30))
+    want = _cell_sums(jax.grad(fn)(x))
+    if colours is leg.grey:
+      want = want.sum(-1, keepdims=True)
+    z = np.asarray((info.grid - want[None]) / info.stderr)
+    # Scores of one map are not independent, the 30 maps are: t of each cell's
+    # mean over them, and the mean square, with a deviation of .02 to .1.
+    self.assertLess(np.max(np.abs(z.mean(0)) * np.sqrt(30)), 4.5)
+    self.assertBetween(np.mean(z**2), 0.75, 1.35)
+
+  def test_orthogonal_draws(self):
+    like = jnp.zeros((*_SHAPE, 2))
+    draw = lambda i: leg.orthogonal(jax.random.key(0), i, like)
+    rows = np.asarray(jax.vmap(draw)(jnp.arange(240))).reshape(10, 24, 24)
+    for block in rows:
+      np.testing.assert_allclose(block @ block.T, 24 * np.eye(24), atol=1e-4)
+    np.testing.assert_allclose(draw(37).ravel(), rows[1, 13], atol=1e-5)
+    # Over the keys each number is symmetric, and nearly normal.
+    numbers = jax.vmap(
+      lambda seed: leg.orthogonal(jax.random.key(seed), 5, like)
+    )(jnp.arange(3000))
+    numbers = np.asarray(numbers)
+    z = numbers.mean(0) / numbers.std(0) * np.sqrt(3000)
+    self.assertLess(np.max(np.abs(z)), 4.5)
+    kurtosis = np.mean(numbers**4) / np.mean(numbers**2) ** 2
+    self.assertAlmostEqual(kurtosis, 3, delta=0.3)
+
+  @parameterized.parameters(*_COVARIANCES)
+  def test_orthogonal_draws_know_a_linear_score(self, covariance):
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6, 3)))
+    a = a.astype(jnp.float32)
+    out = _explain(
+      lambda x: jnp.sum(a * x),
+      jnp.full((8, 6, 3), 0.5),
+      cells=_SHAPE,
+      num_samples=4 * 36,
+      covariance=covariance,
+      colours=leg.joint,
+    )
+    np.testing.assert_allclose(out.info.grid, _cell_sums(a), atol=2e-3)
+    self.assertGreater(out.info.split_half, 0.999)
+
+  def test_orthogonal_draws_are_nearer(self):
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 1)))
+    a = a.astype(jnp.float32)
+    fn = lambda x: jnp.sin(jnp.sum(a * x)) + jnp.sum(x) ** 2
+
+    def maps(draw):
+      run = lambda key: (
+        leg.leg(
+          fn,
+          jnp.zeros((4, 3, 1)),
+          key=key,
+          cells=_SHAPE,
+          sigma=0.1,
+          num_samples=24,
+          draw=draw,
+          batch_size=None,
+        ).info
+      )
+      return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 1000))
+
+    best, plain = maps(leg.orthogonal), maps(leg.gaussian)
+    bias = np.mean(best.grid, 0) - np.mean(plain.grid, 0)
+    error = np.sqrt((np.var(best.grid, 0) + np.var(plain.grid, 0)) / 1000)
+    self.assertLess(np.max(np.abs(bias) / error), 4.5)
+    spread = lambda info: np.sum(np.var(info.grid, 0))
+    self.assertLess(spread(best), 0.3 * spread(plain))
+    # What it says of its errors is more than they are.
+    self.assertLess(spread(best), np.sum(np.mean(best.stderr**2, 0)))
+
+  @parameterized.parameters(*_COVARIANCES)
+  def test_is_the_gradient_of_the_smoothed_score(self, covariance):
+    # Stein: LEG = E[grad f(x + z)], which for x^3 is 3 (x^2 + var z).
+    x = jnp.asarray(
+      np.random.default_rng(1).uniform(size=(*_SHAPE, 1)), jnp.float32
+    )
+    out = _explain(
+      lambda x: jnp.sum(x**3),
+      x,
+      cells=_SHAPE,
+      sigma=0.4,
+      num_samples=20000,
+      covariance=covariance,
+      batch_size=1000,
+      draw=leg.gaussian,
+    )
+    variance = np.diag(_covariance(covariance, 0.4)).reshape(*_SHAPE, 1)
+    want = 3 * (x**2 + variance)
+    z = (out.info.grid - want) / out.info.stderr
+    self.assertLess(np.max(np.abs(z)), 4.5)
+    far = (out.info.grid - 3 * x**2) / out.info.stderr
+    self.assertGreater(np.max(np.abs(far)), 5.5)
+
+  def test_tends_to_the_gradient(self):
+    # The first of the paper's examples is one pixel.
+    run = jax.jit(
+      lambda sigma, key: leg.leg(
+        lambda x: jnp.sin(3 * x[0, 0, 0]),
+        jnp.full((1, 1, 1), 0.3),
+        key=key,
+        cells=1,
+        sigma=sigma,
+        num_samples=1000,
+        batch_size=None,
+        draw=leg.gaussian,
+      )
+    )
+    for sigma in (0.3, 0.1, 0.01):
+      out = run(sigma, jax.random.key(0))
+      # E[3 cos(3 (x + z))] = 3 cos(3 x) exp(-9 sigma^2 / 2).
+      want = 3 * np.cos(0.9) * np.exp(-4.5 * sigma**2)
+      error = float(out.info.stderr[0, 0, 0])
+      self.assertLess(abs(float(out.scores[0, 0, 0]) - want) / error, 4.5)
+    self.assertAlmostEqual(want, 3 * np.cos(0.9), delta=1e-3)
+    self.assertLess(error, 0.15)
+
+  def test_pairs_cancel_what_is_even(self):
+    (x,) = equivalence.examples(1)
+    out = _explain(
+      lambda y: jnp.sum((y - x) ** 2),
+      x,
+      cells=(4, 3),
+      num_samples=10,
+    )
+    np.testing.assert_allclose(out.info.grid, 0, atol=1e-3)
+    self.assertGreater(out.info.variance_reduction, 1e6)
+
+  def test_variance_reduction_is_what_pairs_save(self):
+    x = equivalence.examples(1)[0][..., :1]
+    even = lambda u: u + 0.5 * u**2
+    fn = lambda y: even(jnp.sum((y - x)[:4]) - jnp.sum((y - x)[4:]))
+
+    def maps(antithetic):
+      run = lambda key: (
+        leg.leg(
+          fn,
+          x,
+          key=key,
+          cells=2,
+          sigma=0.12,
+          num_samples=100,
+          draw=leg.gaussian,
+          antithetic=antithetic,
+          batch_size=None,
+        ).info
+      )
+      return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 2000))
+
+    paired, plain = maps(True), maps(False)
+    want = np.sum(np.var(plain.grid, 0)) / np.sum(np.var(paired.grid, 0))
+    # Each variance is of 2000 maps, so that it is known to about 3%.
+    weight = np.sum(paired.stderr**2, (1, 2, 3))
+    got = np.sum(paired.variance_reduction * weight) / np.sum(weight)
+    self.assertAlmostEqual(got / want, 1, delta=0.12)
+    self.assertGreater(want, 1.5)
+    np.testing.assert_array_equal(plain.variance_reduction, 1)
+
+  def test_reliability(self):
+    x = jnp.full((8, 6, 3), 0.5)
+    linear = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6, 3)))
+    linear = linear.astype(jnp.float32)
+    hash_ = lambda x: jnp.sin(1e4 * jnp.sum(linear * x))
+    explain = functools.partial(
+      _explain,
+      cells=(4, 3),
+      num_samples=4000,
+      batch_size=500,
+      draw=leg.gaussian,
+    )
+    good = explain(lambda x: jnp.sum(linear * x), x=x).info
+    self.assertGreater(good.split_half, 0.95)
+    self.assertAlmostEqual(float(good.explained), 1, delta=0.1)
+    none = explain(hash_, x=x).info
+    self.assertBetween(none.split_half, -0.95, 0.95)
+    self.assertLess(none.explained, 0.01)
+
+  def test_explained_is_the_share_predicted(self):
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6, 1)))
+    a = a.astype(jnp.float32)
+    fn = lambda x: jnp.tanh(6 * jnp.sum(a * x)) + x[0, 0, 0]
+    x = jnp.full((8, 6, 1), 0.5)
+    run = lambda key, n: (
+      leg.leg(
+        fn,
+        x,
+        key=key,
+        cells=_SHAPE,
+        num_samples=n,
+        batch_size=None,
+        covariance=leg.paper,
+        draw=leg.gaussian,
+      ).info
+    )
+    claims = jax.jit(jax.vmap(functools.partial(run, n=160)))(
+      jax.random.split(jax.random.key(0), 200)
+    ).explained
+    maps = jax.jit(jax.vmap(functools.partial(run, n=80)))(
+      jax.random.split(jax.random.key(1), 200)
+    ).grid
+    key = jax.random.key(2)
+    unit = jax.vmap(lambda i: leg.gaussian(key, i, jnp.zeros((*_SHAPE, 1))))
+    root = np.linalg.cholesky(_covariance(leg.paper, 0.05))
+    z = np.asarray(unit(jnp.arange(2000))).reshape(2000, 12) @ root.T
+    moves = z.reshape(-1, *_SHAPE, 1).repeat(2, 1).repeat(2, 2)
+    d = np.asarray(jax.vmap(fn)(x[None] + jnp.asarray(moves, x.dtype)) - fn(x))
+    guess = z @ np.asarray(maps).reshape(200, -1).T
+    shares = 1 - np.var(d[:, None] - guess, axis=0) / np.var(d)
+    error = np.sqrt(np.var(claims) / 200 + np.var(shares) / 200 + 0.01**2)
+    self.assertLess(abs(np.mean(claims) - np.mean(shares)) / error, 4.5)
+    self.assertGreater(np.mean(shares), 0.2)
+
+  def test_clip(self):
+    seen = []
+
+    def predict(batch):
+      seen.append(np.array(batch))
+      return batch.mean((1, 2, 3))
+
+    x = jnp.asarray([[[0.0], [1.0]], [[0.5], [0.5]]])
+    settings = {'cells': 2, 'sigma': 0.1, 'num_samples': 200, 'batch_size': 40}
+    out = _explain(scores.from_host(predict), x, clip=True, **settings)
+    images = np.concatenate(seen)
+    self.assertEqual((images.min(), images.max()), (0, 1))
+    self.assertLen(images, int(out.info.num_calls))
+    # Half of the draws move each pixel at the border out of its range.
+    self.assertAlmostEqual(float(out.info.clipped), 0.25, delta=0.05)
+    seen.clear()
+    free = _explain(scores.from_host(predict), x, **settings)
+    self.assertLess(np.concatenate(seen).min(), -0.1)
+    self.assertAlmostEqual(float(out.info.clipped), float(free.info.clipped))
+
+  @parameterized.parameters(True, False)
+  def test_constant_score(self, antithetic):
+    (x,) = equivalence.examples(1)
+    out = _explain(
+      lambda x: jnp.array(0.25),
+      x,
+      cells=3,
+      num_samples=20,
+      antithetic=antithetic,
+    )
+    np.testing.assert_array_equal(out.scores, np.zeros((8, 6, 1)))
+    info = out.info
+    self.assertEqual((info.split_half, info.explained), (0, 0))
+    self.assertEqual((info.mean_score, info.score_std), (0.25, 0))
+
+  @parameterized.parameters(((3, 2), (7, 5)), ((4, 1), (4, 5)))
+  def test_stretch(self, cells, size):
+    g = jax.random.normal(jax.random.key(0), (*cells, 2))
+    for stretch in (leg.nearest, leg.bilinear):
+      got = leg.stretched(g, jnp.zeros((*size, 1)), stretch)
+      rows, cols = (stretch(a, b) for a, b in zip(cells, size, strict=True))
+      np.testing.assert_allclose(rows.sum(1), 1)
+      for c in range(2):
+        want = rows @ np.asarray(g[..., c]) @ cols.T
+        np.testing.assert_allclose(got[..., c], want, atol=1e-6)
+    self.assertEqual([*np.argmax(leg.nearest(3, 7), 1)], [0, 0, 0, 1, 1, 2, 2])
+
+  @parameterized.parameters(
+    {'antithetic': False, 'colours': leg.per_channel, 'clip': True},
+  )
+  def test_equivalence(self, **settings):
+    method = functools.partial(
+      leg.leg, cells=(4, 3), sigma=0.1, num_samples=7, **settings
+    )
+    equivalence.check(
+      self, method, draws=True, score=scores.prob, batch_sizes=(3,)
+    )
+
+  def test_batch_size_bounds_memory(self):
+    method = functools.partial(leg.leg, cells=16, num_samples=256)
+    equivalence.check_memory(self, method)
+
+  @parameterized.parameters(
+    ({'num_samples': 0}, 'num_samples must be at least 2, got 0'),
+    ({'num_samples': 5}, 'num_samples must be even .* got 5'),
+    ({'sigma': 0.0}, 'sigma must be positive, got 0.0'),
+    ({'cells': 7}, 'cells must be between 1 and 6, got 7'),
+    ({'cells': (0, 2)}, 'cells must be between 1 and 8, got 0'),
+    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    ({'covariance': lambda h, w: np.ones(3)}, r'return the shape \(2, 2\)'),
+    (
+      {'covariance': lambda h, w: np.zeros((h, w))},
+      'the least eigenvalue must be positive, got 0.0',
+    ),
+    (
+      {'colours': lambda c: leg.Colours(np.ones((2, c)))},
+      r'directions \[1, 3\] or \[3, 3\], got \(2, 3\)',
+    ),
+    ({'key': None}, 'key=jax.random.key'),
+  )
+  def test_bad_arguments(self, settings, message):
+    settings = {'key': jax.random.key(0), 'cells': 2} | settings
+    with self.assertRaisesRegex(ValueError, message):
+      leg.leg(jnp.sum, jnp.ones((8, 6, 3)), **settings)
+
+
+if __name__ == '__main__':
+  absltest.main()
