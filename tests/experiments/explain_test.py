@@ -124,7 +124,7 @@ class ExplainTest(parameterized.TestCase):
     ({'label': 'terrier'}, 'one of several: .*terrier'),
     ({'model': 'resnet'}, "efficientnet_lite0.*squeezenet.*got 'resnet'"),
     ({'methods': ['gradient', 'magic']}, "'gradient,magic'.*, rise"),
-    ({'methods': []}, "expected 'all', or some of gradient"),
+    ({'methods': []}, "expected 'quick', 'all', or some of gradient"),
     ({'methods': ['rise', 'rise']}, "'rise,rise'"),
     ({'set': ['rise']}, "'rise': expected method.setting=value"),
     ({'set': ['magic.x=1']}, "'magic' is not one of the methods"),
