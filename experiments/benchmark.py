@@ -161,6 +161,9 @@ def _bare_calls(model, name, calls, batch_size, x, label):
   programs = {
     'gradients': jax.value_and_grad(score, argnums=1),
     'forwards': score,
+    'products': lambda params, x: curvature.hvp(
+      functools.partial(score, params), x, jnp.ones_like(x)
+    ),
   }
   plans = []
   for kind, num in calls._asdict().items():

@@ -4,32 +4,25 @@ To add a method, add an entry to `METHODS`; its settings, their types and their
 defaults are read from the signature of its function.
 """
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 import functools
-import inspect
 import types as python_types
-import typing
 from typing import Any, NamedTuple
 
 from absl import flags
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import diagnostics
 from experiments import inputs
+from experiments import settings
 import saliency_jax
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import transforms
 from saliency_jax import viz
-from saliency_jax.core import baselines
 from saliency_jax.core import types
-from saliency_jax.gradients import quadrature
-from saliency_jax.gradients import smoothgrad
 from saliency_jax.models import types as model_types
-from saliency_jax.optimization import descent
-from saliency_jax.optimization import masks
 from saliency_jax.solvers import line_search
 
 NAMES = flags.DEFINE_list(
@@ -45,6 +38,7 @@ class Calls(NamedTuple):
 
   gradients: int = 0  # Of its value and gradient.
   forwards: int = 0  # Of its value alone.
+  products: int = 0  # Of its Hessian with a vector.
 
 
 class Entry(NamedTuple):
@@ -70,64 +64,6 @@ class Entry(NamedTuple):
   settings: Mapping[str, Any] = python_types.MappingProxyType({})
   for_model: Callable[[model_types.Spec], Mapping[str, Any]] = lambda spec: {}
   quick: bool = True
-
-
-def _rms(a) -> float:
-  return float(np.sqrt(np.mean(np.square(np.asarray(a, np.float64)))))
-
-
-def _score(out):
-  return f'score {float(out.info.score):.4g}'
-
-
-def _stderr(out):
-  noise = _rms(out.info.stderr) / (_rms(out.scores) or np.inf)
-  return f'standard error {noise:.1%} of the map'
-
-
-def _completeness(out):
-  return f'completeness error {float(out.info.relative_error):.1%}'
-
-
-def _expected(out):
-  chance = float(out.info.completeness_stderr) / abs(
-    float(out.info.score) - float(out.info.baseline_score)
-  )
-  error = float(out.info.relative_error)
-  return f'completeness error {error:.0%} (chance: {chance:.0%})'
-
-
-def _adaptive(out):
-  steps = f'{_completeness(out)} after {int(out.info.num_steps)} steps'
-  return steps if out.info.converged else f'{steps}, not converged'
-
-
-def _removed(out):
-  return (
-    f'score {float(out.info.score):.3f} with {float(out.info.removed):.1%} '
-    'of the image removed'
-  )
-
-
-def _searched(out):
-  accepted = float(out.info.accepted_fraction)
-  return f'{_removed(out)}; {accepted:.0%} of steps accepted'
-
-
-def _discarded(out):
-  return f'{float(out.info.discarded):.0%} of the layer map was negative'
-
-
-def _occlusion(out):
-  drop = float(np.max(np.asarray(out.info.drops)))
-  return f'largest drop {drop:.3f} of {float(out.info.score):.3f}'
-
-
-def _rise(out):
-  return (
-    f'{_stderr(out)}; masked score {float(out.info.mean_score):.3f} '
-    f'± {float(out.info.score_std):.3f}'
-  )
 
 
 def _one_gradient(settings, info):
@@ -158,6 +94,18 @@ def _descent_calls(terms):
   return calls
 
 
+def _caso_calls(settings, info):
+  return Calls(
+    gradients=1, products=settings['num_steps'] + settings['eigen_steps']
+  )
+
+
+def _smooth_caso_calls(settings, info):
+  draws = settings['num_samples']
+  products = settings['num_steps'] + settings['eigen_steps'] + 1
+  return Calls(gradients=draws, products=draws * products)
+
+
 def _tap(spec):
   return {'name': spec.taps[0]} if spec.taps else {}
 
@@ -165,25 +113,34 @@ def _tap(spec):
 _smooth = functools.partial(
   Entry,
   calls=_samples,
-  describe=_stderr,
+  describe=diagnostics.stderr,
   drawing=viz.MAGNITUDE,
+)
+# The loss is explained by what would raise it.
+_loss = functools.partial(Entry, drawing=viz.MAGNITUDE, score=scores.loss)
+# A fourth of the paper's cells and images: maps of photos in seconds.
+_leg = functools.partial(
+  Entry,
+  drawing=viz.SIGNED,
+  score=scores.prob,
+  settings={'cells': 14, 'num_samples': 784},
 )
 _cam = functools.partial(
   Entry,
   calls=_one_gradient,
-  describe=_discarded,
+  describe=diagnostics.discarded,
   drawing=viz.HEAT,
   for_model=_tap,
 )
 
 METHODS: dict[str, Entry] = {
   'gradient': Entry(
-    saliency_jax.gradient, _one_gradient, _score, viz.MAGNITUDE
+    saliency_jax.gradient, _one_gradient, diagnostics.score, viz.MAGNITUDE
   ),
   'gradient_x_input': Entry(
     transforms.times_input(saliency_jax.gradient),
     _one_gradient,
-    _score,
+    diagnostics.score,
     viz.SIGNED,
   ),
   'smooth_grad': _smooth(saliency_jax.smooth_grad),
@@ -195,13 +152,13 @@ METHODS: dict[str, Entry] = {
   'integrated_gradients': Entry(
     saliency_jax.integrated_gradients,
     lambda settings, info: Calls(settings['num_steps'], 2),
-    _completeness,
+    diagnostics.completeness,
     viz.SIGNED,
   ),
   'adaptive_integrated_gradients': Entry(
     saliency_jax.adaptive_integrated_gradients,
     lambda settings, info: Calls(int(info.num_steps), 2),
-    _adaptive,
+    diagnostics.adaptive,
     viz.SIGNED,
     quick=False,
   ),
@@ -210,7 +167,7 @@ METHODS: dict[str, Entry] = {
     lambda settings, info: Calls(
       settings['num_samples'], 1 + len(settings['references'])
     ),
-    _expected,
+    diagnostics.expected,
     viz.SIGNED,
     settings={'num_samples': 100},
     for_model=lambda spec: {'references': jnp.asarray(inputs.photos(spec))},
@@ -220,23 +177,45 @@ METHODS: dict[str, Entry] = {
   'occlusion': Entry(
     saliency_jax.occlusion,
     lambda settings, info: Calls(forwards=int(np.ravel(info.num_calls)[0])),
-    _occlusion,
+    diagnostics.occlusion,
     viz.SIGNED,
     scores.prob,
   ),
   'rise': Entry(
     saliency_jax.rise,
     lambda settings, info: Calls(forwards=settings['num_masks']),
-    _rise,
+    diagnostics.rise,
     viz.HEAT,
     scores.prob,
     # A quarter of the paper's masks: the standard error says what that costs.
     settings={'num_masks': 1000},
   ),
+  'leg': _leg(
+    saliency_jax.leg,
+    lambda settings, info: Calls(forwards=int(info.num_calls)),
+    diagnostics.leg,
+    quick=False,
+  ),
+  'leg_tv': _leg(
+    saliency_jax.leg_tv,
+    lambda settings, info: Calls(forwards=int(info.leg.num_calls)),
+    diagnostics.leg_tv,
+  ),
+  'cafo': _loss(saliency_jax.cafo, _one_gradient, diagnostics.cafo),
+  'caso': _loss(saliency_jax.caso, _caso_calls, diagnostics.caso),
+  'smooth_cafo': _loss(
+    saliency_jax.smooth_cafo, _samples, diagnostics.smooth_cafo, quick=False
+  ),
+  'smooth_caso': _loss(
+    saliency_jax.smooth_caso,
+    _smooth_caso_calls,
+    diagnostics.smooth_caso,
+    quick=False,
+  ),
   'mask': Entry(
     saliency_jax.mask,
     _mask_calls,
-    _removed,
+    diagnostics.removed,
     viz.HEAT,
     scores.prob,
     quick=False,
@@ -244,7 +223,7 @@ METHODS: dict[str, Entry] = {
   'igos': Entry(
     saliency_jax.igos,
     _descent_calls(1),
-    _searched,
+    diagnostics.searched,
     viz.HEAT,
     scores.prob,
     settings={'batch_size': 10},
@@ -252,43 +231,12 @@ METHODS: dict[str, Entry] = {
   'igos_pp': Entry(
     saliency_jax.igos_pp,
     _descent_calls(4),
-    _searched,
+    diagnostics.searched,
     viz.HEAT,
     scores.prob,
     settings={'batch_size': 20, 'path_steps': 5},
     quick=False,
   ),
-}
-
-# Settings that are functions, by the names that a flag can give them.
-_BASELINES = {
-  f.__name__: f
-  for f in (
-    baselines.black,
-    baselines.constant,
-    baselines.mean,
-    baselines.gaussian_blur,
-    baselines.uniform,
-  )
-}
-_FUNCTIONS = {
-  'baseline': _BASELINES,
-  'fill': _BASELINES,
-  'quadrature_fn': {
-    f.__name__: f
-    for f in (
-      quadrature.midpoint,
-      quadrature.right_riemann,
-      quadrature.trapezoid,
-      quadrature.gauss_legendre,
-    )
-  },
-  'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
-  'objective': {f.__name__: f for f in (masks.deletion, masks.insertion)},
-  'place_noise': {
-    f.__name__: f for f in (descent.noisy_image, descent.noisy_composite)
-  },
-  'sigma': {'of_range': smoothgrad.of_range},
 }
 
 
@@ -317,8 +265,7 @@ def settings_of(
 
   Args:
     names: of the methods.
-    assignments: `method.setting=value`, the values in Python's spelling or the
-      name of a function.
+    assignments: `method.setting=value`: see `settings.py`.
     spec: of the network.
 
   Raises:
@@ -326,20 +273,18 @@ def settings_of(
       that it does not take.
   """
   given = {name: {} for name in names}
-  for assignment in assignments:
-    target, equals, text = assignment.partition('=')
-    name, dot, setting = (part.strip() for part in target.partition('.'))
-    if not equals or not dot:
-      raise ValueError(f'--set {assignment!r}: expected method.setting=value')
-    if name not in given:
+  for text in assignments:
+    found = settings.split(text)
+    if found.method not in given:
       raise ValueError(
-        f'--set {assignment!r}: {name!r} is not one of the methods of this '
+        f'--set {text!r}: {found.method!r} is not one of the methods of this '
         f'run, {", ".join(names)}'
       )
-    given[name][setting] = _value(assignment, name, setting, text.strip())
+    value = settings.read(found, METHODS[found.method].method)
+    given[found.method][found.setting] = value
   return {
     name: {
-      **{k: p.default for k, p in _parameters(METHODS[name]).items()},
+      **{k: p.default for k, p in _parameters(name).items()},
       **METHODS[name].settings,
       **METHODS[name].for_model(spec),
       **given[name],
@@ -357,53 +302,5 @@ def build(
   return explainer.build(method, apply, entry.score, **kwargs)
 
 
-def _parameters(entry: Entry) -> dict[str, inspect.Parameter]:
-  parameters = inspect.signature(entry.method).parameters.values()
-  return {
-    p.name: p
-    for p in parameters
-    if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name != 'key'
-  }
-
-
-def _value(assignment: str, name: str, setting: str, text: str) -> Any:
-  """Reads the value of a setting as its annotation asks."""
-  # Arrays cannot be spelled in a flag.
-  parameters = {
-    k: p
-    for k, p in _parameters(METHODS[name]).items()
-    if p.default is not inspect.Parameter.empty
-  }
-  if setting not in parameters:
-    have = f'has {", ".join(parameters)}' if parameters else 'has none'
-    raise ValueError(f'--set {assignment!r}: no such setting, {name} {have}')
-  functions = _FUNCTIONS.get(setting, {})
-  if text in functions:
-    return functions[text]
-  kinds = _kinds(parameters[setting].annotation)
-  if kinds == {str}:
-    return text
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError, MemoryError, RecursionError):
-    value = text
-  if type(value) in kinds:
-    return value
-  if type(value) is int and float in kinds:
-    return float(value)
-  words = sorted(
-    'None' if k is type(None) else k.__name__ for k in kinds
-  ) + list(functions)
-  raise ValueError(f'--set {assignment!r}: expected {" or ".join(words)}')
-
-
-def _kinds(annotation: Any) -> set[type]:
-  """Returns the types of an annotation that a flag can spell."""
-  parts = (
-    typing.get_args(annotation)
-    if isinstance(annotation, python_types.UnionType)
-    or typing.get_origin(annotation) is typing.Union
-    else (annotation,)
-  )
-  parts = {typing.get_origin(p) or p for p in parts}
-  return parts & {int, float, bool, str, tuple, type(None)}
+def _parameters(name):
+  return settings.parameters(METHODS[name].method)

@@ -15,6 +15,8 @@ __version__ = '0.1.0'
 # Public name -> the module that defines it.
 _METHODS = {
   'adaptive_integrated_gradients': 'gradients.integrated',
+  'cafo': 'optimization.caso',
+  'caso': 'optimization.caso',
   'expected_gradients': 'gradients.integrated',
   'grad_cam': 'gradients.grad_cam',
   'grad_cam_pp': 'gradients.grad_cam',
@@ -22,9 +24,13 @@ _METHODS = {
   'igos': 'optimization.igos',
   'igos_pp': 'optimization.igos_pp',
   'integrated_gradients': 'gradients.integrated',
+  'leg': 'perturbations.leg',
+  'leg_tv': 'optimization.leg_tv',
   'mask': 'optimization.mask',
   'occlusion': 'perturbations.occlusion',
   'rise': 'perturbations.rise',
+  'smooth_cafo': 'optimization.smooth_caso',
+  'smooth_caso': 'optimization.smooth_caso',
   'smooth_grad': 'gradients.smoothgrad',
   'smooth_grad_squared': 'gradients.smoothgrad',
   'var_grad': 'gradients.smoothgrad',

@@ -121,10 +121,6 @@ def count(sparsity, g) -> Int[Array, ''] | int:
   return jnp.round(sparsity * g.size).astype(jnp.int32)
 
 
-def _dot(a, b):
-  return jnp.vdot(a, b, precision=_HIGHEST)
-
-
 def share_of_zeros(d: Float[Array, 'd']) -> Float[Array, '']:
   """Returns the share of the entries that are zero."""
   return jnp.mean((d == 0).astype(d.dtype))

@@ -1,8 +1,15 @@
 """Solvers of the optimisation problems behind the maps."""
 
 from saliency_jax.solvers.covariance_box import tv_covariance_box
+from saliency_jax.solvers.proximal import fista
 from saliency_jax.solvers.total_variation import tv_box
 from saliency_jax.solvers.total_variation import tv_box_from
 from saliency_jax.solvers.total_variation import tv_box_path
 
-__all__ = ('tv_box', 'tv_box_from', 'tv_box_path', 'tv_covariance_box')
+__all__ = (
+  'fista',
+  'tv_box',
+  'tv_box_from',
+  'tv_box_path',
+  'tv_covariance_box',
+)

@@ -14,6 +14,8 @@ from saliency_jax import viz
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
 from saliency_jax.models import types as model_types
+from saliency_jax.optimization import leg_tv
+from saliency_jax.optimization import sparsity_weight
 
 _SPEC = model_types.Spec('toy', (8, 8, 3), taps=('last', 'first'))
 # What makes each method cheap at 8 x 8.
@@ -29,6 +31,14 @@ _SMALL = (
   'rise.cells=2',
   'adaptive_integrated_gradients.min_steps=2',
   'adaptive_integrated_gradients.max_steps=4',
+  *(f'leg{tv}.{s}' for tv in ('', '_tv') for s in ('cells=2', 'num_samples=8')),
+  'leg_tv.num_steps=40',
+  *(
+    f'{name}.{setting}=2'
+    for name in ('caso', 'smooth_caso')
+    for setting in ('num_steps', 'eigen_steps')
+  ),
+  *(f'smooth_ca{f}o.num_samples=2' for f in 'fs'),
   'mask.num_steps=2',
   'mask.resolution=4',
   *(
@@ -81,7 +91,8 @@ class MethodsTest(parameterized.TestCase):
     calls = entry.calls(settings, one.info)
     self.assertGreaterEqual(min(calls), 0)
     # Batches are filled up, and a method may look at the clean example too.
-    self.assertBetween(sum(calls), 1, count)
+    # One derivative of a gradient serves many products with the Hessian.
+    self.assertBetween(calls.gradients + calls.forwards, 1, count)
     self.assertLessEqual(count, sum(calls) + 4)
     self.assertRegex(entry.describe(one), r'\d')
     self.assertEqual(viz.paint(entry.drawing, one.scores).shape, (8, 8, 3))
@@ -112,6 +123,8 @@ class MethodsTest(parameterized.TestCase):
     ('rise.cells=(3, 4)', 'cells', (3, 4)),
     ('rise.batch_size=None', 'batch_size', None),
     ('rise.fill=uniform', 'fill', baselines.uniform),
+    ('leg_tv.radius=bootstrap', 'radius', leg_tv.bootstrap),
+    ('caso.lam1=search', 'lam1', sparsity_weight.search),
     ('grad_cam.name=7', 'name', '7'),
     ('grad_cam.activation=identity', 'activation', jax.nn.identity),
     (
@@ -145,6 +158,7 @@ class MethodsTest(parameterized.TestCase):
     ('gradient.sigma=1', 'no such setting, gradient has none'),
     ('expected_gradients.references=1', 'expected_gradients has num_samples'),
     ('smooth_grad.sigma=[1]', 'expected float or int or of_range'),
+    ('leg.sigma=of_range', 'expected float or int$'),
   )
   def test_refuses(self, assignment, message):
     with self.assertRaisesRegex(ValueError, message):

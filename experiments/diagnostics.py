@@ -1,0 +1,118 @@
+"""One line on how good a map is, for each kind of `info`."""
+
+import numpy as np
+
+from saliency_jax.core import types
+
+
+def score(out: types.Attribution) -> str:
+  """States the score that is explained."""
+  return f'score {float(out.info.score):.4g}'
+
+
+def stderr(out: types.Attribution) -> str:
+  """States the noise of a mean of draws beside its size."""
+  noise = _rms(out.info.stderr) / (_rms(out.scores) or np.inf)
+  return f'standard error {noise:.1%} of the map'
+
+
+def completeness(out: types.Attribution) -> str:
+  """States by how much the map's sum misses the score's change."""
+  return f'completeness error {float(out.info.relative_error):.1%}'
+
+
+def expected(out: types.Attribution) -> str:
+  """States the completeness error, and what of it is chance."""
+  chance = float(out.info.completeness_stderr) / abs(
+    float(out.info.score) - float(out.info.baseline_score)
+  )
+  error = float(out.info.relative_error)
+  return f'completeness error {error:.0%} (chance: {chance:.0%})'
+
+
+def adaptive(out: types.Attribution) -> str:
+  """States the completeness error, and the steps that it took."""
+  steps = f'{completeness(out)} after {int(out.info.num_steps)} steps'
+  return steps if out.info.converged else f'{steps}, not converged'
+
+
+def removed(out: types.Attribution) -> str:
+  """States what a mask leaves of the score, and of the image."""
+  return (
+    f'score {float(out.info.score):.3f} with {float(out.info.removed):.1%} '
+    'of the image removed'
+  )
+
+
+def searched(out: types.Attribution) -> str:
+  """States what a mask leaves, and how its search went."""
+  accepted = float(out.info.accepted_fraction)
+  return f'{removed(out)}; {accepted:.0%} of steps accepted'
+
+
+def discarded(out: types.Attribution) -> str:
+  """States what the ReLU of a class activation map threw away."""
+  return f'{float(out.info.discarded):.0%} of the layer map was negative'
+
+
+def occlusion(out: types.Attribution) -> str:
+  """States what the window that matters most takes from the score."""
+  drop = float(np.max(np.asarray(out.info.drops)))
+  return f'largest drop {drop:.3f} of {float(out.info.score):.3f}'
+
+
+def rise(out: types.Attribution) -> str:
+  """States the noise of the map, and whether masks leave a score."""
+  return (
+    f'{stderr(out)}; masked score {float(out.info.mean_score):.3f} '
+    f'± {float(out.info.score_std):.3f}'
+  )
+
+
+def leg(out: types.Attribution) -> str:
+  """States whether two halves of the draws agree, and if a score was left."""
+  return _halves(out.info)
+
+
+def leg_tv(out: types.Attribution) -> str:
+  """States what `leg` does, and the certified gap of the linear program."""
+  gap = float(np.max(np.asarray(out.info.solver.relative_gap)))
+  return f'{_halves(out.info.leg)}; gap {gap:.1e}'
+
+
+def cafo(out: types.Attribution) -> str:
+  """States what the linear model gains, and how sparse the map is."""
+  return _sparse(out.info)
+
+
+def caso(out: types.Attribution) -> str:
+  """States what the quadratic model gains, and how well it was solved."""
+  return f'{_sparse(out.info)}; residual {float(out.info.residual):.1e}'
+
+
+def smooth_cafo(out: types.Attribution) -> str:
+  """States what `cafo` does, of the averaged loss."""
+  return _sparse(out.info.solution)
+
+
+def smooth_caso(out: types.Attribution) -> str:
+  """States what `caso` does, of the averaged loss."""
+  return caso(out._replace(info=out.info.solution))
+
+
+def _rms(a) -> float:
+  return float(np.sqrt(np.mean(np.square(np.asarray(a, np.float64)))))
+
+
+def _halves(info):
+  return (
+    f'halves correlate {float(info.split_half):.2f}; '
+    f'score {float(info.mean_score):.3f} ± {float(info.score_std):.3f} '
+    f'of {float(info.score):.3f}'
+  )
+
+
+def _sparse(info):
+  return (
+    f'gain {float(info.gain):.2e}, {float(info.sparsity):.0%} of the map zero'
+  )
