@@ -30,6 +30,7 @@ from experiments import app
 from experiments import inputs
 from experiments import methods
 from saliency_jax import models
+from saliency_jax.core import curvature
 
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'Timed calls, of which the median counts.', lower_bound=1
@@ -44,8 +45,17 @@ _PEERS = flags.DEFINE_bool(
   'peers', None, 'Time captum, PAIR and torch too; if they are installed.'
 )
 # Enough for a ratio; what a map needs takes minutes to repeat.
-_COUNTS = {'num_samples': 32, 'num_steps': 32, 'num_masks': 128}
+_FEW = {
+  'smooth_grad': {'num_samples': 32},
+  'smooth_grad_squared': {'num_samples': 32},
+  'var_grad': {'num_samples': 32},
+  'integrated_gradients': {'num_steps': 32},
+  'expected_gradients': {'num_samples': 32},
+  'rise': {'num_masks': 128},
+  'mask': {'num_steps': 32},
+}
 # A batch of 32 needs that many draws; these programs are not run.
+_DRAWS = ('num_samples', 'num_masks', 'num_steps', 'path_steps')
 _MEMORY_BATCHES, _MEMORY_COUNT = (4, 32), 64
 _PEER_PACKAGES = ('torch', 'captum', 'saliency', 'efficientnet_lite_pytorch')
 
@@ -111,12 +121,10 @@ def _batch_sizes(texts) -> list[int]:
 
 def _settings(names, spec) -> dict[str, dict[str, Any]]:
   """Returns the settings of methods, with few draws unless a flag asks."""
-  defaults = methods.settings_of(names, [], spec)
   counts = [
     f'{name}.{setting}={count}'
     for name in names
-    for setting, count in _COUNTS.items()
-    if setting in defaults[name]
+    for setting, count in _FEW.get(name, {}).items()
   ]
   # What a flag says comes later, and wins.
   return methods.settings_of(names, [*counts, *methods.SETTINGS.value], spec)
@@ -187,7 +195,7 @@ def _temporary_bytes(model, name, settings, args) -> dict[str, int]:
   """Returns the peak temporary memory of the program, by batch size."""
   if not _MEMORY.value or 'batch_size' not in settings:
     return {}
-  counts = {k: _MEMORY_COUNT for k in _COUNTS if k in settings}
+  counts = {k: _MEMORY_COUNT for k in _DRAWS if k in settings}
   found = {}
   for batch_size in _MEMORY_BATCHES:
     smaller = {**settings, **counts, 'batch_size': batch_size}

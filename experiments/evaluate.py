@@ -18,10 +18,8 @@ import pathlib
 import platform
 from typing import Any
 
-from absl import flags
 import jax
 from jax.experimental import multihost_utils
-from ml_collections import config_flags
 import numpy as np
 
 from experiments import app
@@ -31,26 +29,14 @@ from experiments import measuring
 from experiments import metrics
 from experiments import records
 from experiments import report
-
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'What to evaluate: a file of experiments/configs/.'
-)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder of the run: all that it writes, and resumes from.'
-)
+from experiments import workdir
 
 
 def main(setup: app.Setup) -> None:
   """Evaluates `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
-  for flag, instead in (('seed', 'config.seed'), ('out', 'workdir')):
-    if flags.FLAGS[flag].present:
-      raise ValueError(f'--{flag} is not used here, expected --{instead}')
-  if _CONFIG.value is None or not _WORKDIR.value:
-    raise ValueError('expected --config and --workdir')
-  config = _CONFIG.value.to_dict()
+  config, folder = workdir.read()
   _check(config)
-  folder = pathlib.Path(_WORKDIR.value).expanduser()
   (folder / 'maps').mkdir(parents=True, exist_ok=True)
   records.keep_config(folder, config)
   _measure(config, folder)

@@ -24,7 +24,15 @@ from experiments import results
 from saliency_jax import models
 from saliency_jax import viz
 
-_HEADER = ('method', 'compile', 'run', 'gradients', 'forwards', 'quality')
+_HEADER = (
+  'method',
+  'compile',
+  'run',
+  'gradients',
+  'forwards',
+  'products',
+  'quality',
+)
 
 
 def main(setup: app.Setup) -> None:

@@ -64,3 +64,10 @@ def _ordered(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
   for key, value in values.items():
     found[key] = _ordered(value) if isinstance(value, Mapping) else value
   return found
+
+
+def study(
+  name: str, *, about: str, seed: int = 0, **settings: Any
+) -> ml_collections.ConfigDict:
+  """Returns the config of a module of `experiments/studies/`."""
+  return _ordered({'study': name, 'about': about, 'seed': seed, **settings})

@@ -1,0 +1,35 @@
+"""LEG and LEG-TV where the answer is known: error, covariance, coverage.
+
+Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
+  Theorem 1, Lemma 3 and Section 4.2.
+Claim: with a map that is sparse in variation, the paper's covariance needs
+  fewer draws than independent noise (Section 4.2); LEG-TV keeps the mean of the
+  map nearly right; Theorem 1's `L` covers with probability 1 - eps.
+Here: `f(z) = (sin<g,z> + cos<q,z>) / 2` on 28 x 28 cells, `g` two rectangles;
+  both covariances with the same mean variance of a cell; `L` of LEG-TV by the
+  bootstrap at eps = .05, and the best of a path of `K_L`, which nobody knows.
+Rule: the claim on the covariance is reproduced if the 95% interval of the
+  paired difference of the relative errors, paper's minus independent, lies
+  below zero, and refuted if above; fixed before the run.
+Command: python -m experiments.study --workdir=out/leg_known \\
+  --config=experiments/configs/leg_known.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  return common.study(
+    'leg_known',
+    about=__doc__,
+    side=28,
+    sigma=0.1,
+    level=0.05,
+    path=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
+    num_samples=(500, 1000, 3000, 10000),
+    replicates=20,
+    num_steps=600,
+    coverage_samples=(1000,),
+    coverage_replicates=200,
+  )

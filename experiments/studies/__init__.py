@@ -1,0 +1,1 @@
+"""Studies that `experiments.study` runs: `run(config) -> Findings`."""

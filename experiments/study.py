@@ -1,0 +1,52 @@
+"""Runs a study: a figure or a table of a paper that no evaluation makes.
+
+  python -m experiments.study --config=experiments/configs/leg_known.py \\
+      --workdir=out/leg_known
+
+`config.study` names a module of `experiments/studies/`, whose `run(config)`
+does the work; the other fields are its settings. `--workdir` then holds
+`config.json`, `study.json` with every number, and the figures.
+"""
+
+import importlib
+import os
+import platform
+import time
+
+import jax
+
+from experiments import app
+from experiments import records
+from experiments import workdir
+
+
+def main(setup: app.Setup) -> None:
+  """Runs the study of `--config`."""
+  del setup  # The seed is the config's.
+  config, folder = workdir.read()
+  folder.mkdir(parents=True, exist_ok=True)
+  records.keep_config(folder, config)
+  begin = time.perf_counter()
+  study = importlib.import_module(f'experiments.studies.{config["study"]}')
+  found = study.run(config)
+  print(app.table(found.header, found.rows))
+  if not app.is_first():
+    return
+  for name, figure in found.figures.items():
+    app.write_figure(folder / f'{name}.png', figure)
+  seconds = time.perf_counter() - begin
+  about = {
+    'about': config['about'],
+    'numbers': found.numbers,
+    'table': [dict(zip(found.header, row, strict=True)) for row in found.rows],
+    'seconds': seconds,
+    'machine': f'{os.cpu_count()} cores of {platform.machine()}',
+    'jax': jax.__version__,
+  }
+  app.write_json(folder / 'study.json', about)
+  names = ', '.join(['study.json', *(f'{n}.png' for n in found.figures)])
+  print(f'wrote {folder}/: {names}, after {seconds:.0f} s')
+
+
+if __name__ == '__main__':
+  app.run(main)
