@@ -1,0 +1,42 @@
+"""Training: losses of one example, and the step that takes their gradient.
+
+A loss is `(apply, params, x, label, key) -> Terms`, its settings bound; `total`
+sums it over a batch, `step` moves the parameters. Where the batch lies is
+outside: sums of its parts add up (`accumulate`, `experiments/sharding.py`).
+"""
+
+from saliency_jax.training.adversarial import classification
+from saliency_jax.training.adversarial import interpretation
+from saliency_jax.training.adversarial import l2_pgd
+from saliency_jax.training.losses import Terms
+from saliency_jax.training.losses import compute_in
+from saliency_jax.training.losses import plain
+from saliency_jax.training.smoothness import curvature
+from saliency_jax.training.smoothness import input_gradient
+from saliency_jax.training.stepping import Batch
+from saliency_jax.training.stepping import Metrics
+from saliency_jax.training.stepping import State
+from saliency_jax.training.stepping import Sums
+from saliency_jax.training.stepping import accumulate
+from saliency_jax.training.stepping import init
+from saliency_jax.training.stepping import step
+from saliency_jax.training.stepping import total
+
+__all__ = [
+  'Batch',
+  'Metrics',
+  'State',
+  'Sums',
+  'Terms',
+  'accumulate',
+  'classification',
+  'compute_in',
+  'curvature',
+  'init',
+  'input_gradient',
+  'interpretation',
+  'l2_pgd',
+  'plain',
+  'step',
+  'total',
+]
