@@ -1,0 +1,188 @@
+"""Boxes about an example, and whether a decision holds on them.
+
+    R(u, v) = prod_i [x_i - v_i, x_i + u_i]
+
+A decision is a function of one example whose outputs, one or several margins,
+are all positive while it holds: `scores.margin`, or `prob_margins` and
+`logit_margins` here, with a margin for each other class. Draws from a box in
+high dimension hardly ever come near its corners: what they say is statistics,
+and the corners and the ascent of `inspect` say how little it is a guarantee.
+
+References:
+  Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018. https://arxiv.org/abs/1807.05077
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+import numpy as np
+
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+
+# One example in, the margins of a decision out, positive while it holds.
+Margins = Callable[[Float[Array, '...']], Float[Array, '*m']]
+
+Label = int | Int[Array, ''] | np.integer
+
+# The 97.5% quantile of the normal distribution.
+_Z = 1.959964
+
+
+class Box(NamedTuple):
+  """How far each entry may move, by its own width; at least zero."""
+
+  down: Float[Array, '...']
+  up: Float[Array, '...']
+
+
+class Inspection(NamedTuple):
+  """Whether the decision holds at an example and on a box about it.
+
+  Attributes:
+    margin: the least at the example; the box means nothing unless it is
+      positive.
+    violation: share of uniform draws from the box on which it does not hold.
+    violation_low: end of the 95% interval (Wilson's) of that share.
+    violation_high: the other end.
+    corner_margin: the least at the corner that the signs of its gradient at the
+      example point to. Negative: that corner changes the decision.
+    attack_margin: the least that projected ascent found in the box, that corner
+      included.
+  """
+
+  margin: Float[Array, '']
+  violation: Float[Array, '']
+  violation_low: Float[Array, '']
+  violation_high: Float[Array, '']
+  corner_margin: Float[Array, '']
+  attack_margin: Float[Array, '']
+
+
+def prob_margins(apply: types.Apply, params: Any, label: Label) -> Margins:
+  """Returns `x -> p_c - p_j` for every other class `j`, of probabilities."""
+  return lambda x: _against(jax.nn.softmax(apply(params, x)), label)
+
+
+def logit_margins(apply: types.Apply, params: Any, label: Label) -> Margins:
+  """Returns `x -> z_c - z_j` for every other class `j`, of logits."""
+  return lambda x: _against(apply(params, x), label)
+
+
+def grid_shape(
+  x: Float[Array, '...'], patch: int, per_channel: bool
+) -> tuple[int, ...]:
+  """Returns the shape of widths that entries of `x` share.
+
+  Args:
+    x: the example; an image unless every entry has a width of its own.
+    patch: side of the squares that share a width.
+    per_channel: whether each channel has its own.
+  """
+  checks.at_least('patch', patch, 1)
+  if patch == 1 and per_channel:
+    return x.shape
+  checks.image(x)
+  h, w, c = x.shape
+  return -(-h // patch), -(-w // patch), c if per_channel else 1
+
+
+def spread(
+  widths: Float[Array, '...'], shape: tuple[int, ...], patch: int
+) -> Float[Array, '...']:
+  """Returns the width of each entry from those that entries share."""
+  if patch > 1:
+    h, w, _ = shape
+    widths = jnp.repeat(jnp.repeat(widths, patch, 0)[:h], patch, 1)[:, :w]
+  return jnp.broadcast_to(widths, shape)
+
+
+def uniform(key: Key[Array, ''], like: Float[Array, '...']) -> Array:
+  """Draws from [-1, 1], shaped and typed as `like`."""
+  # As `sampling.normal`: without the layout that throws half its bits away.
+  with jax.threefry_partitionable(False):
+    return jax.random.uniform(key, like.shape, like.dtype, -1, 1)
+
+
+def place(
+  x: Float[Array, '...'], box: Box, t: Float[Array, '...']
+) -> Float[Array, '...']:
+  """Returns the point of the box at `t`, in [-1, 1] from its low to its end."""
+  return x + (box.up - box.down) / 2 + t * ((box.up + box.down) / 2)
+
+
+def holds(margins: Float[Array, '*m']) -> Array:
+  """Returns whether all margins are positive; NaN is not."""
+  return jnp.all(margins > 0)
+
+
+def inspect(
+  fn: Margins,
+  x: Float[Array, '...'],
+  box: Box,
+  *,
+  key: Key[Array, ''] | None,
+  first_draw: int,
+  num_checks: int,
+  num_ascent: int,
+  batch_size: int | None,
+) -> Inspection:
+  """Looks for points of a box, the size of `x`, where the decision changes.
+
+  Args:
+    fn: margins of the decision.
+    x: the example.
+    box: how far it may move.
+    key: of the draws.
+    first_draw: number of the first one.
+    num_checks: draws.
+    num_ascent: steps of the ascent, each a quarter of the box's half width.
+    batch_size: draws held in memory at once.
+  """
+  checks.at_least('num_checks', num_checks, 1)
+  checks.at_least('num_ascent', num_ascent, 1)
+  least = lambda x: jnp.min(fn(x))
+
+  def violated(i):
+    t = uniform(sampling.draw_key(key, first_draw + i), x)
+    return (~holds(fn(place(x, box, t)))).astype(x.dtype)
+
+  rate = sampling.batched_mean(
+    violated, jnp.arange(num_checks), batch_size=batch_size
+  )
+  margin, slope = jax.value_and_grad(least)(x)
+  corner = -jnp.sign(slope)
+  at = lambda t: least(place(x, box, t))
+
+  def descend(t, _):
+    value, slope = jax.value_and_grad(at)(t)
+    return jnp.clip(t - 0.25 * jnp.sign(slope), -1, 1), value
+
+  last, trace = jax.lax.scan(
+    descend, jnp.zeros_like(x), None, length=num_ascent
+  )
+  corner_margin = at(corner)
+  found = jnp.stack([margin, corner_margin, at(last), jnp.min(trace)])
+  low, high = _wilson(rate, num_checks)
+  return Inspection(margin, rate, low, high, corner_margin, jnp.min(found))
+
+
+def _wilson(rate, n):
+  """Returns the ends of the interval of a share of `n` draws."""
+  shrunk = 1 + _Z**2 / n
+  middle = (rate + _Z**2 / (2 * n)) / shrunk
+  half = _Z / shrunk * jnp.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
+  return jnp.maximum(middle - half, 0), jnp.minimum(middle + half, 1)
+
+
+def _against(values, label):
+  """Returns `values[label] - values[j]` for all other `j`, from the next on."""
+  k = values.shape[0]
+  label = jnp.asarray(label, jnp.int32)
+  others = values[(label + jnp.arange(1, k, dtype=jnp.int32)) % k]
+  return values[label][None] - others

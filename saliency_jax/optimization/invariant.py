@@ -1,0 +1,173 @@
+"""Maximally invariant perturbation: the largest box that keeps a decision.
+
+    argmax_{0 <= w <= C} sum_i w_i
+        - lam E_t sum_j max(0, -g_j(x + t * w)),   t ~ U[-1, 1]^d        (3.3)
+
+with `g_j = f_c - f_j` the margins of the decision `c`, of probabilities in the
+authors' code: `boxes.prob_margins`. Any optax transformation, widths clipped to
+the box after each step. The scores are `-w`: what may move little matters.
+
+At the paper's `lam = d / 10` many widths are `C`, and tie. The penalty sees
+uniform draws, which in high dimension stay away from the corners: the box is
+statistical and never adversarial. `info` says all three: the share that is `C`,
+the violation on fresh draws, and the margins at a corner and after an ascent.
+
+References:
+  Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018. https://arxiv.org/abs/1807.05077
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+import optax
+
+from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.optimization import boxes
+
+
+class InvariantInfo(NamedTuple):
+  """The box, how it was found, and how far it can be trusted.
+
+  Attributes:
+    box: widths, shared by entries as asked; both ends alike unless asymmetric.
+    saturated: share of the widths that are `most`, and so tie.
+    inspection: of the box found, on draws of its own.
+    objective: (3.3) at each step, before it, on the draws of the step.
+    violation: share of those on which the decision did not hold.
+    lam: weight of the penalty at each step.
+  """
+
+  box: boxes.Box
+  saturated: Float[Array, '']
+  inspection: boxes.Inspection
+  objective: Float[Array, 'n']
+  violation: Float[Array, 'n']
+  lam: Float[Array, 'n']
+
+
+def invariant_perturbation(
+  fn: boxes.Margins,
+  x: Float[Array, '...'],
+  *,
+  key: Key[Array, ''] | None = None,
+  lam: types.Scalar | None = None,
+  target: types.Scalar | None = None,
+  most: types.Scalar = 1.0,
+  num_steps: int = 500,
+  num_samples: int = 32,
+  optimizer: optax.GradientTransformation | None = None,
+  dual_rate: types.Scalar = 0.05,
+  patch: int = 1,
+  per_channel: bool = True,
+  asymmetric: bool = False,
+  num_checks: int = 256,
+  num_ascent: int = 20,
+  batch_size: int | None = None,
+) -> types.Attribution:
+  """Finds the largest box about `x` on which a decision mostly holds.
+
+  Args:
+    fn: margins of the decision, `boxes.prob_margins` in the paper.
+    x: the example; points of the box are not clipped.
+    key: consumed; required.
+    lam: weight of the penalty; `None` is `d / 10`. With a target, the first.
+    target: violation rate to reach, in (0, 1), by dual ascent on `log lam`;
+      `None` keeps `lam`.
+    most: largest width `C`.
+    num_steps: updates.
+    num_samples: draws `M` of each.
+    optimizer: makes updates of gradients; `None` is `optax.adam(0.01)`.
+    dual_rate: largest change of `log lam` a step.
+    patch: side of the squares that share a width.
+    per_channel: whether each channel has its own; not, for one a pixel.
+    asymmetric: whether the box may reach further up than down.
+    num_checks: fresh draws that the box found is judged by.
+    num_ascent: steps of the ascent that it is judged by.
+    batch_size: model calls held in memory at once; `None` holds all.
+
+  Returns:
+    Scores, minus the mean of both widths, and `InvariantInfo`.
+  """
+  for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):
+    checks.at_least(name, count, 1)
+  checks.positive('most', most)
+  lam = x.size / 10 if lam is None else lam
+  checks.positive('lam', lam)
+  if target is not None:
+    checks.positive('target', target)
+    checks.between('target', target, 0, 1)
+  optimizer = optax.adam(0.01) if optimizer is None else optimizer
+  most = jnp.asarray(most, x.dtype)
+  goal = jnp.asarray(1 if target is None else target, x.dtype)
+  shape = boxes.grid_shape(x, patch, per_channel)
+
+  def box_of(widths):
+    down, up = (boxes.spread(widths[i], x.shape, patch) for i in (0, -1))
+    return boxes.Box(down, up)
+
+  def size(widths):
+    box = box_of(widths)
+    return jnp.sum((box.down + box.up) / 2)
+
+  def hinge(widths, draw):
+    t = boxes.uniform(sampling.draw_key(key, draw), x)
+    margins = fn(boxes.place(x, box_of(widths), t))
+    violated = (~boxes.holds(margins)).astype(x.dtype)
+    return jnp.sum(jax.nn.relu(-margins)), violated
+
+  def advance(carry, step):
+    widths, state, log_lam, rate = carry
+    lam = jnp.exp(log_lam)
+    (penalty, violation), slope = sampling.batched_mean(
+      lambda i: jax.value_and_grad(hinge, has_aux=True)(
+        widths, step * num_samples + i
+      ),
+      jnp.arange(num_samples),
+      batch_size=batch_size,
+    )
+    value, gain = jax.value_and_grad(size)(widths)
+    # optax mixes integers, float32 and the widths' type in its counters.
+    with jax.numpy_dtype_promotion('standard'):
+      updates, state = optimizer.update(lam * slope - gain, state, widths)
+      moved = optax.apply_updates(widths, updates)
+    if target is not None:
+      # Bounded, so that it does not run away while the widths are on their way;
+      # of a running mean, whose bounds are seldom met.
+      rate = 0.9 * rate + 0.1 * violation
+      excess = jnp.clip(rate / goal - 1, -1, 1)
+      log_lam = log_lam + jnp.asarray(dual_rate, x.dtype) * excess
+    trace = (value - lam * penalty, violation, lam)
+    return (jnp.clip(moved, 0, most), state, log_lam, rate), trace
+
+  widths = jnp.zeros((2 if asymmetric else 1, *shape), x.dtype)
+  log_lam = jnp.log(jnp.asarray(lam, x.dtype))
+  (widths, *_), (objective, violation, lam) = jax.lax.scan(
+    advance,
+    (widths, optimizer.init(widths), log_lam, goal),
+    jnp.arange(num_steps),
+  )
+  box = box_of(widths)
+  inspection = boxes.inspect(
+    fn,
+    x,
+    box,
+    key=key,
+    first_draw=num_steps * num_samples,
+    num_checks=num_checks,
+    num_ascent=num_ascent,
+    batch_size=batch_size,
+  )
+  info = InvariantInfo(
+    box=boxes.Box(widths[0], widths[-1]),
+    saturated=jnp.mean((widths >= most).astype(x.dtype)),
+    inspection=inspection,
+    objective=objective,
+    violation=violation,
+    lam=lam,
+  )
+  return types.Attribution(-(box.down + box.up) / 2, info)

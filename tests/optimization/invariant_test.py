@@ -1,0 +1,216 @@
+"""Tests for `invariant.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from scipy import stats
+
+from saliency_jax import scores
+from saliency_jax.core import sampling
+from saliency_jax.optimization import boxes
+from saliency_jax.optimization import invariant
+from tests import equivalence
+
+_SMALL = {'num_steps': 3, 'num_samples': 4, 'num_checks': 6, 'num_ascent': 2}
+_KEY = jax.random.key(3)
+
+
+def _linear(x):
+  """A two-class model: the margin is 1 at zero, each entry matters alike."""
+  signs = jnp.where(jnp.arange(x.size) % 2 == 0, 1.0, -1.0)
+  return 1 + 0.05 * jnp.sum(signs * x)
+
+
+def _explain_linear(optimizer, **settings):
+  explain = jax.jit(
+    lambda key: invariant.invariant_perturbation(
+      _linear,
+      jnp.zeros(64),
+      key=key,
+      most=20.0,
+      num_steps=600,
+      num_samples=64,
+      optimizer=optimizer,
+      num_checks=4000,
+      **settings,
+    )
+  )
+  return explain(_KEY)
+
+
+def _loop(fn, x, key, rows):
+  """Three steps of RMSProp on (3.3) as the paper writes it."""
+  optimizer = optax.rmsprop(0.1)
+  w = jnp.zeros((rows, *x.shape))
+  state, trace = optimizer.init(w), []
+  for step in range(3):
+
+    def objective(w, step=step):
+      down, up = w[0], w[-1]
+      total = 0.0
+      for m in range(4):
+        t = boxes.uniform(sampling.draw_key(key, 4 * step + m), x)
+        r = -down + (up + down) * (t + 1) / 2
+        total += jnp.sum(jnp.maximum(0, -fn(x + r))) / 4
+      return jnp.sum(down + up) / 2 - 2.5 * total
+
+    value, slope = jax.value_and_grad(objective)(w)
+    trace.append(value)
+    with jax.numpy_dtype_promotion('standard'):
+      updates, state = optimizer.update(-slope, state, w)
+    w = jnp.clip(w + updates, 0, 0.2)
+  return w, trace
+
+
+class InvariantTest(parameterized.TestCase):
+  def test_linear_closed_form(self):
+    # The sum of 64 uniform variables is all but normal: with
+    # s = .05 w sqrt(d / 3), the optimum has phi(1 / s) = sqrt(3 d) / (.05 lam).
+    d, lam = 64, 4000.0
+    density = np.sqrt(3 * d) / (0.05 * lam)
+    s = 1 / np.sqrt(-2 * np.log(density * np.sqrt(2 * np.pi)))
+    width = s / (0.05 * np.sqrt(d / 3))
+    schedule = optax.cosine_decay_schedule(0.1, 600)
+    out = _explain_linear(optax.adam(schedule), lam=lam)
+    self.assertAlmostEqual(-np.mean(out.scores), width, delta=0.03 * width)
+    self.assertEqual(out.info.saturated, 0)
+    inspection = out.info.inspection
+    rate = stats.norm.sf(1 / s)
+    # Four standard errors; the widths move the rate by less.
+    noise = 4 * np.sqrt(rate * (1 - rate) / 4000)
+    self.assertAlmostEqual(inspection.violation, rate, delta=noise + 0.005)
+    # The worst corner, in closed form, and no corner is worse.
+    worst = 1 + 0.05 * np.sum(out.scores)
+    np.testing.assert_allclose(inspection.corner_margin, worst, rtol=1e-5)
+    np.testing.assert_allclose(inspection.attack_margin, worst, rtol=1e-5)
+    # The knapsack, of which every corner keeps the class, holds 1 / .05.
+    self.assertGreater(-np.sum(out.scores) / 20, 3)
+
+  def test_target_is_reached(self):
+    out = _explain_linear(optax.adam(0.03), lam=1000.0, target=0.02)
+    inspection = out.info.inspection
+    self.assertBetween(inspection.violation, 0.01, 0.04)
+    self.assertLess(inspection.violation_low, inspection.violation)
+    self.assertGreater(inspection.violation_high, inspection.violation)
+    # Without a target the weight stays, and the violation is another.
+    np.testing.assert_allclose(out.info.lam[0], 1000, rtol=1e-5)
+    fixed = _explain_linear(optax.adam(0.03), lam=1000.0)
+    self.assertGreater(fixed.info.inspection.violation, 0.06)
+
+  @parameterized.parameters(False, True)
+  def test_matches_loop(self, asymmetric):
+    (x,) = equivalence.examples(1)
+    apply, params = equivalence.network()
+    fn = boxes.prob_margins(apply, params, 1)
+    out = invariant.invariant_perturbation(
+      fn,
+      x,
+      key=_KEY,
+      lam=2.5,
+      most=0.2,
+      optimizer=optax.rmsprop(0.1),
+      asymmetric=asymmetric,
+      **_SMALL,
+    )
+    w, trace = _loop(fn, x, _KEY, 2 if asymmetric else 1)
+    np.testing.assert_allclose(out.info.box.down, w[0], atol=1e-5)
+    np.testing.assert_allclose(out.info.box.up, w[-1], atol=1e-5)
+    np.testing.assert_allclose(out.info.objective, trace, rtol=1e-5)
+    np.testing.assert_allclose(out.scores, -(w[0] + w[-1]) / 2, atol=1e-5)
+    np.testing.assert_allclose(
+      out.info.saturated, np.mean(np.asarray(w) == np.float32(0.2))
+    )
+
+  def test_asymmetric_box_reaches_where_it_is_free(self):
+    # Up is safe, down is not.
+    fn = lambda x: 1 + 4 * jnp.min(x)
+    settings = dict(_SMALL, num_steps=200, num_samples=8)
+    out = invariant.invariant_perturbation(
+      fn, jnp.zeros(3), key=_KEY, lam=100.0, asymmetric=True, **settings
+    )
+    np.testing.assert_array_equal(out.info.box.up, 1)
+    self.assertLess(np.max(out.info.box.down), 0.5)
+
+  @parameterized.parameters((1, False, (8, 6, 1)), (4, True, (2, 2, 3)))
+  def test_shared_widths(self, patch, per_channel, shape):
+    (x,) = equivalence.examples(1)
+    fn = boxes.prob_margins(*equivalence.network(), 1)
+    out = invariant.invariant_perturbation(
+      fn, x, key=_KEY, patch=patch, per_channel=per_channel, **_SMALL
+    )
+    self.assertEqual(out.info.box.up.shape, shape)
+    self.assertEqual(out.scores.shape, x.shape)
+    self.assertEqual(np.ptp(out.scores[:patch, :patch, 0]), 0)
+
+  def test_saturates_and_says_so(self):
+    out = invariant.invariant_perturbation(
+      _linear, jnp.zeros(4), key=_KEY, most=0.5, optimizer=optax.sgd(1.0),
+      **_SMALL,
+    )  # fmt: skip
+    self.assertEqual(out.info.saturated, 1)
+    np.testing.assert_array_equal(out.scores, -0.5)
+
+  def test_nan_is_a_violation(self):
+    out = invariant.invariant_perturbation(
+      lambda x: jnp.where(x[0] > 0.001, jnp.nan, 1.0),
+      jnp.zeros(4),
+      key=_KEY,
+      **_SMALL,
+    )
+    self.assertGreater(out.info.inspection.violation, 0)
+
+  def test_equivalence(self):
+    method = functools.partial(
+      invariant.invariant_perturbation,
+      target=0.1,
+      asymmetric=True,
+      **_SMALL,
+    )
+    equivalence.check(
+      self, method, draws=True, score=boxes.prob_margins, batch_sizes=(3,)
+    )
+
+  def test_one_margin_is_enough(self):
+    (x,) = equivalence.examples(1)
+    apply, params = equivalence.network()
+    label = int(scores.predict(apply, params, x))
+    found = []
+    for score in (scores.margin, boxes.logit_margins):
+      out = invariant.invariant_perturbation(
+        score(apply, params, label), x, key=_KEY, **_SMALL
+      )
+      found.append(out.info.inspection)
+    self.assertGreater(found[0].margin, 0)
+    equivalence.assert_close(*found)
+
+  def test_memory(self):
+    settings = dict(_SMALL, num_samples=128, num_checks=128)
+    method = functools.partial(invariant.invariant_perturbation, **settings)
+    equivalence.check_memory(self, method)
+
+  @parameterized.parameters(
+    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+    ({'num_samples': 0}, 'num_samples must be at least 1, got 0'),
+    ({'num_checks': 0}, 'num_checks must be at least 1, got 0'),
+    ({'num_ascent': 0}, 'num_ascent must be at least 1, got 0'),
+    ({'most': 0.0}, 'most must be positive, got 0.0'),
+    ({'lam': -1.0}, 'lam must be positive, got -1.0'),
+    ({'target': 0.0}, 'target must be positive, got 0.0'),
+    ({'target': 2.0}, 'target must be between 0 and 1, got 2.0'),
+    ({'patch': 0}, 'patch must be at least 1, got 0'),
+    ({'patch': 2}, r'expected one image \[H, W, C\], got shape \(4,\)'),
+    ({'key': None}, 'pass key='),
+  )
+  def test_bad_arguments(self, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      settings = {'key': _KEY, **settings}
+      invariant.invariant_perturbation(_linear, jnp.zeros(4), **settings)
+
+
+if __name__ == '__main__':
+  absltest.main()
