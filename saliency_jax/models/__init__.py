@@ -1,5 +1,7 @@
 """Classifiers to explain: `load`, `fit_small`, or a user's own by `from_nnx`.
 
+`create` makes one to train, and `save` the file that `load` reads.
+
 Nothing in the methods imports this package: a model is any function of
 parameters and one example.
 """
@@ -8,6 +10,8 @@ from saliency_jax.models.fitting import fit_small
 from saliency_jax.models.registry import load
 from saliency_jax.models.registry import names
 from saliency_jax.models.registry import weights_path
+from saliency_jax.models.trained import create
+from saliency_jax.models.trained import save
 from saliency_jax.models.types import Model
 from saliency_jax.models.types import Spec
 from saliency_jax.models.wrap import from_linen
@@ -16,10 +20,12 @@ from saliency_jax.models.wrap import from_nnx
 __all__ = [
   'Model',
   'Spec',
+  'create',
   'fit_small',
   'from_linen',
   'from_nnx',
   'load',
   'names',
+  'save',
   'weights_path',
 ]

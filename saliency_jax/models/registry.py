@@ -1,6 +1,7 @@
-"""Networks with published weights, by name."""
+"""Networks with published weights, by name; trained ones, by their file."""
 
 from collections.abc import Callable
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from saliency_jax.models import checkpoints
 from saliency_jax.models import efficientnet
 from saliency_jax.models import imagenet
 from saliency_jax.models import squeezenet
+from saliency_jax.models import trained
 from saliency_jax.models import types
 from saliency_jax.models import wrap
 
@@ -53,12 +55,14 @@ _ENTRIES = {
 }
 
 
-def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
-  """Loads a network with its published weights.
+def load(
+  name: str | os.PathLike[str], *, dtype: Any = jnp.float32, **kwargs: Any
+) -> types.Model:
+  """Loads a network with its published weights, or one that was trained here.
 
   Args:
     name: 'efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2' or
-      'squeezenet'.
+      'squeezenet'; or the path of a file that `save` wrote, or of its folder.
     dtype: of the parameters, and so of the examples.
     **kwargs: fields of the network that differ from the published ones:
       `activation`, and `fast=False` for XLA's own convolutions and pools.
@@ -71,6 +75,13 @@ def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
     ImportError: if the package with the weights is not installed.
     FileNotFoundError: if that package lacks the file.
   """
+  if _is_path(name):
+    if kwargs:
+      raise ValueError(
+        f'{os.fspath(name)!r} says itself how it is built, got {sorted(kwargs)}'
+      )
+    model = trained.restore(name)
+    return model._replace(params=wrap.cast(model.params, dtype))
   path = weights_path(name)
   entry = _ENTRIES[name]
   module, arrays = entry.abstract(**kwargs), entry.read(path)
@@ -80,6 +91,13 @@ def load(name: str, *, dtype: Any = jnp.float32, **kwargs: Any) -> types.Model:
     raise ValueError(f'{path}: {error}') from error
   model = wrap.from_nnx(module, entry.spec(imagenet.class_names()))
   return model._replace(params=wrap.cast(model.params, dtype))
+
+
+def _is_path(name):
+  text = os.fspath(name)
+  return text not in _ENTRIES and (
+    text.endswith('.npz') or pathlib.Path(text).expanduser().exists()
+  )
 
 
 def names() -> list[str]:
@@ -96,6 +114,9 @@ def weights_path(name: str) -> pathlib.Path:
     FileNotFoundError: if that package lacks the file.
   """
   if name not in _ENTRIES:
-    raise ValueError(f'expected one of {names()}, got {name!r}')
+    raise ValueError(
+      f'expected one of {names()}, or the path of a trained network, got '
+      f'{name!r}'
+    )
   entry = _ENTRIES[name]
   return checkpoints.package_file(entry.package, entry.file)
