@@ -3,9 +3,9 @@
   python -m experiments.study --config=experiments/configs/leg_known.py \\
       --workdir=out/leg_known
 
-`config.study` names a module of `experiments/studies/`, whose `run(config)`
-does the work; the other fields are its settings. `--workdir` then holds
-`config.json`, `study.json` with every number, and the figures.
+`config.study` names a module of `experiments/studies/`, whose `run` does the
+work; the other fields are its settings. `--workdir` then holds `config.json`,
+`study.json` with every number, and the figures.
 """
 
 import importlib
@@ -28,7 +28,7 @@ def main(setup: app.Setup) -> None:
   records.keep_config(folder, config)
   begin = time.perf_counter()
   study = importlib.import_module(f'experiments.studies.{config["study"]}')
-  found = study.run(config)
+  found = study.run(config, folder)
   print(app.table(found.header, found.rows))
   if not app.is_first():
     return

@@ -1,1 +1,1 @@
-"""Studies that `experiments.study` runs: `run(config) -> Findings`."""
+"""Studies that `experiments.study` runs: `run(config, folder) -> Findings`."""

@@ -8,6 +8,7 @@ the second term is even, and is to the estimate what the rest of a network is.
 
 from collections.abc import Mapping
 import functools
+import pathlib
 from typing import Any
 
 import jax
@@ -37,8 +38,9 @@ _SETTINGS = {
 }
 
 
-def run(config: Mapping[str, Any]) -> findings.Findings:
+def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   """Measures errors by the number of draws, and the coverage of each `L`."""
+  del folder  # It is a matter of minutes.
   errors = {
     (name, n): _errors(name, n, config)
     for name in _COVARIANCES

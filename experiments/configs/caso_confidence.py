@@ -1,0 +1,45 @@
+"""CASO comes near CAFO as the prediction grows sure: Figure 1, kappa.
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Theorem 4, Figures 1 and 2, Section 4.
+Claim: with many classes, the two maps agree as p -> 1; kappa matters little.
+Here: the 20 photos and EfficientNet-Lite0 (or :squeezenet, or :digits, 1000
+  digits and LeNet), as they are, blurred, and mixed with grey and with each
+  other; lam1 = 0 and the default sparsity.
+Rule: reproduced if the 95% bootstrap interval of the rank correlation between p
+  and the cosine of the maps at lam1 = 0 and kappa = 10 lies above zero, refuted
+  if below; fixed before the run.
+Command: python -m experiments.study --workdir=out/caso_confidence \\
+  --config=experiments/configs/caso_confidence.py
+"""
+
+from experiments.configs import common
+
+
+def get_config(which: str = 'efficientnet_lite0'):
+  """Returns the config of a network, or of 'digits'."""
+  chosen = {
+    'model': which,
+    'data': 'photos',
+    'num_examples': 20,
+    'batch_size': 2,
+  }
+  if which == 'digits':
+    chosen = {
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train', 'epochs': 12},
+      'num_examples': 250,
+      'batch_size': 50,
+    }
+  return common.study(
+    'caso_confidence',
+    about=__doc__,
+    kappas=(10.0, 1.0, 100.0),
+    num_steps=24,
+    blurs=(1.0, 3.0) if which == 'digits' else (3.0, 6.0),
+    mixes=(0.5,),
+    bins=(0.0, 0.5, 0.8, 0.95, 0.99, 0.999, 1.0),
+    **chosen,
+  )

@@ -1,0 +1,60 @@
+"""Which LEG maps of photos can be trusted: grid, covariance, scale, score.
+
+Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
+  Figures 2, 9 and 10: maps of 28 x 28 cells, per colour channel, sigma^2 = .1,
+  n = 500.
+Claim: the maps show the object.
+Here: EfficientNet-Lite0 and the first of the 20 photos; every variant is the
+  default (14 cells a side, independent noise of .05, one grey number a cell,
+  orthogonal antithetic draws) with one thing changed.
+Rule: a variant is reliable if the maps of two halves of its draws correlate
+  above .6 on most photos, and if LEG and LEG-TV explain more than nothing of
+  the variance of the score on fresh draws; fixed before the run.
+Command: python -m experiments.study --workdir=out/leg_photos \\
+  --config=experiments/configs/leg_photos.py
+"""
+
+from experiments.configs import common
+
+_BASE = {'cells': 14, 'num_samples': 1568, 'sigma': 0.05}
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  variants = {
+    'cells_14': {},
+    'cells_7': {'cells': 7},
+    'cells_28': {'cells': 28},
+    'paper_covariance': {'covariance': 'paper', 'sigma': 0.025},
+    'smooth_covariance': {'covariance': 'smooth'},
+    'cells_28_paper_covariance': {
+      'cells': 28,
+      'covariance': 'paper',
+      'sigma': 0.025,
+    },
+    'sigma_025': {'sigma': 0.025},
+    'sigma_1': {'sigma': 0.1},
+    'sigma_2': {'sigma': 0.2},
+    'gaussian_draws': {'draw': 'gaussian'},
+    'plain_draws': {'draw': 'gaussian', 'antithetic': False},
+    'colours': {'colours': 'joint'},
+    'margin': {'score': 'margin'},
+    'paper': {
+      'cells': 28,
+      'covariance': 'paper',
+      'sigma': 0.1**0.5,
+      'colours': 'joint',
+      'antithetic': False,
+      'draw': 'gaussian',
+    },
+  }
+  return common.study(
+    'leg_photos',
+    about=__doc__,
+    model='efficientnet_lite0',
+    data='photos',
+    num_examples=8,
+    num_fresh=400,
+    variants={name: {**_BASE, **v} for name, v in variants.items()},
+    drawn=('cells_7', 'cells_14', 'cells_28', 'paper'),
+  )

@@ -1,0 +1,176 @@
+"""CASO against CAFO by the confidence of the prediction.
+
+Every example as it is, blurred, mixed with grey and mixed with the next one, to
+lower its confidence: the cosine between the maps, the distance of their
+directions, and what the curvature is.
+"""
+
+from collections.abc import Mapping
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib import figure
+import numpy as np
+from scipy import ndimage
+from scipy import stats
+
+from experiments import app
+from experiments import examples
+from experiments.studies import findings
+from saliency_jax import explainer
+from saliency_jax import scores
+from saliency_jax.optimization import caso
+
+
+def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
+  """Compares the maps of every example in every version."""
+  del folder  # It is a matter of minutes.
+  model = examples.load_model(config)
+  source = examples.load_source(config)
+  images = [
+    examples.prepare(source, i, model.spec).image
+    for i in range(config['num_examples'])
+  ]
+  versions = _versions(images, config['blurs'], config['mixes'])
+  compare = explainer.build(
+    functools.partial(_compare, config), model.apply, scores.loss
+  )
+  probs_fn = jax.jit(
+    jax.vmap(lambda p, x: jnp.max(jax.nn.softmax(model.apply(p, x))), (None, 0))
+  )
+  found, size = [], config['batch_size']
+  for start in app.progress(range(0, len(versions), size), what='batches'):
+    batch = versions[start : start + size]
+    xs = jnp.asarray(np.stack([x for _, x in batch]))
+    keys = jax.random.split(jax.random.key(config['seed'] + start), len(batch))
+    info = compare(model.params, xs, keys=keys).info
+    info['prob'] = probs_fn(model.params, xs)
+    info = jax.tree.map(np.asarray, info)
+    for i, (version, _) in enumerate(batch):
+      found.append(
+        {'version': version, **{k: float(v[i]) for k, v in info.items()}}
+      )
+  return _findings(found, config)
+
+
+def _versions(images, blurs, mixes):
+  """Returns `(what, image)`: each image as it is and with less to see."""
+  versions = [('as it is', x) for x in images]
+  for sigma in blurs:
+    versions += [
+      (f'blur {sigma}', ndimage.gaussian_filter(x, (sigma, sigma, 0)))
+      for x in images
+    ]
+  for share in mixes:
+    versions += [
+      (f'{share} grey', (1 - share) * x + share * 0.5) for x in images
+    ]
+    versions += [
+      (f'{share} other', (1 - share) * x + share * other)
+      for x, other in zip(images, images[1:] + images[:1], strict=True)
+    ]
+  return [(what, x.astype(np.float32)) for what, x in versions]
+
+
+def _compare(config, fn, x, *, key):
+  """Returns the numbers of one example as the info of an attribution."""
+  dense = {'lam1': 0.0, 'num_steps': config['num_steps']}
+  kappas = config['kappas']
+  first = caso.cafo(fn, x, lam1=0.0)
+  second = [caso.caso(fn, x, key=key, kappa=kappa, **dense) for kappa in kappas]
+  sparse_first = caso.cafo(fn, x)
+  sparse_second = caso.caso(fn, x, key=jax.random.fold_in(key, 1))
+  info = second[0].info
+  numbers = {
+    f'cosine, kappa {kappa}': _cosine(first.scores, out.scores)
+    for kappa, out in zip(kappas, second, strict=True)
+  }
+  numbers |= {
+    'sparse cosine': _cosine(sparse_first.scores, sparse_second.scores),
+    'eigenvalue': info.eigenvalue,
+    'residual': info.residual,
+    'sparse residual': sparse_second.info.residual,
+    'curvature': info.eigenvalue / (info.eigenvalue + 2 * kappas[0]),
+  }
+  return first._replace(info=numbers)
+
+
+def _cosine(a, b):
+  dot = functools.partial(jnp.vdot, precision=jax.lax.Precision.HIGHEST)
+  return dot(a, b) / jnp.sqrt(dot(a, a) * dot(b, b))
+
+
+def _findings(found, config):
+  main = f'cosine, kappa {config["kappas"][0]}'
+  prob = np.array([r['prob'] for r in found])
+  edges = np.array(config['bins'])
+  rows = []
+  for low, high in zip(edges[:-1], edges[1:], strict=True):
+    mine = [r for r in found if low <= r['prob'] <= high]
+    if mine:
+      rows.append(
+        (
+          f'p {low} to {high}',
+          f'{len(mine)}',
+          *(
+            f'{np.median([r[k] for r in mine]):.4f}'
+            for k in (main, 'sparse cosine', 'curvature')
+          ),
+          f'{np.max([r["residual"] for r in mine]):.1e}',
+        )
+      )
+  columns = {
+    k: np.array([r[k] for r in found])
+    for k in found[0]
+    if k not in ('version', 'prob')
+  }
+  trend = {k: float(stats.spearmanr(prob, v)[0]) for k, v in columns.items()}
+  low, high = _bootstrap(prob, columns[main], config['seed'])
+  verdict = 'reproduced' if low > 0 else 'refuted' if high < 0 else 'undecided'
+  rows.append(
+    (
+      f'rank correlation of p and cosine: {verdict}',
+      f'{len(found)}',
+      f'{trend[main]:.2f} ({low:.2f} to {high:.2f})',
+      f'{trend["sparse cosine"]:.2f}',
+      f'{trend["curvature"]:.2f}',
+      '',
+    )
+  )
+  header = (
+    'confidence',
+    'examples',
+    'cosine',
+    'sparse cosine',
+    'share of curvature',
+    'largest residual',
+  )
+  fig = figure.Figure(figsize=(9, 3.5), layout='constrained')
+  axes = fig.subplots(1, 2)
+  axes[0].scatter(1 - prob, columns[main], s=8)
+  axes[0].set_ylabel('cosine of CASO and CAFO')
+  axes[1].scatter(1 - prob, np.sqrt(2 - 2 * np.minimum(columns[main], 1)), s=8)
+  axes[1].set_ylabel('distance of their directions')
+  for ax in axes:
+    ax.set_xscale('log')
+    ax.set_xlabel('1 - p')
+  numbers = {
+    'examples': found,
+    'rank_correlations': trend,
+    'interval': (low, high),
+    'verdict': verdict,
+  }
+  return findings.Findings(header, rows, numbers, {'confidence': fig})
+
+
+def _bootstrap(a, b, seed):
+  """Returns the 95% bootstrap interval of the rank correlation."""
+  rng = np.random.default_rng(seed)
+  draws = [
+    stats.spearmanr(a[i], b[i])[0]
+    for i in rng.integers(0, a.size, (1000, a.size))
+  ]
+  return tuple(float(q) for q in np.nanquantile(draws, (0.025, 0.975)))
