@@ -1,0 +1,136 @@
+"""Tests for `linear_invariant.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize
+
+from saliency_jax.core import sampling
+from saliency_jax.optimization import boxes
+from saliency_jax.optimization import linear_invariant
+from tests import equivalence
+
+_KEY = jax.random.key(3)
+_CHECKS = {'num_checks': 6, 'num_ascent': 2}
+
+
+def knapsack(slopes, margin, most):
+  """Returns the largest sum of widths: the flattest entries come first."""
+  left, total = margin, 0.0
+  for slope in np.sort(np.abs(slopes)):
+    width = min(most, left / slope)
+    left, total = left - slope * width, total + width
+  return total
+
+
+def _highs(fn, x, slack, most, num_noisy, sigma):
+  """Solves the program as the paper writes it, a width for each entry."""
+  rows, limits, d = [], [], x.size
+  for i in range(num_noisy + 1):
+    noise = sigma * sampling.normal(sampling.draw_key(_KEY, i), x)
+    noise = noise if i else 0 * noise
+    for h, g in zip(jax.jacrev(fn)(x + noise), fn(x + noise), strict=True):
+      h = np.asarray(h, np.float64).ravel()
+      rows.append([*np.maximum(0, -h), *np.maximum(0, h), -1])
+      limits.append(float(g) - h @ np.asarray(noise).ravel())
+  found = optimize.linprog(
+    [*(-np.ones(2 * d)), 2 * d * slack],
+    A_ub=rows,
+    b_ub=limits,
+    bounds=[(0, most)] * (2 * d) + [(0, None)],
+    method='highs',
+  )
+  return found.fun / (2 * d)
+
+
+class LinearInvariantTest(parameterized.TestCase):
+  @parameterized.parameters(0, 3)
+  def test_linear_model_is_a_knapsack(self, num_noisy):
+    with jax.enable_x64():
+      slopes = jax.random.normal(jax.random.key(1), (20,), jnp.float64)
+      out = linear_invariant.linear_invariant(
+        lambda x: 2 + slopes @ x,
+        jnp.zeros(20),
+        key=_KEY,
+        slack=None,
+        most=1.0,
+        num_noisy=num_noisy,
+        patch=1,
+        **_CHECKS,
+      )
+      # Of two sides, the one along the slope is free.
+      best = (20 + knapsack(slopes, 2, 1)) / 2
+      np.testing.assert_allclose(-np.sum(out.scores), best, rtol=1e-6)
+      np.testing.assert_allclose(out.info.solver.bound * 20, -best, rtol=1e-6)
+      np.testing.assert_allclose(
+        out.info.inspection.corner_margin, 0, atol=1e-6
+      )
+      self.assertEqual(out.info.slack, 0)
+      free = jnp.where(slopes > 0, out.info.box.up, out.info.box.down)
+      np.testing.assert_allclose(free, 1, rtol=1e-6)
+
+  @parameterized.parameters((0.01, 0), (0.5, 2))
+  def test_matches_highs(self, slack, num_noisy):
+    x = equivalence.examples(1)[0]
+    fn = boxes.logit_margins(*equivalence.network(), 2)
+    settings = {'most': 0.1, 'num_noisy': num_noisy, 'sigma': 0.05}
+    out = linear_invariant.linear_invariant(
+      fn, x, key=_KEY, slack=slack, patch=1, **settings, **_CHECKS
+    )
+    want = _highs(fn, x, slack, **settings)
+    solver = out.info.solver
+    np.testing.assert_allclose(solver.objective, want, rtol=1e-4)
+    np.testing.assert_allclose(solver.bound, want, rtol=1e-4)
+    self.assertLess(solver.violation, 1e-5)
+    mean = np.mean(out.scores) + slack * out.info.slack
+    np.testing.assert_allclose(mean, solver.objective, rtol=1e-4)
+
+  def test_patches_share_a_width(self):
+    x = equivalence.examples(1)[0]
+    fn = boxes.logit_margins(*equivalence.network(), 2)
+    out = linear_invariant.linear_invariant(
+      fn, x, key=_KEY, patch=4, per_channel=False, **_CHECKS
+    )
+    self.assertEqual(out.info.box.up.shape, (2, 2, 1))
+    self.assertEqual(np.ptp(out.scores[4:, 4:]), 0)
+    # A patch cut off by the border counts by its entries.
+    mean = np.mean(out.scores) + 0.5 * out.info.slack
+    np.testing.assert_allclose(mean, out.info.solver.objective, rtol=1e-4)
+
+  def test_equivalence(self):
+    method = functools.partial(
+      linear_invariant.linear_invariant,
+      num_noisy=1,
+      patch=4,
+      num_steps=1000,
+      **_CHECKS,
+    )
+    equivalence.check(
+      self,
+      method,
+      draws=True,
+      score=boxes.logit_margins,
+      batch_sizes=(3,),
+      dtypes=[jnp.float32],
+    )
+
+  @parameterized.parameters(
+    ({'most': 0.0}, 'most must be positive, got 0.0'),
+    ({'num_noisy': -1}, 'num_noisy must be at least 0, got -1'),
+    ({'sigma': -1.0}, 'sigma must be at least 0, got -1.0'),
+    ({'slack': -1.0}, 'slack must be at least 0, got -1.0'),
+    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+  )
+  def test_bad_arguments(self, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      linear_invariant.linear_invariant(
+        lambda x: 1 + x[0], jnp.zeros(4), key=_KEY, patch=1, **settings
+      )
+
+
+if __name__ == '__main__':
+  absltest.main()
