@@ -106,7 +106,7 @@ class LinearInvariantTest(parameterized.TestCase):
       linear_invariant.linear_invariant,
       num_noisy=1,
       patch=4,
-      num_steps=1000,
+      num_steps=80,
       **_CHECKS,
     )
     equivalence.check(
