@@ -47,7 +47,9 @@ def keeper(folder: pathlib.Path, *, num_kept: int = 2) -> Keeper:
   manager = ocp.CheckpointManager(
     folder.absolute(),
     options=ocp.CheckpointManagerOptions(
-      max_to_keep=num_kept, enable_async_checkpointing=True
+      max_to_keep=num_kept,
+      enable_async_checkpointing=True,
+      cleanup_tmp_directories=True,
     ),
   )
 
@@ -68,26 +70,30 @@ def restore(folder: pathlib.Path, like: Any) -> Any:
     The tree, or `None` where there is no checkpoint yet.
 
   Raises:
-    ValueError: there are checkpoints, and none of them can be read.
+    ValueError: no checkpoint can be read, or one is of something else.
   """
   folder = folder.absolute()
-  _sweep(folder)
   found = steps(folder)
   for step in reversed(found):
     try:
-      tree = _read(folder / str(step), like)
+      tree, wrong = _read(folder / str(step), like)
     except _DAMAGE as e:
-      why = f'checkpoint {str(folder / str(step))!r} is damaged or foreign'
+      why = f'checkpoint {str(folder / str(step))!r} is damaged'
       why = f'{why}: {app.one_line(e)[:200]}'
       if step == found[0]:
         raise ValueError(
           f'{why}; there is no earlier one: take another --workdir, or remove '
-          'the folder to start again'
+          'that folder to start again'
         ) from e
       _put_aside(folder / str(step))
       if app.is_first():
         print(f'{why}; using the one before it', file=sys.stderr, flush=True)
     else:
+      if wrong:
+        raise ValueError(
+          f'checkpoint {str(folder / str(step))!r} is of another network or '
+          f'optimiser: {wrong[:2]}; take another --workdir'
+        )
       return tree
   return None
 
@@ -100,32 +106,23 @@ def steps(folder: pathlib.Path) -> list[int]:
 
 
 def _read(path, like):
+  """Returns the tree, or what is wrong with its arrays' shapes."""
   named = _named(like)
   with ocp.StandardCheckpointer() as checkpointer:
     saved = checkpointer.metadata(path / 'default').item_metadata
     saved = {k: (tuple(v.shape), np.dtype(v.dtype)) for k, v in saved.items()}
     want = {k: (tuple(a.shape), np.dtype(a.dtype)) for k, a in named.items()}
     if saved != want:
-      wrong = sorted(set(saved.items()) ^ set(want.items()), key=str)
-      raise ValueError(f'it is of another network or optimiser: {wrong[:2]}')
+      return None, sorted(set(saved.items()) ^ set(want.items()), key=str)
     arrays = checkpointer.restore(path / 'default', named)
-  return jax.tree.unflatten(
-    jax.tree.structure(like), [arrays[name] for name in named]
-  )
+  leaves = [arrays[name] for name in named]
+  return jax.tree.unflatten(jax.tree.structure(like), leaves), []
 
 
 def _named(tree):
   """Returns a tree as one dictionary by path: orbax need know no optimiser."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-
-
-def _sweep(folder):
-  """Removes what a killed run was writing."""
-  if app.is_first() and folder.is_dir():
-    for path in folder.glob(f'*{ocp.utils.TMP_DIR_SUFFIX}*'):
-      shutil.rmtree(path, ignore_errors=True)
-  _wait('swept')
 
 
 def _put_aside(path):

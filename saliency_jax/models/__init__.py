@@ -10,6 +10,7 @@ from saliency_jax.models.fitting import fit_small
 from saliency_jax.models.registry import load
 from saliency_jax.models.registry import names
 from saliency_jax.models.registry import weights_path
+from saliency_jax.models.trained import FILE
 from saliency_jax.models.trained import create
 from saliency_jax.models.trained import save
 from saliency_jax.models.types import Model
@@ -18,6 +19,7 @@ from saliency_jax.models.wrap import from_linen
 from saliency_jax.models.wrap import from_nnx
 
 __all__ = [
+  'FILE',
   'Model',
   'Spec',
   'create',

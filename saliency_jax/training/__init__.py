@@ -17,8 +17,10 @@ from saliency_jax.training.stepping import Batch
 from saliency_jax.training.stepping import Metrics
 from saliency_jax.training.stepping import State
 from saliency_jax.training.stepping import Sums
+from saliency_jax.training.stepping import Total
 from saliency_jax.training.stepping import accumulate
 from saliency_jax.training.stepping import init
+from saliency_jax.training.stepping import measure
 from saliency_jax.training.stepping import step
 from saliency_jax.training.stepping import total
 
@@ -28,6 +30,7 @@ __all__ = [
   'State',
   'Sums',
   'Terms',
+  'Total',
   'accumulate',
   'classification',
   'compute_in',
@@ -36,6 +39,7 @@ __all__ = [
   'input_gradient',
   'interpretation',
   'l2_pgd',
+  'measure',
   'plain',
   'step',
   'total',

@@ -106,17 +106,34 @@ def total(loss: losses.Loss, apply: types.Apply) -> Total:
     apply: maps `(params, x)` to logits.
   """
 
+  measured = measure(loss, apply)
+
   def sums(params, batch, key):
     def objective(params):
-      def one(x, label, index):
-        return loss(apply, params, x, label, sampling.draw_key(key, index))
-
-      found = jax.vmap(one)(batch.x, batch.label, batch.index)
-      found = jax.tree.map(lambda t: jnp.sum(batch.weight * t), found)
-      return found.loss, found
+      found = measured(params, batch, key)
+      return found.terms.loss, found
 
     grads, found = jax.grad(objective, has_aux=True)(params)
-    return Sums(jnp.sum(batch.weight), found, grads)
+    return found._replace(grads=grads)
+
+  return sums
+
+
+def measure(loss: losses.Loss, apply: types.Apply) -> Total:
+  """Returns the function that sums a loss over a batch, without its gradient.
+
+  Args:
+    loss: of one example, with its settings bound.
+    apply: maps `(params, x)` to logits.
+  """
+
+  def sums(params, batch, key):
+    def one(x, label, index):
+      return loss(apply, params, x, label, sampling.draw_key(key, index))
+
+    found = jax.vmap(one)(batch.x, batch.label, batch.index)
+    found = jax.tree.map(lambda t: jnp.sum(batch.weight * t), found)
+    return Sums(jnp.sum(batch.weight), found, ())
 
   return sums
 

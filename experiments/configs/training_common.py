@@ -1,0 +1,116 @@
+"""What the configs of trainings have in common.
+
+A config has `network` and its settings for `models.create`; `data`, with the
+splits of training, validation and test and the size of a batch; `loss`,
+`optimizer` and their settings, of the tables of `experiments/recipes.py`;
+`epochs`, the first `first_epochs` of them by the plain loss; `max_steps`, which
+ends a training earlier (0 does not); `patience`, the validations without a
+better loss after which it ends (0 never does, and keeps the last parameters,
+not the best); how often to log, validate and save, in steps (0 is once an
+epoch); `judge`, what is measured of the maps on test examples; and `sweep`, the
+values that settings take in turn.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from experiments.configs import common
+
+# The attack of the paper on MNIST.
+ATTACK = {'rho': 3.08, 'num_restarts': 3, 'num_steps': 15}
+PAPER_NET = {'name': 'softplus_net', 'settings': {}}
+ADAM = common.use('adam', learning_rate=1e-3)
+
+
+def data(
+  name: str,
+  *,
+  train: str,
+  validation: str,
+  test: str = 'test',
+  batch_size: int = 512,
+) -> dict[str, Any]:
+  """Returns the data of a training, as `data.load` names it."""
+  return {
+    'name': name,
+    'train': train,
+    'validation': validation,
+    'test': test,
+    'batch_size': batch_size,
+  }
+
+
+MNIST = data('mnist', train='train[:55000]', validation='train[55000:]')
+
+
+def judge(
+  *,
+  num_examples: int = 200,
+  num_maps: int = 6,
+  batch_size: int = 100,
+  resolution: int = 28,
+  attack: Mapping[str, Any] | None = None,
+  num_samples: int = 0,
+) -> dict[str, Any]:
+  """Returns what is measured of the maps; `num_samples` draws certify them."""
+  return {
+    'num_examples': num_examples,
+    'num_maps': num_maps,
+    'batch_size': batch_size,
+    'resolution': resolution,
+    'attack': dict(ATTACK if attack is None else attack),
+    'certificate': {
+      'num_samples': num_samples,
+      'sigma': 0.2,
+      'tau': 0.2,
+      'k': 0.2,
+      'rho': 0.03,
+    },
+  }
+
+
+def training(
+  *,
+  about: str,
+  sweep: Mapping[str, Any],
+  loss: dict[str, Any],
+  network: Mapping[str, Any] = PAPER_NET,
+  data: Mapping[str, Any] = MNIST,
+  optimizer: Mapping[str, Any] = ADAM,
+  judged: Mapping[str, Any] | None = None,
+  epochs: int = 30,
+  first_epochs: int = 0,
+  max_steps: int = 0,
+  patience: int = 0,
+  dtype: str = 'float32',
+  seed: int = 0,
+  log_every: int = 20,
+  validate_every: int = 0,
+  save_every: int = 0,
+) -> ml_collections.ConfigDict:
+  """Returns a config: see the top of this file."""
+  config = ml_collections.ConfigDict(sort_keys=False)
+  values = {
+    'about': about,
+    'network': network,
+    'data': data,
+    'loss': loss,
+    'optimizer': optimizer,
+    'epochs': epochs,
+    'first_epochs': first_epochs,
+    'max_steps': max_steps,
+    'patience': patience,
+    'dtype': dtype,
+    'seed': seed,
+    'log_every': log_every,
+    'validate_every': validate_every,
+    'save_every': save_every,
+    'judge': judge() if judged is None else judged,
+  }
+  for name, value in values.items():
+    config[name] = value
+  # Not a ConfigDict, which takes the dots of a setting's path for its own.
+  config.sweep = tuple((path, tuple(v)) for path, v in sweep.items())
+  return config

@@ -1,0 +1,298 @@
+"""What the attack does to the maps of a trained network, and how they look.
+
+Of each example, with `m = |gradient|` of the largest logit and `x~` the
+neighbour that the attack finds: the overlap of the top quarters of `m(x)` and
+`m(x~)`, and of those of the signed gradients, as the authors' evaluation has
+it; the Gini index of `m` (1 is sparsest), its total variation over its sum, its
+deletion and insertion areas; the certified overlap of sparsified SmoothGrad.
+
+References:
+  Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
+  2019. https://arxiv.org/abs/1905.12105
+  Hurley and Rickard, Comparing measures of sparsity, 2009.
+  https://doi.org/10.1109/TIT.2009.2027527
+"""
+
+from collections.abc import Mapping
+import functools
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+import numpy as np
+
+from experiments import app
+from experiments import feeding
+from experiments import records
+from saliency_jax import attacks
+from saliency_jax import certificates
+from saliency_jax import explainer
+from saliency_jax import metrics
+from saliency_jax.core import types
+from saliency_jax.gradients import gradient
+from saliency_jax.models import types as model_types
+
+FOLDER = 'judged'
+
+
+class Judged(NamedTuple):
+  """What is measured of one example, and its maps."""
+
+  predicted: Int[Array, '']
+  found: Array
+  overlap: Float[Array, '']
+  signed_overlap: Float[Array, '']
+  sparsity: Float[Array, '']
+  total_variation: Float[Array, '']
+  deletion: Float[Array, '']
+  insertion: Float[Array, '']
+  attacked: Float[Array, 'H W C']
+  smoothed: Float[Array, '...']
+
+
+# The numbers of a record, in the order of the table.
+COLUMNS = (
+  'overlap',
+  'signed_overlap',
+  'certified',
+  'sparsity',
+  'total_variation',
+  'deletion',
+  'insertion',
+)
+
+
+def gini(values: Float[Array, '...']) -> Float[Array, '']:
+  """Returns the Gini index: 0 where all are equal, near 1 where one counts."""
+  ordered = jnp.sort(jnp.abs(values).ravel())
+  n = ordered.size
+  rank = jnp.arange(1, n + 1, dtype=ordered.dtype)
+  total = jnp.sum(ordered)
+  share = jnp.sum(ordered * (n - rank + 0.5)) / n
+  return 1 - 2 * share / jnp.where(total > 0, total, 1)
+
+
+def variation(values: Float[Array, 'H W C']) -> Float[Array, '']:
+  """Returns the sum of differences of neighbours over the sum of values."""
+  total = jnp.sum(jnp.abs(values))
+  steps = sum(jnp.sum(jnp.abs(jnp.diff(values, axis=i))) for i in (0, 1))
+  return steps / jnp.where(total > 0, total, 1)
+
+
+def is_judged(config: Mapping[str, Any], folder: pathlib.Path) -> bool:
+  """Returns whether a run has all the records that it should have."""
+  done = records.read(folder / FOLDER)
+  return (folder / FOLDER / 'accuracy.json').is_file() and len(done) >= config[
+    'judge'
+  ]['num_examples']
+
+
+def judge(
+  config: Mapping[str, Any],
+  folder: pathlib.Path,
+  model: model_types.Model,
+  test: feeding.Examples,
+) -> None:
+  """Adds the records that are missing of this process's test examples."""
+  settings = config['judge']
+  num = min(settings['num_examples'], len(test.labels))
+  if num < settings['num_examples']:
+    raise ValueError(
+      f'config.judge.num_examples is {settings["num_examples"]}, expected at '
+      f'most {num}'
+    )
+  (folder / FOLDER).mkdir(exist_ok=True)
+  process, count = jax.process_index(), jax.process_count()
+  mesh = jax.make_mesh(
+    (jax.local_device_count(),),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.local_devices(),
+  )
+  with records.appending(folder / FOLDER, process) as append:
+    done = records.read(folder / FOLDER)
+    missing = [i for i in range(process, num, count) if i not in done]
+    run = explainer.build(
+      functools.partial(_judge_one, settings=settings),
+      model.apply,
+      lambda apply, params, label: (functools.partial(apply, params), label),
+      mesh=mesh,
+    )
+    size = mesh.size * settings['batch_size']
+    with app.progress(range(0, len(missing), size), what='judging') as bar:
+      for start in bar:
+        rows = missing[start : start + size]
+        filled = np.resize(rows, size)
+        maps, info = jax.device_get(
+          run(model.params, _pixels(test, filled), None, _keys(filled))
+        )
+        for j, i in enumerate(rows):
+          one = jax.tree.map(lambda a, j=j: a[j], info)
+          if i < settings['num_maps']:
+            path = folder / FOLDER / f'{i:05d}.npz'
+            image = _pixels(test, [i])[0]
+            found = {'image': image, 'map': maps[j], 'attacked': one.attacked}
+            app.write_npz(path, found)
+          append(_record(i, int(test.labels[i]), one, settings))
+  if app.is_first():
+    right = _accuracy(model, test)
+    app.write_json(folder / FOLDER / 'accuracy.json', {'accuracy': right})
+
+
+def summarize(
+  folder: pathlib.Path,
+  config: Mapping[str, Any],
+  runs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+  """Returns the means of each point of the sweep, over its seeds.
+
+  `spread` is the standard deviation over the seeds of the runs' means, `None`
+  of one seed; `error` the standard error over all their examples.
+  """
+  groups: dict[str, list[str]] = {}
+  for name in runs:
+    parts = [p for p in name.split(',') if not p.startswith('seed=')]
+    groups.setdefault(','.join(parts) or 'run', []).append(name)
+  rows = {}
+  for group, names in groups.items():
+    columns = {}
+    found = [records.read(folder / n / FOLDER).values() for n in names]
+    for column in COLUMNS:
+      values = [[r[column] for r in f if r[column] is not None] for f in found]
+      if all(values):
+        columns[column] = _mean(values)
+    right = [[_right(folder / n)] for n in names]
+    columns['accuracy'] = _mean(right) | {'error': None}
+    rows[group] = {'runs': names, 'means': columns}
+  return {
+    'about': config['about'],
+    'num_examples': config['judge']['num_examples'],
+    'rows': rows,
+  }
+
+
+def table(summary: Mapping[str, Any]) -> str:
+  """Returns a summary as text: mean ± spread over the seeds."""
+  columns = ('accuracy', *COLUMNS)
+  kept = [
+    c for c in columns if all(c in r['means'] for r in summary['rows'].values())
+  ]
+
+  def cell(value):
+    spread = '' if value['spread'] is None else f' ± {value["spread"]:.4f}'
+    return f'{value["mean"]:.4f}{spread}'
+
+  lines = [
+    (name, *(cell(row['means'][c]) for c in kept))
+    for name, row in summary['rows'].items()
+  ]
+  return app.table(('run', *kept), lines)
+
+
+def _judge_one(target, x, *, key, settings) -> types.Attribution:
+  """Attacks one example; a method, so that `explainer` spreads it."""
+  logits_fn, label = target
+  fn = lambda x: logits_fn(x)[label]
+  attack = functools.partial(attacks.top_k_attack, **settings['attack'])
+  attack_key, map_key = jax.random.split(key)
+  adversary = attack(logits_fn, x, key=attack_key)
+  clean, moved = (gradient.gradient(fn, a).scores for a in (x, adversary.x))
+  k = max(1, x.size // 4)
+  m, m_moved = jnp.abs(clean), jnp.abs(moved)
+  areas = metrics.deletion_insertion(
+    lambda x: jax.nn.softmax(logits_fn(x))[label],
+    x,
+    m,
+    protocol=functools.partial(
+      metrics.igos_protocol, resolution=settings['resolution']
+    ),
+  )
+  smoothed = jnp.zeros(0, x.dtype)
+  if settings['certificate']['num_samples']:
+    smoothed = certificates.sparsified_map(
+      fn,
+      x,
+      key=map_key,
+      sigma=settings['certificate']['sigma'],
+      tau=settings['certificate']['tau'],
+      num_samples=settings['certificate']['num_samples'],
+      batch_size=64,
+    ).scores
+  info = Judged(
+    predicted=label,
+    found=adversary.found,
+    overlap=metrics.top_k_overlap(m, m_moved, k),
+    signed_overlap=metrics.top_k_overlap(clean, moved, k),
+    sparsity=gini(m),
+    total_variation=variation(m),
+    deletion=areas.deletion,
+    insertion=areas.insertion,
+    attacked=m_moved,
+    smoothed=smoothed,
+  )
+  return types.Attribution(m, info)
+
+
+def _record(index, label, one, settings):
+  """Returns the numbers of an example; none of an attack that found nothing."""
+  values = {c: float(getattr(one, c)) for c in COLUMNS if c != 'certified'}
+  if not one.found:
+    values |= {'overlap': None, 'signed_overlap': None}
+  certified = None
+  if one.smoothed.size:
+    certificate = dict(settings['certificate'])
+    k = max(1, int(certificate.pop('k') * one.smoothed.size))
+    del certificate['tau']
+    found = certificates.top_k_overlap(one.smoothed, k, **certificate)
+    certified = float(np.ravel(found.overlap)[0])
+  return {
+    'index': index,
+    'label': label,
+    'predicted': int(one.predicted),
+    'found': bool(one.found),
+    **values,
+    'certified': certified,
+  }
+
+
+def _accuracy(model, test) -> float:
+  predict = jax.jit(
+    lambda params, xs: jnp.argmax(
+      jax.vmap(model.apply, (None, 0))(params, xs), 1
+    )
+  )
+  size, right = 500, 0
+  for start in range(0, len(test.labels), size):
+    rows = np.arange(start, min(start + size, len(test.labels)))
+    found = predict(model.params, _pixels(test, np.resize(rows, size)))
+    right += int(np.sum(np.asarray(found)[: len(rows)] == test.labels[rows]))
+  return right / len(test.labels)
+
+
+def _right(folder) -> float:
+  text = (folder / FOLDER / 'accuracy.json').read_text()
+  return json.loads(text)['accuracy']
+
+
+def _keys(rows):
+  return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(
+    jnp.asarray(rows, jnp.int32)
+  )
+
+
+def _pixels(examples, rows) -> np.ndarray:
+  return examples.images[rows].astype(np.float32) / np.float32(255)
+
+
+def _mean(values):
+  means = [float(np.mean(v)) for v in values]
+  pooled = np.concatenate([np.asarray(v, np.float64) for v in values])
+  error = pooled.std(ddof=1) / np.sqrt(pooled.size) if pooled.size > 1 else None
+  return {
+    'mean': float(np.mean(means)),
+    'spread': float(np.std(means, ddof=1)) if len(means) > 1 else None,
+    'error': None if error is None else float(error),
+  }

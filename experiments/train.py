@@ -1,0 +1,180 @@
+"""Trains networks, as a config says, on all devices of all processes.
+
+  python -m experiments.train --config=experiments/configs/training_digits.py \\
+      --workdir=out/training_digits
+  python -m experiments.train --config=experiments/configs/training_mnist.py \\
+      --data_dir=DIR --workdir=out/training_mnist
+
+A config may sweep settings: each point of the sweep is a run with a folder of
+its own, `lam=200,seed=0`. A run that was stopped, or killed, goes on when its
+command is given again, with the parameters it would have had: bit for bit on
+one machine. Its folder holds `config.json`; `metrics.jsonl`, and `events/` for
+TensorBoard; `checkpoints/`; `model.npz`, which `models.load` reads; and
+`judged/`, what the attack does to its maps. `--workdir` then holds
+`summary.json` and the figures of the sweep. Several processes share it.
+"""
+
+import copy
+import functools
+import itertools
+import pathlib
+from typing import Any
+
+from absl import flags
+import jax
+from jax.experimental import multihost_utils
+from ml_collections import config_flags
+
+from experiments import app
+from experiments import feeding
+from experiments import looping
+from experiments import recipes
+from experiments import records
+from experiments import robustness
+from experiments import training_figures
+from saliency_jax import models
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'What to train: a file experiments/configs/training_*.py.'
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the runs: all that they write, and resume from.'
+)
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', None, 'Folder of the raw files of mnist, fashion_mnist, cifar10.'
+)
+_SPLIT = flags.DEFINE_bool(
+  'split_params', False, 'Split parameters over the devices (FSDP).'
+)
+_NUM_PARTS = flags.DEFINE_integer(
+  'num_parts', 1, 'Parts of a batch that each device takes in turn.'
+)
+
+
+def main(setup: app.Setup) -> None:
+  """Trains the points of `--config` in `--workdir`, and judges them."""
+  for flag, instead in (('seed', 'config.seed'), ('out', 'workdir')):
+    if flags.FLAGS[flag].present:
+      raise ValueError(f'--{flag} is not used here, expected --{instead}')
+  if _CONFIG.value is None or not _WORKDIR.value:
+    raise ValueError('expected --config and --workdir')
+  if _NUM_PARTS.value < 1:
+    raise ValueError(f'--num_parts is {_NUM_PARTS.value}, expected at least 1')
+  config = _CONFIG.value.to_dict()
+  folder = pathlib.Path(_WORKDIR.value).expanduser()
+  runs = points(config)
+  for name, point in runs.items():
+    _check(point)
+    _run(point, folder / name, setup.mesh)
+  if app.is_first():
+    summary = robustness.summarize(folder, config, runs)
+    app.write_json(folder / 'summary.json', summary)
+    training_figures.write(folder, summary, list(runs))
+    print(robustness.table(summary))
+    print(f'wrote {folder}/: summary.json, figures, a folder for each run')
+
+
+def points(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+  """Returns the runs of a config by the name of their folder.
+
+  Raises:
+    ValueError: a setting is swept that is not there.
+  """
+  sweep, found = dict(config['sweep']), {}
+  for values in itertools.product(*sweep.values()):
+    point, names = copy.deepcopy({**config, 'sweep': ()}), []
+    for path, value in zip(sweep, values, strict=True):
+      *parents, last = path.split('.')
+      node = functools.reduce(lambda n, k: n.get(k, {}), parents, point)
+      if last not in node:
+        raise ValueError(f'config.sweep: the config has no setting {path!r}')
+      node[last] = value
+      names.append(f'{last}={value}')
+    found[','.join(names) or 'run'] = point
+  return found
+
+
+def _run(
+  config: dict[str, Any], folder: pathlib.Path, mesh: jax.sharding.Mesh
+) -> None:
+  """Trains and judges one network, or what is missing of that."""
+  folder.mkdir(parents=True, exist_ok=True)
+  records.keep_config(folder, config)
+  if not robustness.is_judged(config, folder):
+    if not (folder / 'trained').is_file():
+      looping.train(_prepare(config, folder, mesh))
+      _wait('trained')
+      if app.is_first():
+        app.write_bytes(folder / 'trained', b'')
+    test = _examples(config, 'test')
+    robustness.judge(config, folder, models.load(folder), test)
+  _wait('judged')
+
+
+def _prepare(config, folder, mesh) -> looping.Run:
+  learnt, held = (_examples(config, part) for part in ('train', 'validation'))
+  network = config['network']
+  model = models.create(
+    network['name'],
+    key=jax.random.key(config['seed']),
+    class_names=learnt.class_names,
+    **network['settings'],
+  )
+  if learnt.images.shape[1:] != model.spec.input_shape:
+    raise ValueError(
+      f'{config["data"]["name"]!r} has images of {learnt.images.shape[1:]}, '
+      f'{network["name"]} takes {model.spec.input_shape}'
+    )
+  per_epoch = feeding.num_steps(
+    len(learnt.labels), config['data']['batch_size']
+  )
+  num_steps = config['max_steps'] or config['epochs'] * per_epoch
+  trainer = recipes.trainer(
+    config,
+    model,
+    mesh,
+    num_steps=num_steps,
+    num_parts=_NUM_PARTS.value,
+    split=_SPLIT.value,
+  )
+  whole = mesh.size * _NUM_PARTS.value
+  size = -(-config['data']['batch_size'] // whole) * whole
+  return looping.Run(
+    config, folder, mesh, model, trainer, learnt, held, num_steps, size
+  )
+
+
+def _examples(config, part) -> feeding.Examples:
+  data = config['data']
+  return feeding.read(data['name'], data[part], data_dir=_DATA_DIR.value)
+
+
+def _wait(what) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
+
+
+def _check(config) -> None:
+  """Refuses a config in which a number is wrong, before any work."""
+  for name, least in (
+    ('epochs', 1),
+    ('first_epochs', 0),
+    ('max_steps', 0),
+    ('patience', 0),
+    ('log_every', 0),
+    ('validate_every', 0),
+    ('save_every', 0),
+  ):
+    if config[name] < least:
+      raise ValueError(
+        f'config.{name} is {config[name]}, expected at least {least}'
+      )
+  size = config['data']['batch_size']
+  if size < 1:
+    raise ValueError(f'config.data.batch_size is {size}, expected at least 1')
+  recipes.loss(config['loss'])
+  recipes.optimizer(config['optimizer'], 1)
+
+
+if __name__ == '__main__':
+  app.run(main)
