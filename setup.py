@@ -22,6 +22,7 @@ EXTRAS = {
     'orbax-checkpoint>=0.11',
     'pillow>=10.1',
     'scikit-image>=0.22',
+    'tensorboardX>=2.6',
     'tqdm>=4.66',
   ],
   'colabs': ['ipykernel>=6', 'nbclient>=0.10', 'nbformat>=5.9'],

@@ -98,6 +98,8 @@ def optimizer(
     ValueError: no such optimiser, schedule or setting.
   """
   settings = dict(config['settings'])
+  if 'learning_rate' not in settings:
+    raise ValueError('config: optimizer has no learning_rate, expected one')
   plan = settings.pop('schedule', {'name': 'constant', 'settings': {}})
   rate = settings.pop('learning_rate')
   decay, clip = settings.pop('weight_decay', 0), settings.pop('clip', 0)
@@ -154,6 +156,10 @@ def trainer(
 
   chosen = loss(config['loss'])
   measured = spread(training.measure(chosen, apply))
+  if config['augment']:
+    learnt = training.crop_and_flip
+  else:
+    learnt = lambda loss: loss
   return Trainer(
     init=jax.jit(init, out_shardings=places),
     like=jax.tree.map(
@@ -161,8 +167,8 @@ def trainer(
       shapes,
       places,
     ),
-    step=step(chosen),
-    first=step(training.plain) if config['first_epochs'] else None,
+    step=step(learnt(chosen)),
+    first=step(learnt(training.plain)) if config['first_epochs'] else None,
     validate=jax.jit(
       lambda params, batch, seed: measured(params, batch, jax.random.key(seed))
     ),

@@ -84,10 +84,10 @@ def variation(values: Float[Array, 'H W C']) -> Float[Array, '']:
 
 def is_judged(config: Mapping[str, Any], folder: pathlib.Path) -> bool:
   """Returns whether a run has all the records that it should have."""
-  done = records.read(folder / FOLDER)
-  return (folder / FOLDER / 'accuracy.json').is_file() and len(done) >= config[
-    'judge'
-  ]['num_examples']
+  if not (folder / FOLDER / 'accuracy.json').is_file():
+    return False
+  records.keep_config(folder / FOLDER, config['judge'])
+  return len(records.read(folder / FOLDER)) >= config['judge']['num_examples']
 
 
 def judge(
@@ -105,6 +105,7 @@ def judge(
       f'most {num}'
     )
   (folder / FOLDER).mkdir(exist_ok=True)
+  records.keep_config(folder / FOLDER, settings)
   process, count = jax.process_index(), jax.process_count()
   mesh = jax.make_mesh(
     (jax.local_device_count(),),

@@ -99,7 +99,8 @@ def _run(
 ) -> None:
   """Trains and judges one network, or what is missing of that."""
   folder.mkdir(parents=True, exist_ok=True)
-  records.keep_config(folder, config)
+  # Trained once, a network can be judged anew: its maps have their own folder.
+  records.keep_config(folder, {**config, 'judge': None})
   if not robustness.is_judged(config, folder):
     if not (folder / 'trained').is_file():
       looping.train(_prepare(config, folder, mesh))

@@ -7,8 +7,9 @@ splits of training, validation and test and the size of a batch; `loss`,
 ends a training earlier (0 does not); `patience`, the validations without a
 better loss after which it ends (0 never does, and keeps the last parameters,
 not the best); how often to log, validate and save, in steps (0 is once an
-epoch); `judge`, what is measured of the maps on test examples; and `sweep`, the
-values that settings take in turn.
+epoch); `dtype`, in which the network is computed; `augment`, whether images are
+cropped and reflected at random; `judge`, what is measured of the maps on test
+examples; and `sweep`, the values that settings take in turn.
 """
 
 from collections.abc import Mapping
@@ -85,6 +86,7 @@ def training(
   max_steps: int = 0,
   patience: int = 0,
   dtype: str = 'float32',
+  augment: bool = False,
   seed: int = 0,
   log_every: int = 20,
   validate_every: int = 0,
@@ -103,6 +105,7 @@ def training(
     'max_steps': max_steps,
     'patience': patience,
     'dtype': dtype,
+    'augment': augment,
     'seed': seed,
     'log_every': log_every,
     'validate_every': validate_every,

@@ -34,7 +34,11 @@ def get_config(which: str = 'small'):
     raise ValueError(f"training_mnist:{which}: expected 'small' or 'paper'")
   return training_common.training(
     about=__doc__,
-    data={**training_common.MNIST, 'batch_size': 128},
+    data={
+      **training_common.MNIST,
+      'validation': 'train[55000:56000]',
+      'batch_size': 128,
+    },
     loss=common.use('interpretation', lam=0.0, rho=3.08, attack=_SMALLER),
     first_epochs=2,
     max_steps=2 * 430 + 160,

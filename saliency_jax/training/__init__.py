@@ -8,6 +8,7 @@ outside: sums of its parts add up (`accumulate`, `experiments/sharding.py`).
 from saliency_jax.training.adversarial import classification
 from saliency_jax.training.adversarial import interpretation
 from saliency_jax.training.adversarial import l2_pgd
+from saliency_jax.training.augmentation import crop_and_flip
 from saliency_jax.training.losses import Terms
 from saliency_jax.training.losses import compute_in
 from saliency_jax.training.losses import plain
@@ -34,6 +35,7 @@ __all__ = [
   'accumulate',
   'classification',
   'compute_in',
+  'crop_and_flip',
   'curvature',
   'init',
   'input_gradient',

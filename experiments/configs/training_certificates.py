@@ -1,0 +1,23 @@
+"""What the training does to the certificates of sparsified SmoothGrad.
+
+Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
+  learning, 2019, https://arxiv.org/abs/1905.12105, which certifies maps and
+  trains networks, and does not ask this.
+Claim: none; is the certified overlap (K = .2 n, rho = .03, q = 8192) of a
+  network that was trained against the attack larger?
+Here: the networks of `training_mnist.py`. In its --workdir the networks are not
+  trained again: remove the folders `judged` first.
+Command: python -m experiments.train --workdir=out/training_certificates \\
+  --config=experiments/configs/training_certificates.py --data_dir=DIR
+"""
+
+from experiments.configs import training_common
+from experiments.configs import training_mnist
+
+
+def get_config(which: str = 'small'):
+  """Returns the config for 'small' or for 'paper'."""
+  config = training_mnist.get_config(which)
+  config.about = __doc__
+  config.judge = training_common.judge(num_examples=64, num_samples=8192)
+  return config

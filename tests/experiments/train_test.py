@@ -1,0 +1,344 @@
+"""Tests for `experiments/train.py` and what it is made of, at toy size."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import checkpoints
+from experiments import curves
+from experiments import feeding
+from experiments import recipes
+from experiments import records
+from experiments import robustness
+from experiments import sharding
+from experiments import train
+from experiments.configs import common
+from saliency_jax import models
+from saliency_jax.models import types
+from tests.experiments import launch
+from tests.experiments import tiny_training
+
+_RUN = 'seed=0'
+# Prints the losses of steps on all devices of all processes.
+_LOSSES = """
+from experiments import app
+from tests.experiments import train_test
+def main(setup):
+  print(train_test.losses(setup.mesh, split=True))
+app.run(main)
+"""
+
+
+def _mesh(size):
+  return jax.make_mesh(
+    (size,),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.devices()[:size],
+  )
+
+
+def _model():
+  """A small smooth network, some arrays of which 8 devices can split."""
+  keys = jax.random.split(jax.random.key(2), 2)
+  params = {
+    'w': jax.random.normal(keys[0], (64, 16)),
+    'v': jax.random.normal(keys[1], (16, 10)),
+  }
+
+  def apply(params, x):
+    return jax.nn.softplus(x.ravel() @ params['w']) @ params['v']
+
+  return types.Model(apply, params, types.Spec('toy', (8, 8, 1)))
+
+
+def _toy_examples(n=21):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (n, 8, 8, 1), np.uint8)
+  return feeding.Examples(images, rng.integers(0, 10, n).astype(np.int32), ())
+
+
+def losses(mesh, *, split=False, num_parts=1, num_steps=20):
+  """Returns the losses of the first steps, uneven batches among them."""
+  config = {
+    'dtype': 'float32',
+    'first_epochs': 0,
+    'augment': False,
+    'optimizer': common.use('sgd', learning_rate=1e-3, momentum=0.9),
+    'loss': common.use(
+      'interpretation',
+      lam=100.0,
+      rho=0.5,
+      attack={'num_restarts': 1, 'num_steps': 2, 'num_halvings': 1},
+    ),
+  }
+  model, examples = _model(), _toy_examples()
+  trainer = recipes.trainer(
+    config,
+    model,
+    mesh,
+    num_steps=num_steps,
+    num_parts=num_parts,
+    split=split,
+  )
+  state, found = trainer.init(model.params), []
+  for step in range(num_steps):
+    chosen = feeding.rows(21, 8, seed=3, step=step)
+    batch = feeding.batch(
+      examples, chosen, 8 * num_parts, sharding.of_batch(mesh)
+    )
+    state, metrics = trainer.step(state, batch, np.int32(5))
+    found.append(float(metrics.loss))
+  if split:
+    (w,) = {s.data.shape for s in state.params['w'].addressable_shards}
+    assert w == (64 // mesh.size, 16), w
+  return found
+
+
+class FeedingTest(parameterized.TestCase):
+  def test_every_epoch_is_a_new_order_of_all(self):
+    steps = [feeding.rows(21, 8, seed=0, step=i) for i in range(6)]
+    self.assertEqual([len(s) for s in steps], [8, 8, 5] * 2)
+    first, second = np.concatenate(steps[:3]), np.concatenate(steps[3:])
+    np.testing.assert_array_equal(np.sort(first), np.arange(21))
+    np.testing.assert_array_equal(np.sort(second), np.arange(21))
+    self.assertFalse(np.array_equal(first, second))
+    other = feeding.rows(21, 8, seed=1, step=0)
+    self.assertFalse(np.array_equal(steps[0], other))
+
+  def test_batch_is_filled_up_without_weight(self):
+    examples = _toy_examples()
+    place = sharding.of_batch(_mesh(8))
+    got = feeding.batch(examples, np.array([3, 1, 2]), 8, place)
+    self.assertEqual(got.x.sharding, place)
+    np.testing.assert_array_equal(got.weight, [1, 1, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(got.index, np.arange(8))
+    np.testing.assert_array_equal(got.label[:3], examples.labels[[3, 1, 2]])
+    np.testing.assert_allclose(got.x[1], examples.images[1] / 255, rtol=1e-6)
+
+
+class DevicesTest(parameterized.TestCase):
+  def test_losses_do_not_depend_on_devices(self):
+    want = losses(_mesh(1))
+    self.assertGreater(want[0], want[-1])
+    for settings in ({}, {'split': True, 'num_parts': 2}):
+      got = losses(_mesh(8), **settings)
+      np.testing.assert_allclose(got, want, rtol=1e-5, err_msg=str(settings))
+    with socket.socket() as s:
+      s.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{s.getsockname()[1]}'
+    processes = [
+      subprocess.Popen(
+        [
+          sys.executable,
+          '-c',
+          _LOSSES,
+          f'--coordinator_address={address}',
+          '--num_processes=2',
+          f'--process_id={i}',
+          '--compilation_cache_dir=',
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'JAX_NUM_CPU_DEVICES': '4'},
+      )
+      for i in range(2)
+    ]
+    for process in processes:
+      with process:
+        stdout, stderr = process.communicate(timeout=200)
+      self.assertEqual(process.returncode, 0, stderr)
+      np.testing.assert_allclose(json.loads(stdout), want, rtol=1e-5)
+
+
+class TrainTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def _run(self, folder, config=None, **values):
+    config = tiny_training.get_config() if config is None else config
+    values = {'config': config, 'workdir': str(folder), **values}
+    return launch.run(train.main, **values)
+
+  def test_killed_run_ends_as_one_that_was_not(self):
+    whole, killed = self.folder / 'whole', self.folder / 'killed'
+    done = self._run(whole)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertIn('accuracy', done.stdout)
+    self.assertCountEqual(
+      [p.name for p in whole.iterdir()],
+      [_RUN, 'summary.json', 'trade.png', 'maps.png'],
+    )
+    run = whole / _RUN
+    model = models.load(run)
+    self.assertEqual(model.spec.name, 'softplus_net')
+    self.assertLen(model.spec.class_names, 10)
+    lines = curves.read(run)
+    training = [line for line in lines if line['kind'] == 'train']
+    self.assertEqual([line['step'] for line in training], [*range(1, 101)])
+    self.assertGreater(training[0]['loss'], 2 * training[-1]['loss'])
+    self.assertLen(lines, 120)
+    events = list((run / 'events').iterdir())
+    self.assertLen(events, 1)
+    self.assertIn(b'train/loss', events[0].read_bytes())
+    judged = records.read(run / robustness.FOLDER)
+    self.assertEqual(list(judged), [0, 1, 2])
+    summary = json.loads((whole / 'summary.json').read_text())
+    means = summary['rows']['run']['means']
+    self.assertAlmostEqual(
+      means['sparsity']['mean'],
+      np.mean([r['sparsity'] for r in judged.values()]),
+    )
+    self.assertBetween(means['accuracy']['mean'], 0, 1)
+
+    # The same, killed at some instant after its first checkpoint.
+    process = subprocess.Popen(
+      [
+        sys.executable,
+        '-m',
+        'experiments.train',
+        '--config=tests/experiments/tiny_training.py',
+        f'--workdir={killed}',
+        f'--compilation_cache_dir={launch._CACHE.name}',
+      ],
+      env={**os.environ, 'JAX_NUM_CPU_DEVICES': str(jax.device_count())},
+    )
+    with process:
+      deadline = time.monotonic() + 200
+      while not checkpoints.steps(killed / _RUN / 'checkpoints'):
+        self.assertIsNone(process.poll())
+        self.assertLess(time.monotonic(), deadline)
+        time.sleep(0.01)
+      process.kill()
+    self.assertFalse((killed / _RUN / 'trained').exists())
+    self.assertEqual(self._run(killed).code, 0)
+    found, want = (
+      jax.tree.leaves(models.load(f / _RUN).params) for f in (killed, whole)
+    )
+    for a, b in zip(found, want, strict=True):
+      np.testing.assert_array_equal(a, b)
+    for a, b in zip(curves.read(killed / _RUN), lines, strict=True):
+      self.assertEqual(a | {'seconds': 0}, b | {'seconds': 0})
+
+    # A cut checkpoint is put aside, and the one before it is used.
+    for name in ('trained', 'model.npz'):
+      (killed / _RUN / name).unlink()
+    shutil.rmtree(killed / _RUN / robustness.FOLDER)
+    folder = killed / _RUN / 'checkpoints'
+    self.assertEqual(checkpoints.steps(folder), [95, 100])
+    for path in (folder / '100').rglob('*'):
+      if path.is_file() and path.stat().st_size > 2000:
+        path.write_bytes(path.read_bytes()[:1000])
+    done = self._run(killed)
+    self.assertEqual(done.code, 0)
+    self.assertRegex(done.stderr, "100' is damaged: .*using the one before it")
+    for a, b in zip(
+      jax.tree.leaves(models.load(killed / _RUN).params), want, strict=True
+    ):
+      np.testing.assert_array_equal(a, b)
+
+  def test_early_stopping_keeps_the_best(self):
+    config = tiny_training.get_config()
+    config.patience = 1
+    config.optimizer = common.use('sgd', learning_rate=1.5)
+    config.judge.num_examples = 1
+    config.judge.certificate.num_samples = 0
+    self.assertEqual(self._run(self.folder, config).code, 0)
+    lines = curves.read(self.folder / _RUN)
+    found = [r['loss'] for r in lines if r['kind'] == 'validation']
+    self.assertLess(len(found), 20)
+    self.assertGreaterEqual(found[-1], min(found))
+
+  @parameterized.parameters(
+    ({'epochs': 0}, 'config.epochs is 0, expected at least 1'),
+    ({'loss.name': 'magic'}, "loss 'magic', expected one of plain"),
+    ({'loss.settings': {'lam': 1}}, "loss has no setting 'lam'"),
+    ({'optimizer.name': 'magic'}, "optimizer 'magic', expected one of adam"),
+    ({'sweep': (('no.such', (1,)),)}, "no setting 'no.such'"),
+    ({'network.name': 'resnet18'}, r'\(28, 28, 1\), resnet18 takes \(32'),
+  )
+  def test_refuses(self, values, message):
+    config = tiny_training.get_config()
+    for path, value in values.items():
+      config[path] = value
+    done = self._run(self.folder, config)
+    self.assertEqual(done.code, 1)
+    self.assertRegex(done.stderr, f'^error: [^\n]*{message}')
+
+  def test_loss_that_is_not_finite_ends_the_run(self):
+    config = tiny_training.get_config()
+    config.optimizer = common.use('sgd', learning_rate=1e30)
+    done = self._run(self.folder, config)
+    self.assertEqual(done.code, 1)
+    self.assertIn('lower the learning rate', done.stderr)
+
+
+class CheckpointsTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def _save(self, *steps):
+    keeper = checkpoints.keeper(self.folder)
+    for step in steps:
+      keeper.save(step, {'a': jnp.full(3, float(step))})
+    keeper.close()
+
+  def test_newest_is_read_back(self):
+    like = {'a': jnp.zeros(3)}
+    self.assertIsNone(checkpoints.restore(self.folder / 'none', like))
+    self._save(1, 2, 3)
+    self.assertEqual(checkpoints.steps(self.folder), [2, 3])
+    got = checkpoints.restore(self.folder, like)
+    np.testing.assert_array_equal(got['a'], 3.0)
+
+  def test_foreign_or_wholly_damaged_is_an_error(self):
+    self._save(1)
+    with self.assertRaisesRegex(ValueError, 'of another network .* --workdir'):
+      checkpoints.restore(self.folder, {'b': jnp.zeros(3)})
+    for path in (self.folder / '1').rglob('*'):
+      if path.is_file():
+        path.write_bytes(b'{')
+    with self.assertRaisesRegex(ValueError, "/1' is damaged: .*no earlier one"):
+      checkpoints.restore(self.folder, {'a': jnp.zeros(3)})
+
+
+class MeasuresTest(parameterized.TestCase):
+  def test_gini_and_variation(self):
+    self.assertAlmostEqual(
+      float(robustness.gini(jnp.ones((5, 5)))), 0, places=6
+    )
+    one = jnp.zeros((4, 4, 1)).at[1, 1].set(3.0)
+    self.assertAlmostEqual(float(robustness.gini(one)), 1 - 1 / 16, places=6)
+    self.assertAlmostEqual(float(robustness.variation(one)), 4.0, places=6)
+    self.assertEqual(robustness.variation(jnp.ones((3, 3, 1))), 0)
+
+  def test_points_of_a_sweep(self):
+    config = tiny_training.get_config().to_dict()
+    config['sweep'] = (('seed', (0, 1)), ('optimizer.name', ('sgd', 'adam')))
+    found = train.points(config)
+    self.assertEqual(
+      list(found),
+      [f'seed={i},name={n}' for i in (0, 1) for n in ('sgd', 'adam')],
+    )
+    self.assertEqual(found['seed=1,name=sgd']['optimizer']['name'], 'sgd')
+    self.assertEqual(found['seed=1,name=sgd']['seed'], 1)
+    self.assertEqual(config['seed'], 0)
+
+
+if __name__ == '__main__':
+  absltest.main()
