@@ -1,8 +1,8 @@
 """Methods made of methods: `transform(method, **settings) -> method`.
 
 `times_input(gradient)` is gradient x input; `absolute(smooth(gradient))` is the
-map that is most often drawn of SmoothGrad. Each keeps the signature of a
-method, so they nest, and each hands on the `info` of what it wraps.
+map that is most often drawn of SmoothGrad. Each keeps the signature of the
+method, settings and all, so they nest, and hands on the `info` of what it wraps.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def map_scores(
   """Returns the method whose scores are `f(scores, x)` of another's."""
 
   @functools.wraps(method)
-  def mapped(fn, x, *, key=None):
-    scores, info = method(fn, x, key=key)
+  def mapped(fn, x, *, key=None, **settings):
+    scores, info = method(fn, x, key=key, **settings)
     return types.Attribution(f(scores, x), info)
 
   return mapped
@@ -100,14 +100,14 @@ def smooth(
   checks.at_least('num_samples', num_samples, 1)
 
   @functools.wraps(method)
-  def smoothed(fn, x, *, key=None):
+  def smoothed(fn, x, *, key=None, **settings):
     def one(i):
       noise_key, method_key = jax.random.split(sampling.draw_key(key, i))
       noise = sampling.normal(noise_key, x)
       shifted = jax.tree.map(
         lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise
       )
-      return method(fn, shifted, key=method_key)
+      return method(fn, shifted, key=method_key, **settings)
 
     (scores, inner), (variance, _) = sampling.batched_moments(
       one, jnp.arange(num_samples), batch_size=batch_size

@@ -1,5 +1,7 @@
 """Tests for `transforms.py`."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -41,6 +43,21 @@ class TransformsTest(parameterized.TestCase):
     )
     want = jnp.sum(jnp.abs(3 * _X**3), -1, keepdims=True)
     np.testing.assert_allclose(method(_cube, _X).scores, want)
+
+  @parameterized.parameters(
+    transforms.absolute, functools.partial(transforms.smooth, num_samples=2)
+  )
+  def test_settings_reach_the_method(self, transform):
+    def scaled(fn, x, *, key=None, factor=1.0):
+      del fn, key
+      return types.Attribution(factor * jnp.ones_like(x), ())
+
+    method = transform(scaled)
+    key = jax.random.key(0)
+    got = method(_cube, _X, key=key, factor=3.0).scores
+    np.testing.assert_allclose(got, 3 * jnp.ones_like(_X), rtol=1e-6)
+    with self.assertRaisesRegex(TypeError, 'no_such'):
+      method(_cube, _X, key=key, no_such=1)
 
   def test_times_input_from_a_baseline(self):
     method = transforms.times_input(_gradient, baseline=jnp.ones_like(_X))

@@ -71,3 +71,104 @@ def study(
 ) -> ml_collections.ConfigDict:
   """Returns the config of a module of `experiments/studies/`."""
   return _ordered({'study': name, 'about': about, 'seed': seed, **settings})
+
+
+def certification(
+  *,
+  about: str,
+  maps: Mapping[str, Mapping[str, Any]],
+  model: str,
+  data: str,
+  num_examples: int,
+  batch_size: int,
+  k: Sequence[float] = (0.2, 0.1, 0.05),
+  rho: Sequence[float] = (0.01, 0.03, 0.1, 0.3),
+  confidence: float = 0.95,
+  share: float = 0.6,
+  seed: int = 0,
+  fit: Mapping[str, Any] | None = None,
+) -> ml_collections.ConfigDict:
+  """Returns a config of `certify`.
+
+  Args:
+    about: the config's docstring.
+    maps: by label: `map`, `bounds`, and the settings of the map.
+    model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
+      `seed` and `fit`.
+    data: see `model`.
+    num_examples: see `model`.
+    batch_size: see `model`.
+    k: shares of the entries that are in the top; the first is drawn.
+    rho: radii, in units of the example.
+    confidence: with which all certificates of a map hold.
+    share: of the examples for which the summary says what all have at least.
+    seed: see `model`.
+    fit: see `model`.
+  """
+  config = {
+    'about': about,
+    'model': model,
+    'data': data,
+    'num_examples': num_examples,
+    'batch_size': batch_size,
+    'seed': seed,
+    'maps': maps,
+    'k': tuple(k),
+    'rho': tuple(rho),
+    'confidence': confidence,
+    'share': share,
+  }
+  return _ordered(config if fit is None else {**config, 'fit': fit})
+
+
+def attack(
+  *,
+  about: str,
+  contenders: Mapping[str, Mapping[str, Any]],
+  comparisons: Sequence[tuple[str, str, str]] = (),
+  model: str,
+  data: str,
+  num_examples: int,
+  batch_size: int,
+  rho: Sequence[float],
+  k: float = 0.25,
+  ball: str = 'l2',
+  objective: str = 'top_k_share',
+  seed: int = 0,
+  fit: Mapping[str, Any] | None = None,
+) -> ml_collections.ConfigDict:
+  """Returns a config of `attack`.
+
+  Args:
+    about: the config's docstring.
+    contenders: by label: `map` and its `map_settings`, `attack` and its
+      `settings`.
+    comparisons: `(a, b, claim)`, of the overlaps of two contenders at every
+      radius, by the rule at the top of this file.
+    model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
+      `seed` and `fit`.
+    data: see `model`.
+    num_examples: see `model`.
+    batch_size: see `model`.
+    rho: radii of the ball, in units of the example.
+    k: share of the entries that are in the top.
+    ball: 'l2' or 'linf'.
+    objective: what the attacks make small.
+    seed: see `model`.
+    fit: see `model`.
+  """
+  config = {
+    'about': about,
+    'model': model,
+    'data': data,
+    'num_examples': num_examples,
+    'batch_size': batch_size,
+    'seed': seed,
+    'contenders': contenders,
+    'comparisons': tuple(comparisons),
+    'rho': tuple(rho),
+    'k': k,
+    'ball': ball,
+    'objective': objective,
+  }
+  return _ordered(config if fit is None else {**config, 'fit': fit})

@@ -125,7 +125,7 @@ def _findings(found, config):
   columns = {
     k: np.array([r[k] for r in found])
     for k in found[0]
-    if k not in ('version', 'prob')
+    if k not in ('version', 'prob', 'residual', 'sparse residual')
   }
   trend = {k: float(stats.spearmanr(prob, v)[0]) for k, v in columns.items()}
   low, high = _bootstrap(prob, columns[main], config['seed'])

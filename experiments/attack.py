@@ -1,0 +1,256 @@
+"""Attacks maps over a data set, as a config says: what of the top K stays.
+
+  python -m experiments.attack --workdir=out/attacks \\
+      --config=experiments/configs/attacks.py
+
+Every contender is a map and an attack on it. An example on which one of them
+found no neighbour of the same class is left out for all, and counted. A run
+that was stopped, or killed, goes on where it was. `--workdir` then holds
+`config.json`; `records-0.jsonl`, a line an example; `summary.json`, with the
+mean overlaps, the paired differences and the verdicts; and `attacks.png`.
+"""
+
+from collections.abc import Mapping
+import functools
+import os
+import pathlib
+import platform
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib import figure
+import numpy as np
+
+from experiments import app
+from experiments import examples
+from experiments import intervals
+from experiments import records
+from experiments import workdir
+from saliency_jax import attacks
+from saliency_jax import certificates
+from saliency_jax import metrics
+from saliency_jax import transforms
+from saliency_jax.attacks import balls
+from saliency_jax.attacks import top_k
+from saliency_jax.gradients import smoothgrad
+
+MAPS = {
+  'gradient': top_k.magnitude,
+  'smooth_grad': transforms.absolute(smoothgrad.smooth_grad),
+  'scaled': certificates.scaled_map,
+  'quadratic': certificates.quadratic_map,
+  'sparsified': certificates.sparsified_map,
+  'relaxed': certificates.relaxed_map,
+}
+ATTACKS = {
+  'top_k': attacks.top_k_attack,
+  # Ghorbani et al.'s: signs of the gradient, one descent.
+  'sign': functools.partial(
+    attacks.top_k_attack, step=top_k.sign_step, num_restarts=1, num_steps=100
+  ),
+  'random': attacks.random_search,
+}
+OBJECTIVES = {
+  'top_k_share': attacks.top_k_share,
+  'mass_centre': attacks.mass_centre,
+}
+BALLS = {'l2': balls.l2, 'linf': balls.linf}
+
+
+def main(setup: app.Setup) -> None:
+  """Attacks `--config` in `--workdir`."""
+  config, folder = workdir.read()
+  _check(config)
+  folder.mkdir(parents=True, exist_ok=True)
+  records.keep_config(folder, config)
+  with records.appending(folder) as append:
+    done = records.read(folder)
+    missing = [i for i in range(config['num_examples']) if i not in done]
+    if missing:
+      _attack(config, setup.mesh, missing, append)
+  _summarize(config, folder)
+
+
+def _attack(config, mesh, missing, append):
+  """Adds the records of some examples, a batch at a time."""
+  model = examples.load_model(config)
+  source = examples.load_source(config)
+  spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+  programs = {
+    label: jax.jit(
+      jax.vmap(
+        functools.partial(_one, model.apply, config, chosen), (None, None, 0, 0)
+      ),
+      in_shardings=(None, None, spread, spread),
+    )
+    for label, chosen in config['contenders'].items()
+  }
+  size = mesh.size * config['batch_size']
+  with app.progress(missing, what='examples') as bar:
+    for start in range(0, len(missing), size):
+      # The last batch is filled up, and what fills it is thrown away.
+      batch = [missing[min(start + i, len(missing) - 1)] for i in range(size)]
+      found = [examples.prepare(source, i, model.spec) for i in batch]
+      xs = jnp.asarray(np.stack([example.image for example in found]))
+      keys = jax.vmap(jax.random.fold_in)(
+        jnp.broadcast_to(jax.random.key(config['seed']), (size,)),
+        jnp.asarray(batch),
+      )
+      rows = [{} for _ in batch]
+      for label, program in programs.items():
+        for rho in config['rho']:
+          bar.set_postfix_str(f'{label}, rho {rho:g}')
+          out = jax.tree.map(np.asarray, program(model.params, rho, xs, keys))
+          for i, row in enumerate(rows):
+            one = {k: v[i].item() for k, v in out.items()}
+            row.setdefault(label, {})[f'{rho:g}'] = one
+      new = len(missing[start : start + size])
+      for i in range(new):
+        append({'index': batch[i], 'name': found[i].name, 'maps': rows[i]})
+      bar.update(new)
+
+
+def _one(apply, config, chosen, params, rho, x, key):
+  """Attacks one example, and says what is left of its map."""
+  logits_fn = functools.partial(apply, params)
+  method = _map(chosen, jax.random.fold_in(key, 1))
+  objective = OBJECTIVES[config['objective']]
+  if config['objective'] == 'top_k_share':
+    objective = functools.partial(
+      objective, k=max(1, round(config['k'] * x.size))
+    )
+  found = ATTACKS[chosen['attack']](
+    logits_fn,
+    x,
+    rho=rho,
+    key=jax.random.fold_in(key, 0),
+    method=method,
+    objective=objective,
+    ball=BALLS[config['ball']],
+    **chosen.get('settings', {}),
+  )
+  label = jnp.argmax(logits_fn(x))
+  fn = lambda x: logits_fn(x)[label]
+  clean, attacked = (method(fn, at, key=None).scores for at in (x, found.x))
+  k = max(1, round(config['k'] * clean.size))
+  return {
+    'found': found.found,
+    'overlap': metrics.top_k_overlap(clean, attacked, k),
+    'objective': found.objective,
+    'clean_objective': found.clean_objective,
+    'norm': found.norm,
+  }
+
+
+def _map(chosen, noise):
+  """Returns the map as a function that draws nothing: its noise is fixed."""
+  if chosen['map'] == 'gradient':
+    return top_k.magnitude
+  made = functools.partial(
+    MAPS[chosen['map']], key=noise, **chosen.get('map_settings', {})
+  )
+  return lambda fn, x, *, key: made(fn, x)
+
+
+def _summarize(config: Mapping[str, Any], folder: pathlib.Path) -> None:
+  """Writes, draws and prints the overlaps, their differences, the verdicts."""
+  found = list(records.read(folder).values())[: config['num_examples']]
+  labels, rhos = list(config['contenders']), [f'{r:g}' for r in config['rho']]
+  overlaps, left_out = {}, {}
+  for rho in rhos:
+    kept = [r for r in found if all(r['maps'][m][rho]['found'] for m in labels)]
+    left_out[rho] = len(found) - len(kept)
+    overlaps[rho] = {
+      m: np.array([r['maps'][m][rho]['overlap'] for r in kept]) for m in labels
+    }
+  means = {
+    m: {rho: intervals.mean_interval(overlaps[rho][m]) for rho in rhos}
+    for m in labels
+  }
+  told = lambda v: f'{v.mean:.3f} ({v.low:.3f} to {v.high:.3f})'
+  rows = [(m, *(told(means[m][rho]) for rho in rhos)) for m in labels]
+  rows.append(('left out', *(str(left_out[rho]) for rho in rhos)))
+  print(
+    app.table(
+      (
+        f'overlap of the top {config["k"]:.0%}',
+        *(f'rho {rho}' for rho in rhos),
+      ),
+      rows,
+    )
+  )
+  verdicts = []
+  for a, b, claim in config['comparisons']:
+    for rho in rhos:
+      difference = intervals.mean_interval(overlaps[rho][a] - overlaps[rho][b])
+      said = intervals.verdict(claim, difference)
+      verdicts.append(
+        {
+          'a': a,
+          'b': b,
+          'claim': claim,
+          'rho': rho,
+          'difference': difference,
+          'verdict': said,
+        }
+      )
+      print(f'{a} {claim} {b} at rho {rho}: {told(difference)}, {said}')
+  summary = {
+    'num_examples': len(found),
+    'left_out': left_out,
+    'overlaps': means,
+    'comparisons': verdicts,
+    'machine': f'{os.cpu_count()} cores of {platform.machine()}',
+    'jax': jax.__version__,
+  }
+  app.write_json(folder / 'summary.json', summary)
+  app.write_figure(folder / 'attacks.png', _figure(config, means))
+  print(f'wrote {folder}/: summary.json and attacks.png')
+
+
+def _figure(config, means):
+  fig = figure.Figure(figsize=(8, 4), layout='constrained')
+  ax = fig.subplots()
+  for label, by_rho in means.items():
+    values = list(by_rho.values())
+    middle = np.array([v.mean for v in values])
+    below = middle - np.array([v.low for v in values])
+    above = np.array([v.high for v in values]) - middle
+    ax.errorbar(
+      config['rho'], middle, (below, above), marker='.', capsize=2, label=label
+    )
+  ax.set_xlabel(f'rho ({config["ball"]}), in units of the example')
+  ax.set_ylabel(f'overlap of the top {config["k"]:.0%} after the attack')
+  ax.set_ylim(0, 1)
+  fig.legend(loc='outside right center', frameon=False, fontsize=8)
+  return fig
+
+
+def _check(config):
+  """Refuses a config in which a word is wrong, before any work."""
+  named = [
+    ('objective', config['objective'], OBJECTIVES),
+    ('ball', config['ball'], BALLS),
+  ]
+  for label, chosen in config['contenders'].items():
+    named += [
+      (f'contenders.{label}.map', chosen['map'], MAPS),
+      (f'contenders.{label}.attack', chosen['attack'], ATTACKS),
+    ]
+  for comparison in config['comparisons']:
+    a, b, claim = comparison
+    named += [
+      ('comparisons', a, config['contenders']),
+      ('comparisons', b, config['contenders']),
+      ('comparisons', claim, intervals.CLAIMS),
+    ]
+  for what, got, known in named:
+    if got not in known:
+      raise ValueError(
+        f'config.{what}: {got!r}, expected one of {", ".join(known)}'
+      )
+
+
+if __name__ == '__main__':
+  app.run(main)

