@@ -1,5 +1,6 @@
 """The loop of one training: steps, validation, checkpoints, what is written."""
 
+import contextlib
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -67,8 +68,10 @@ def train(run: Run) -> None:
   first_steps = config['first_epochs'] * per_epoch
   state, progress = _start(run)
   start = int(state.step)
-  keeper = checkpoints.keeper(run.folder / 'checkpoints')
   with (
+    contextlib.closing(
+      checkpoints.keeper(run.folder / 'checkpoints')
+    ) as keeper,
     curves.writing(run.folder, start) as write,
     app.progress(
       range(start + 1, run.num_steps + 1), what=run.folder.name
@@ -102,7 +105,6 @@ def train(run: Run) -> None:
         keeper.save(step, (state, _everywhere(run, progress)))
       if not waiting:
         begin = time.perf_counter()
-  keeper.close()
   if not patience:
     _export(run, state.params)
 

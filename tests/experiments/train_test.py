@@ -81,7 +81,7 @@ def losses(mesh, *, split=False, num_parts=1, num_steps=20):
       'interpretation',
       lam=100.0,
       rho=0.5,
-      attack={'num_restarts': 1, 'num_steps': 2, 'num_halvings': 1},
+      attack={'num_restarts': 1, 'num_steps': 1, 'num_halvings': 1},
     ),
   }
   model, examples = _model(), _toy_examples()
@@ -132,10 +132,8 @@ class FeedingTest(parameterized.TestCase):
 class DevicesTest(parameterized.TestCase):
   def test_losses_do_not_depend_on_devices(self):
     want = losses(_mesh(1))
-    self.assertGreater(want[0], want[-1])
-    for settings in ({}, {'split': True, 'num_parts': 2}):
-      got = losses(_mesh(8), **settings)
-      np.testing.assert_allclose(got, want, rtol=1e-5, err_msg=str(settings))
+    self.assertLen(set(want), 20)
+    np.testing.assert_allclose(losses(_mesh(8), num_parts=2), want, rtol=1e-5)
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
       address = f'127.0.0.1:{s.getsockname()[1]}'
@@ -157,11 +155,14 @@ class DevicesTest(parameterized.TestCase):
       )
       for i in range(2)
     ]
+    printed = []
     for process in processes:
       with process:
         stdout, stderr = process.communicate(timeout=200)
       self.assertEqual(process.returncode, 0, stderr)
-      np.testing.assert_allclose(json.loads(stdout), want, rtol=1e-5)
+      printed.append(stdout.splitlines()[-1])  # Gloo prints, too.
+    for line in printed:
+      np.testing.assert_allclose(json.loads(line), want, rtol=1e-5)
 
 
 class TrainTest(parameterized.TestCase):

@@ -353,12 +353,11 @@ class LossesTest(parameterized.TestCase):
 class AugmentationTest(parameterized.TestCase):
   def test_moves_and_reflects_what_the_loss_sees(self):
     # The loss is the image itself.
-    see = lambda apply, params, x, label, key: x
+    see = lambda apply, params, x, label, key: training.Terms(*[x] * 5)
+    move, label = training.crop_and_flip(see, pad=1), jnp.array(0)
     x = jnp.arange(1.0, 13).reshape(3, 4, 1)
     run = jax.jit(
-      jax.vmap(
-        lambda key: training.crop_and_flip(see, pad=1)(None, None, x, 0, key)
-      )
+      jax.vmap(lambda key: move(lambda params, x: x, None, x, label, key).loss)
     )
     seen = np.asarray(run(jax.random.split(jax.random.key(0), 200)))
     padded = np.pad(np.asarray(x), ((1, 1), (1, 1), (0, 0)))
