@@ -100,6 +100,23 @@ def smooth_caso(out: types.Attribution) -> str:
   return caso(out._replace(info=out.info.solution))
 
 
+def invariant(out: types.Attribution) -> str:
+  """States how often the decision fails in the box, and whether it can."""
+  found = out.info.inspection
+  attacked = 'an attack' if float(found.attack_margin) < 0 else 'no attack'
+  return (
+    f'decision fails on {float(found.violation):.1%} of draws '
+    f'(to {float(found.violation_high):.1%}), and under {attacked}; '
+    f'{float(out.info.saturated):.0%} of widths at their limit'
+  )
+
+
+def linear_invariant(out: types.Attribution) -> str:
+  """States what `invariant` does, and how well the program is solved."""
+  gap = float(out.info.solver.objective - out.info.solver.bound)
+  return f'{invariant(out)}; gap {gap:.1e}'
+
+
 def _rms(a) -> float:
   return float(np.sqrt(np.mean(np.square(np.asarray(a, np.float64)))))
 

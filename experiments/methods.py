@@ -23,6 +23,7 @@ from saliency_jax import transforms
 from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
+from saliency_jax.optimization import boxes
 from saliency_jax.solvers import line_search
 
 NAMES = flags.DEFINE_list(
@@ -104,6 +105,23 @@ def _smooth_caso_calls(settings, info):
   draws = settings['num_samples']
   products = settings['num_steps'] + settings['eigen_steps'] + 1
   return Calls(gradients=draws, products=draws * products)
+
+
+def _invariant_calls(settings, info):
+  return Calls(
+    gradients=settings['num_steps'] * settings['num_samples']
+    + settings['num_ascent']
+    + 1,
+    forwards=settings['num_checks'] + 2,
+  )
+
+
+def _linear_invariant_calls(settings, info):
+  # A gradient a margin of each noisy copy: the rows of the program.
+  return Calls(
+    gradients=info.solver.multipliers.size + settings['num_ascent'] + 1,
+    forwards=settings['num_checks'] + 2,
+  )
 
 
 def _tap(spec):
@@ -210,6 +228,25 @@ METHODS: dict[str, Entry] = {
     saliency_jax.smooth_caso,
     _smooth_caso_calls,
     diagnostics.smooth_caso,
+    quick=False,
+  ),
+  'invariant_perturbation': Entry(
+    saliency_jax.invariant_perturbation,
+    _invariant_calls,
+    diagnostics.invariant,
+    viz.HEAT,
+    boxes.prob_margins,
+    # A quarter of the paper's draws a step.
+    settings={'num_samples': 8, 'batch_size': 8},
+    quick=False,
+  ),
+  'linear_invariant': Entry(
+    saliency_jax.linear_invariant,
+    _linear_invariant_calls,
+    diagnostics.linear_invariant,
+    viz.HEAT,
+    boxes.logit_margins,
+    settings={'batch_size': 8},
     quick=False,
   ),
   'mask': Entry(

@@ -23,7 +23,6 @@ from typing import Any
 from absl import flags
 import jax
 from jax.experimental import multihost_utils
-from ml_collections import config_flags
 
 from experiments import app
 from experiments import feeding
@@ -32,14 +31,9 @@ from experiments import recipes
 from experiments import records
 from experiments import robustness
 from experiments import training_figures
+from experiments import workdir
 from saliency_jax import models
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'What to train: a file experiments/configs/training_*.py.'
-)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder of the runs: all that they write, and resume from.'
-)
 _DATA_DIR = flags.DEFINE_string(
   'data_dir', None, 'Folder of the raw files of mnist, fashion_mnist, cifar10.'
 )
@@ -53,15 +47,9 @@ _NUM_PARTS = flags.DEFINE_integer(
 
 def main(setup: app.Setup) -> None:
   """Trains the points of `--config` in `--workdir`, and judges them."""
-  for flag, instead in (('seed', 'config.seed'), ('out', 'workdir')):
-    if flags.FLAGS[flag].present:
-      raise ValueError(f'--{flag} is not used here, expected --{instead}')
-  if _CONFIG.value is None or not _WORKDIR.value:
-    raise ValueError('expected --config and --workdir')
+  config, folder = workdir.read()
   if _NUM_PARTS.value < 1:
     raise ValueError(f'--num_parts is {_NUM_PARTS.value}, expected at least 1')
-  config = _CONFIG.value.to_dict()
-  folder = pathlib.Path(_WORKDIR.value).expanduser()
   runs = points(config)
   for name, point in runs.items():
     _check(point)

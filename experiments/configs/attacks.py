@@ -1,7 +1,7 @@
 """The attack on maps against signs of the gradient and chance.
 
 Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
-  learning, 2019, Figures 5 and 7.
+  learning, 2019, Figures 5 and 7. https://arxiv.org/abs/1905.12105
 Claim: at equal budget Algorithm 1 leaves less of the top K than the sign
   gradient of Ghorbani et al. and than random points, on maps of the gradient
   and of SmoothGrad; smoothed maps keep more than the gradient's.

@@ -2,7 +2,7 @@
 
 Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
   approximations and features in deep learning interpretation, ICML 2019,
-  Theorem 4, Figures 1 and 2, Section 4.
+  Theorem 4, Figures 1 and 2, Section 4. https://arxiv.org/abs/1902.00407
 Claim: with many classes, the two maps agree as p -> 1; kappa matters little.
 Here: the 20 photos and EfficientNet-Lite0 (or :squeezenet, or :digits, 1000
   digits and LeNet), as they are, blurred, and mixed with grey and with each

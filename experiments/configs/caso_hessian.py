@@ -2,7 +2,7 @@
 
 Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
   approximations and features in deep learning interpretation, ICML 2019,
-  Theorem 5, Appendix C, Appendix F.1.
+  Theorem 5, Appendix C, Appendix F.1. https://arxiv.org/abs/1902.00407
 Claim: the Hessian of a ReLU network is found exactly from its gradients; as the
   prediction grows sure, it comes near a matrix of rank one.
 Here: SqueezeNet and EfficientNet-Lite0, 1000 classes; one of the 20 photos, its

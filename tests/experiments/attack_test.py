@@ -1,0 +1,120 @@
+"""Tests for `experiments/attack.py`, on a few digits."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from experiments import attack
+from experiments import records
+from experiments.configs import common
+from tests.experiments import launch
+
+_ALGORITHM = {'num_restarts': 1, 'num_steps': 5, 'num_halvings': 2}
+
+
+def _config(**changes):
+  smooth = {'sigma': 0.2, 'num_samples': 2}
+  return common.attack(
+    **{
+      'about': 'Tiny.',
+      'model': 'softplus_net',
+      'data': 'digits',
+      'fit': {'split': 'train[:640]', 'epochs': 1},
+      'num_examples': 3,
+      'batch_size': 2,
+      'rho': (2.0,),
+      'contenders': {
+        'descent': {
+          'map': 'gradient',
+          'attack': 'top_k',
+          'settings': _ALGORITHM,
+        },
+        'chance': {
+          'map': 'gradient',
+          'attack': 'random',
+          'settings': {'num_draws': 2},
+        },
+        'smooth': {
+          'map': 'smooth_grad',
+          'map_settings': smooth,
+          'attack': 'top_k',
+          'settings': _ALGORITHM,
+        },
+      },
+      'comparisons': (('descent', 'chance', 'below'),),
+      **changes,
+    }
+  )
+
+
+class AttackTest(parameterized.TestCase):
+  def _run(self, folder, **changes):
+    return launch.run(
+      attack.main, config=_config(**changes), workdir=str(folder)
+    )
+
+  def test_attacks_and_goes_on(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = self._run(folder, num_examples=2)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    first = records.read(folder)
+    done = self._run(folder)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    found = records.read(folder)
+    self.assertEqual(list(found), [0, 1, 2])
+    self.assertEqual(found[0], first[0])
+    for record in found.values():
+      for row in record['maps'].values():
+        one = row['2']
+        self.assertTrue(one['found'])
+        self.assertBetween(one['norm'], 0.01, 2.0001)
+        self.assertBetween(one['overlap'], 0, 1)
+        self.assertLess(one['objective'], one['clean_objective'])
+    summary = json.loads((folder / 'summary.json').read_text())
+    means = {
+      name: np.mean([r['maps'][name]['2']['overlap'] for r in found.values()])
+      for name in ('descent', 'chance', 'smooth')
+    }
+    for name, mean in means.items():
+      self.assertAlmostEqual(summary['overlaps'][name]['2']['mean'], mean)
+    (comparison,) = summary['comparisons']
+    self.assertAlmostEqual(
+      comparison['difference']['mean'], means['descent'] - means['chance']
+    )
+    # Three examples say nothing.
+    self.assertEqual(comparison['verdict'], 'undecided')
+
+  def test_what_fails_for_one_is_left_out_for_all(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = self._run(folder, num_examples=2)
+    self.assertEqual(done.code, 0)
+    path = folder / 'records-0.jsonl'
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]['maps']['chance']['2']['found'] = False
+    path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    done = self._run(folder, num_examples=2)
+    self.assertEqual(done.code, 0)
+    summary = json.loads((folder / 'summary.json').read_text())
+    self.assertEqual(summary['left_out'], {'2': 1})
+    self.assertEqual(summary['overlaps']['descent']['2']['num'], 1)
+
+  @parameterized.parameters(
+    ({'ball': 'l1'}, "config.ball: 'l1', expected one of l2, linf"),
+    ({'objective': 'x'}, "config.objective: 'x', expected one of top_k_share"),
+    (
+      {'comparisons': (('descent', 'luck', 'below'),)},
+      "config.comparisons: 'luck', expected one of descent",
+    ),
+  )
+  def test_refuses(self, changes, message):
+    done = self._run('unused', **changes)
+    self.assertEqual(done.code, 1)
+    self.assertIn(message, done.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,93 @@
+"""Tests for `experiments/certify.py`, on a few digits."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from experiments import certify
+from experiments import records
+from experiments.configs import common
+from tests.experiments import launch
+
+
+def _config(**changes):
+  settings = {'sigma': 0.5, 'num_samples': 512, 'batch_size': 64}
+  return common.certification(
+    **{
+      'about': 'Tiny.',
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train[:640]', 'epochs': 1},
+      'num_examples': 3,
+      'batch_size': 2,
+      'rho': (0.001, 0.1),
+      'maps': {
+        'sparse': {
+          'map': 'sparsified',
+          'bounds': ('hoeffding', 'clopper_pearson', 'lecuyer'),
+          **settings,
+        },
+        'relaxed': {
+          'map': 'relaxed',
+          'bounds': ('empirical_bernstein',),
+          **settings,
+        },
+      },
+      **changes,
+    }
+  )
+
+
+class CertifyTest(parameterized.TestCase):
+  def _run(self, folder, **changes):
+    return launch.run(
+      certify.main, config=_config(**changes), workdir=str(folder)
+    )
+
+  def test_certifies_and_goes_on(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = self._run(folder, num_examples=1)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    first = records.read(folder)
+    done = self._run(folder)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    found = records.read(folder)
+    self.assertEqual(list(found), [0, 1, 2])
+    self.assertEqual(found[0], first[0])
+    for record in found.values():
+      by_bound = record['maps']['sparse']
+      paper, exact, lecuyer = (np.array(v) for v in by_bound.values())
+      self.assertEqual(paper.shape, (2, 3))  # Radii and K.
+      self.assertTrue(np.all(exact >= paper))
+      self.assertTrue(np.all(paper >= lecuyer))
+      self.assertTrue(np.all(exact[0] >= exact[1]))
+      # 512 draws leave something to certify, and not all.
+      self.assertBetween(exact[0].max(), 0.01, 0.99)
+    summary = json.loads((folder / 'summary.json').read_text())
+    row = summary['maps']['sparse, clopper_pearson']['guaranteed'][0][0]
+    # At least 60% of three examples is all but the worst.
+    values = [
+      r['maps']['sparse']['clopper_pearson'][0][0] for r in found.values()
+    ]
+    self.assertEqual(row['value'], sorted(values)[1])
+    self.assertIn(b'PNG', (folder / 'certificates.png').read_bytes()[:8])
+
+  @parameterized.parameters(
+    ('map', 'sparse', "map 'sparse', expected one of scaled"),
+    ('base', 'grad', "base 'grad', expected one of magnitude"),
+    ('bounds', ('sure',), "bound 'sure', expected one of hoeffding"),
+    ('map', 'scaled', 'clopper_pearson is for sparsified maps'),
+  )
+  def test_refuses(self, field, value, message):
+    maps = {'a': {**_config().maps.sparse.to_dict(), field: value}}
+    done = self._run('unused', maps=maps)
+    self.assertEqual(done.code, 1)
+    self.assertRegex(done.stderr, f'^error: config.maps.a: .*{message}')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,75 @@
+"""Tests for `experiments/study.py` and its studies, at their smallest."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from experiments import records
+from experiments import study
+from experiments.configs import caso_confidence
+from experiments.configs import leg_known
+from tests.experiments import launch
+
+
+class StudyTest(parameterized.TestCase):
+  def _run(self, config):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = launch.run(study.main, config=config, workdir=str(folder))
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    found = json.loads((folder / 'study.json').read_text())
+    self.assertEqual(found['about'], config.about)
+    for path in folder.glob('*.png'):
+      self.assertIn(b'PNG', path.read_bytes()[:8])
+    self.assertEqual(
+      json.loads((folder / 'config.json').read_text())['study'], config.study
+    )
+    self.assertEmpty(records.read(folder))
+    return found['numbers'], done.stdout
+
+  def test_leg_known(self):
+    config = leg_known.get_config()
+    config.update(
+      side=6,
+      num_samples=(100, 1600),
+      replicates=3,
+      num_steps=50,
+      path=(0.1, 0.3),
+      coverage_samples=(100,),
+      coverage_replicates=2,
+    )
+    numbers, table = self._run(config)
+    for name in ('paper', 'white'):
+      few, many = (
+        numbers['errors'][f'leg, {name}, {n}']['mean'] for n in (100, 1600)
+      )
+      # The root of 16.
+      self.assertBetween(few / many, 2, 8)
+    self.assertEqual(numbers['coverage']['100']['mcdiarmid']['constant'], 1)
+    self.assertIn('leg_tv, best L, paper - white', table)
+
+  def test_caso_confidence(self):
+    config = caso_confidence.get_config('digits')
+    config.update(num_examples=6, batch_size=6)
+    config.fit.update(split='train[:640]', epochs=1)
+    numbers, _ = self._run(config)
+    self.assertLen(numbers['examples'], 6 * 5)
+    for row in numbers['examples']:
+      self.assertBetween(row['prob'], 0.1, 1)
+      self.assertBetween(row['cosine, kappa 10.0'], 0, 1 + 1e-5)
+      # More of kappa leaves less of the curvature.
+      self.assertGreaterEqual(
+        row['cosine, kappa 100.0'], row['cosine, kappa 1.0'] - 1e-5
+      )
+      self.assertLess(row['residual'], 1e-3)
+    self.assertBetween(
+      numbers['rank_correlations']['cosine, kappa 10.0'], -1, 1
+    )
+    self.assertFalse(np.isnan(numbers['interval']).any())
+
+
+if __name__ == '__main__':
+  absltest.main()
