@@ -86,29 +86,22 @@ def _attack(config, mesh, missing, append):
     )
     for label, chosen in config['contenders'].items()
   }
-  size = mesh.size * config['batch_size']
   with app.progress(missing, what='examples') as bar:
-    for start in range(0, len(missing), size):
-      # The last batch is filled up, and what fills it is thrown away.
-      batch = [missing[min(start + i, len(missing) - 1)] for i in range(size)]
-      found = [examples.prepare(source, i, model.spec) for i in batch]
-      xs = jnp.asarray(np.stack([example.image for example in found]))
-      keys = jax.vmap(jax.random.fold_in)(
-        jnp.broadcast_to(jax.random.key(config['seed']), (size,)),
-        jnp.asarray(batch),
-      )
-      rows = [{} for _ in batch]
+    for batch in examples.batches(
+      config, source, model.spec, missing, mesh.size
+    ):
+      rows = [{label: {} for label in programs} for _ in batch.indices]
       for label, program in programs.items():
         for rho in config['rho']:
           bar.set_postfix_str(f'{label}, rho {rho:g}')
-          out = jax.tree.map(np.asarray, program(model.params, rho, xs, keys))
+          out = program(model.params, rho, batch.images, batch.keys)
+          out = jax.tree.map(np.asarray, out)
           for i, row in enumerate(rows):
             one = {k: v[i].item() for k, v in out.items()}
-            row.setdefault(label, {})[f'{rho:g}'] = one
-      new = len(missing[start : start + size])
-      for i in range(new):
-        append({'index': batch[i], 'name': found[i].name, 'maps': rows[i]})
-      bar.update(new)
+            row[label][f'{rho:g}'] = one
+      for i, name, row in zip(batch.indices, batch.names, rows, strict=True):
+        append({'index': i, 'name': name, 'maps': row})
+      bar.update(len(rows))
 
 
 def _one(apply, config, chosen, params, rho, x, key):

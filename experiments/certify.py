@@ -17,7 +17,6 @@ import platform
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
@@ -76,28 +75,21 @@ def _certify(config, mesh, missing, append):
     )
     for label, chosen in config['maps'].items()
   }
-  size = mesh.size * config['batch_size']
   with app.progress(missing, what='examples') as bar:
-    for start in range(0, len(missing), size):
-      batch = missing[start : start + size]
-      found = [examples.prepare(source, i, model.spec) for i in batch]
-      xs = jnp.asarray(np.stack([example.image for example in found]))
-      # An example's draws do not depend on its batch.
-      keys = jax.vmap(jax.random.fold_in)(
-        jnp.broadcast_to(jax.random.key(config['seed']), (len(batch),)),
-        jnp.asarray(batch),
-      )
-      rows = [{} for _ in batch]
+    for batch in examples.batches(
+      config, source, model.spec, missing, mesh.size
+    ):
+      rows = [{} for _ in batch.indices]
       for label, program in programs.items():
         bar.set_postfix_str(label)
-        out = program(model.params, xs, keys=keys)
+        out = program(model.params, batch.images, keys=batch.keys)
         out = jax.tree.map(np.asarray, out)
         for i, row in enumerate(rows):
           one = jax.tree.map(lambda a, i=i: a[i], out)
           row[label] = _certificates(one, config, config['maps'][label])
-      for i, example, row in zip(batch, found, rows, strict=True):
-        append({'index': i, 'name': example.name, 'maps': row})
-      bar.update(len(batch))
+      for i, name, row in zip(batch.indices, batch.names, rows, strict=True):
+        append({'index': i, 'name': name, 'maps': row})
+      bar.update(len(rows))
 
 
 def _method(chosen):

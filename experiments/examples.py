@@ -1,8 +1,10 @@
 """The classifier and the data set of an evaluation, from its config."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import data
@@ -92,3 +94,41 @@ def _is_own(source: data.Source, spec: types.Spec, label: int) -> bool:
     or source.class_names == spec.class_names
     and bool(spec.class_names)
   )
+
+
+class Batch(NamedTuple):
+  """Examples that are explained at once.
+
+  Attributes:
+    indices: of those that are asked for; the arrays may hold more.
+    names: of those.
+    images: `[size, H, W, C]`, the last one again where there are too few.
+    keys: of each, whatever batch it is in.
+  """
+
+  indices: list[int]
+  names: list[str]
+  images: jax.Array
+  keys: jax.Array
+
+
+def batches(
+  config: Mapping[str, Any],
+  source: data.Source,
+  spec: types.Spec,
+  indices: Sequence[int],
+  num_devices: int,
+) -> Iterator[Batch]:
+  """Reads examples, `config.batch_size` for each device at a time."""
+  size = num_devices * config['batch_size']
+  for start in range(0, len(indices), size):
+    wanted = list(indices[start : start + size])
+    filled = wanted + [wanted[-1]] * (size - len(wanted))
+    found = [prepare(source, i, spec) for i in filled]
+    keys = jax.vmap(jax.random.fold_in)(
+      jnp.broadcast_to(jax.random.key(config['seed']), (size,)),
+      jnp.asarray(filled),
+    )
+    images = jnp.asarray(np.stack([example.image for example in found]))
+    names = [example.name for example in found[: len(wanted)]]
+    yield Batch(wanted, names, images, keys)
