@@ -44,14 +44,7 @@ class Keeper(NamedTuple):
 
 def keeper(folder: pathlib.Path, *, num_kept: int = 2) -> Keeper:
   """Opens a folder of checkpoints for writing, in the background."""
-  manager = ocp.CheckpointManager(
-    folder.absolute(),
-    options=ocp.CheckpointManagerOptions(
-      max_to_keep=num_kept,
-      enable_async_checkpointing=True,
-      cleanup_tmp_directories=True,
-    ),
-  )
+  manager = _manager(folder.absolute(), max_to_keep=num_kept)
 
   def save(step, tree):
     manager.save(step, args=ocp.args.StandardSave(_named(tree)))
@@ -108,15 +101,26 @@ def steps(folder: pathlib.Path) -> list[int]:
 def _read(path, like):
   """Returns the tree, or what is wrong with its arrays' shapes."""
   named = _named(like)
-  with ocp.StandardCheckpointer() as checkpointer:
-    saved = checkpointer.metadata(path / 'default').item_metadata
+  step = int(path.name)
+  with _manager(path.parent) as manager:
+    saved = manager.item_metadata(step)
     saved = {k: (tuple(v.shape), np.dtype(v.dtype)) for k, v in saved.items()}
     want = {k: (tuple(a.shape), np.dtype(a.dtype)) for k, a in named.items()}
     if saved != want:
       return None, sorted(set(saved.items()) ^ set(want.items()), key=str)
-    arrays = checkpointer.restore(path / 'default', named)
+    arrays = manager.restore(step, args=ocp.args.StandardRestore(named))
   leaves = [arrays[name] for name in named]
   return jax.tree.unflatten(jax.tree.structure(like), leaves), []
+
+
+def _manager(folder, **options):
+  return ocp.CheckpointManager(
+    folder,
+    options=ocp.CheckpointManagerOptions(
+      enable_async_checkpointing=True, cleanup_tmp_directories=True, **options
+    ),
+    item_handlers=ocp.StandardCheckpointHandler(),
+  )
 
 
 def _named(tree):
