@@ -43,8 +43,8 @@ class Interval(NamedTuple):
 # Affine, and exact; all operands but the values that move are constants.
 _MOVES = frozenset(
   'broadcast_in_dim concatenate copy dynamic_slice expand_dims gather name '
-  'optimization_barrier pad reshape rev select_n slice squeeze transpose'
-  ''.split()
+  'optimization_barrier pad reshape rev select_n slice split squeeze stack '
+  'transpose unstack'.split()
 )
 # Increasing in every operand, and exact.
 _INCREASING = frozenset(
@@ -83,7 +83,9 @@ def bounds(
   env[jaxpr.invars[0]] = box
 
   def read(v):
-    return v.val if isinstance(v, core.Literal) else env[v]
+    if isinstance(v, core.Literal):
+      return jnp.asarray(v.val, v.aval.dtype)
+    return env[v]
 
   for eqn in jaxpr.eqns:
     args = [read(v) for v in eqn.invars]
@@ -94,9 +96,8 @@ def bounds(
   if not isinstance(out, Interval):
     return Interval(out, out)
   tail = _tail(jaxpr, env)
-  return Interval(
-    jnp.maximum(out.low, tail.low), jnp.minimum(out.high, tail.high)
-  )
+  # Infinite ends have no middle: they make the tail NaN.
+  return Interval(jnp.fmax(out.low, tail.low), jnp.fmin(out.high, tail.high))
 
 
 def _inlined(fn, x):
@@ -128,7 +129,8 @@ def _intervals(eqn, args, moving):
     return [_rounded(p, _ELEMENTARY_UNITS) for p in pairs]
   if name in _SUMS:
     sizes = [jnp.maximum(jnp.abs(e.low), jnp.abs(e.high)) for e in ends]
-    (a,), (b,), (size,) = (_bind(eqn, *v) for v in (low, high, sizes))
+    (a,), (b,) = (_bind(eqn, *v) for v in (low, high))
+    (size,) = _bind_sizes(eqn, *sizes)
     return [_widened(a, b, _num_terms(eqn), size)]
   if name in _PRODUCTS and _is_affine(eqn, moving):
     return [_product(eqn, args, moving)]
@@ -230,7 +232,7 @@ def _tail(jaxpr, env):
 
     def read(v):
       if isinstance(v, core.Literal):
-        return of_constant(v.val)
+        return of_constant(jnp.asarray(v.val, v.aval.dtype))
       return own[v] if v in own else of_constant(env[v])
 
     for eqn in eqns:
@@ -322,11 +324,16 @@ def _bind_sizes(eqn, *args):
   name = eqn.primitive.name
   if name == 'neg':
     return [args[0]]
-  return [args[0] + args[1]] if name == 'sub' else _bind(eqn, *args)
+  if name == 'sub':
+    return [args[0] + args[1]]
+  if name in _PRODUCTS:
+    return _bind(eqn, *args)
+  # Not `jaxprs.bind`, which takes literals, and their signs, from the equation.
+  out = eqn.primitive.bind(*args, **eqn.params)
+  return out if eqn.primitive.multiple_results else [out]
 
 
 def _size_of(a):
-  a = jnp.asarray(a)
   return jnp.abs(a) if jnp.issubdtype(a.dtype, jnp.floating) else a
 
 

@@ -28,7 +28,7 @@ from saliency_jax.core import types
 from saliency_jax.optimization import boxes
 
 # By how much a width may grow at once; the best of them is taken.
-_GROWTHS = (float('inf'), 4.0, 1.5)
+_GROWTHS = (1e30, 4.0, 1.5)
 
 
 class CertifiedInfo(NamedTuple):

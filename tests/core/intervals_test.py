@@ -15,12 +15,12 @@ from saliency_jax.core import jaxprs
 from saliency_jax.models import convolutions
 from tests import equivalence
 
-_X = jnp.array([0.3, -0.2, 0.7])
-_WIDTHS = jnp.array([0.2, 0.5, 0.1])
+_X = jnp.array([0.25, -0.25, 0.75])
+_WIDTHS = jnp.array([0.25, 0.5, 0.125])
 
 
 def _weights(*shape):
-  return jax.random.normal(jax.random.key(sum(shape)), shape, jnp.float32)
+  return jax.random.normal(jax.random.key(sum(shape)), shape)
 
 
 def _net(x):
@@ -49,14 +49,15 @@ def _image_net(fast, x):
 def _grid(x, widths, num=9):
   """Returns the points of a grid over a small box, its corners included."""
   steps = [np.linspace(-w, w, num) for w in np.asarray(widths)]
-  return jnp.asarray([x + np.array(s) for s in itertools.product(*steps)],
-                     jnp.float32)  # fmt: skip
+  offsets = np.array([*itertools.product(*steps)])
+  return x[None] + jnp.asarray(offsets, x.dtype)
 
 
 def _draws(x, widths, num=400):
+  """Returns random points of a box and, every second, random corners."""
   t = jax.random.uniform(jax.random.key(1), (num, *x.shape), x.dtype, -1, 1)
-  corners = jnp.sign(t)
-  return x + widths * jnp.where(jnp.arange(num) % 2 == 0, t.T, corners.T).T
+  t = t.at[::2].set(jnp.sign(t[::2]))
+  return x[None] + widths[None] * t
 
 
 def _assert_holds(test, box, values):
@@ -75,11 +76,13 @@ class IntervalsTest(parameterized.TestCase):
     lambda x: jax.jit(lambda x: x[None] @ _weights(3, 2))(x),
   )
   def test_affine_is_exact(self, fn):
-    box = intervals.bounds(fn, intervals.around(_X, _WIDTHS))
-    corners = jax.vmap(fn)(_grid(_X, _WIDTHS, num=2))
-    np.testing.assert_allclose(box.low, corners.min(0), atol=1e-5)
-    np.testing.assert_allclose(box.high, corners.max(0), atol=1e-5)
-    _assert_holds(self, box, corners)
+    with jax.enable_x64():
+      x, widths = (a.astype(jnp.float64) for a in (_X, _WIDTHS))
+      box = intervals.bounds(fn, intervals.around(x, widths))
+      corners = jax.vmap(fn)(_grid(x, widths, num=2))
+      np.testing.assert_allclose(box.low, corners.min(0), atol=1e-12)
+      np.testing.assert_allclose(box.high, corners.max(0), atol=1e-12)
+      _assert_holds(self, box, corners)
 
   @parameterized.parameters(
     (lambda x: jnp.abs(x), 1),
@@ -95,16 +98,22 @@ class IntervalsTest(parameterized.TestCase):
     (lambda x: jnp.cumsum(jax.nn.relu6(x)), 1),
     (lambda x: x[:2] * x[1:], 1),
     # Each entry is used once: nothing is lost.
-    (lambda x: jnp.sum(jax.nn.relu(x) * jnp.array([1.0, -2.0, 3.0])), 1),
+    (
+      lambda x: jnp.sum(jax.nn.relu(x) * jnp.array([1.0, -2.0, 3.0], x.dtype)),
+      1,
+    ),
     # The same entry, used twice, is taken for two.
     (lambda x: jax.nn.relu(x) * jax.nn.relu(x - 0.1), 2),
   )
   def test_agrees_with_brute_force(self, fn, looseness):
-    box = intervals.bounds(fn, intervals.around(_X, _WIDTHS))
-    values = jax.vmap(fn)(_grid(_X, _WIDTHS, num=21))
-    _assert_holds(self, box, values)
-    extent = np.asarray(jnp.max(values, 0) - jnp.min(values, 0))
-    self.assertTrue(np.all(box.high - box.low <= looseness * extent + 1e-5))
+    with jax.enable_x64():
+      x, widths = (a.astype(jnp.float64) for a in (_X, _WIDTHS))
+      box = intervals.bounds(fn, intervals.around(x, widths))
+      values = jax.vmap(fn)(_grid(x, widths, num=21))
+      _assert_holds(self, box, values)
+      extent = np.asarray(jnp.max(values, 0) - jnp.min(values, 0))
+      width = np.asarray(box.high - box.low)
+      self.assertTrue(np.all(width <= looseness * extent + 1e-12))
 
   @parameterized.parameters(0.001, 0.05, 0.5)
   def test_networks_stay_inside(self, width):
@@ -175,13 +184,26 @@ class IntervalsTest(parameterized.TestCase):
     highest = jax.lax.Precision.HIGHEST
     self.assertEqual(set(found), {(highest, highest)})
 
+  def test_signs_of_constants_do_not_hide_rounding(self):
+    # The sizes that rounding is measured by are those of all terms.
+    big = 2.0**20
+    for fn in (
+      lambda x: (x + big) - big,
+      lambda x: (x - big) + big,
+      lambda x: jax.nn.relu(x) * -3.0,
+    ):
+      box = intervals.bounds(fn, intervals.around(_X, _WIDTHS))
+      values = jax.vmap(fn)(_grid(_X, _WIDTHS, num=3))
+      _assert_holds(self, box, values)
+      self.assertTrue(np.all(box.low < np.min(values, 0)))
+
   def test_whole_output_is_constant(self):
     box = intervals.bounds(lambda x: jnp.ones(2), intervals.around(_X, _WIDTHS))
     np.testing.assert_array_equal(box.low, 1)
     np.testing.assert_array_equal(box.high, 1)
 
   def test_division_by_what_may_be_zero(self):
-    box = intervals.bounds(lambda x: 1 / x, intervals.around(_X, _WIDTHS))
+    box = intervals.bounds(lambda x: 1 / x, intervals.around(_X + 0.1, _WIDTHS))
     np.testing.assert_array_equal(box.low[1], -jnp.inf)
     self.assertGreater(box.low[0], 0)
 
