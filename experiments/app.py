@@ -148,10 +148,14 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def progress(items: Iterable[Any], *, what: str) -> tqdm.tqdm:
+def progress(
+  items: Iterable[Any], *, what: str, total: int | None = None
+) -> tqdm.tqdm:
   """Wraps a loop in a progress bar, on a terminal and in the first process."""
   hide = None if is_first() else True  # None: shown where there is a terminal.
-  return tqdm.tqdm(items, desc=what, disable=hide, leave=False, delay=0.2)
+  return tqdm.tqdm(
+    items, desc=what, total=total, disable=hide, leave=False, delay=0.2
+  )
 
 
 def out_dir(launcher: str) -> pathlib.Path:

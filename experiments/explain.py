@@ -9,6 +9,8 @@ each method, and its diagnostics as `method.field`; and `info.json`, with the
 settings, the times and a summary of the diagnostics.
 """
 
+from concurrent import futures
+import os
 import time
 from typing import Any
 import zlib
@@ -110,18 +112,30 @@ def _explain(setup, model, settings, x, label):
       traced[name] = explain.trace(*args[name])
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e
-  for name in (bar := app.progress(traced, what='explaining')):
+  # LLVM keeps one core busy; the maps are made, and timed, when it is done.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    compiled = dict(
+      zip(
+        traced,
+        app.progress(
+          pool.map(_compile, traced.values()),
+          what='compiling',
+          total=len(traced),
+        ),
+        strict=True,
+      )
+    )
+  for name in (bar := app.progress(compiled, what='explaining')):
     bar.set_postfix_str(name)
+    program, compile_seconds = compiled[name]
     start = time.perf_counter()
-    compiled = traced[name].lower().compile()
-    middle = time.perf_counter()
-    batch = jax.block_until_ready(compiled(*args[name]))
-    seconds = time.perf_counter() - middle
+    batch = jax.block_until_ready(program(*args[name]))
+    seconds = time.perf_counter() - start
     one = found[name] = jax.tree.map(lambda a: np.asarray(a[0]), batch)
     entry = methods.METHODS[name]
     infos[name] = {
       'quality': entry.describe(one),
-      'compile_seconds': middle - start,
+      'compile_seconds': compile_seconds,
       'run_seconds': seconds,
       'calls': entry.calls(settings[name], one.info)._asdict(),
       'settings': {k: results.brief(v) for k, v in settings[name].items()},
@@ -129,6 +143,13 @@ def _explain(setup, model, settings, x, label):
       'info': jax.tree.map(results.brief, results.fields(one.info)),
     }
   return found, infos
+
+
+def _compile(traced) -> tuple[Any, float]:
+  """Returns a program, and the seconds that it took to make."""
+  start = time.perf_counter()
+  program = traced.lower().compile()
+  return program, time.perf_counter() - start
 
 
 def _style(name: str, infos: dict[str, Any]) -> tuple[viz.Drawing, str]:

@@ -146,7 +146,7 @@ class MethodsTest(parameterized.TestCase):
     self.assertEqual((type(found), found), (type(value), value))
 
   def test_sources_of_settings(self):
-    self.assertEqual(_settings('rise')['num_masks'], 1000)  # The launchers'.
+    self.assertEqual(_settings('rise')['num_masks'], 500)  # The launchers'.
     self.assertEqual(_settings('rise')['cells'], 7)  # The method's own.
     self.assertEqual(_settings('grad_cam')['name'], 'last')  # The network's.
     self.assertEqual(_settings('grad_cam', 'grad_cam.name=a')['name'], 'a')
