@@ -1,8 +1,8 @@
 """Methods made of methods: `transform(method, **settings) -> method`.
 
 `times_input(gradient)` is gradient x input; `absolute(smooth(gradient))` is the
-map that is most often drawn of SmoothGrad. Each keeps the signature of the
-method, settings and all, so they nest, and hands on the `info` of what it wraps.
+map that is most often drawn of SmoothGrad. Each keeps the signature of its
+method, settings and all, so they nest, and hands on the `info` of that one.
 """
 
 from collections.abc import Callable
