@@ -129,7 +129,7 @@ def paper(evidence: Evidence, level: types.Scalar = 0.05) -> Float[Array, 'k']:
   _check_probability(level)
   h, w, _ = evidence.moment.shape
   log = jnp.log(h * w / jnp.asarray(level, evidence.largest.dtype))
-  size = 2 * pinv_norm(h, w) / evidence.num_terms
+  size = 2 * grid.pinv_norm(h, w) / evidence.num_terms
   return jnp.full_like(evidence.largest, jnp.sqrt(size * log))
 
 
@@ -146,7 +146,7 @@ def mcdiarmid(
   h, w, _ = evidence.moment.shape
   edges = max(1, 2 * h * w - h - w)
   log = jnp.log(2 * edges / jnp.asarray(level, evidence.largest.dtype))
-  size = pinv_norm(h, w) * math.sqrt(8 / evidence.num_terms)
+  size = grid.pinv_norm(h, w) * math.sqrt(8 / evidence.num_terms)
   return jnp.full_like(evidence.largest, size * jnp.sqrt(log))
 
 
@@ -195,26 +195,6 @@ def bootstrap(
   norms = jax.vmap(jax.vmap(norm))(mean * (starts.size / n))
   rank = 1 - jnp.asarray(level, moment.dtype)
   return jnp.quantile(norms, rank, axis=0)
-
-
-@functools.cache
-def pinv_norm(h: int, w: int) -> float:
-  """Returns `|D^+|_1`, the largest sum of absolute values of a column."""
-  laplacian = grid.exact_eigenvalues(h, w)
-  inverse = 1 / np.where(laplacian > 0, laplacian, np.inf)
-  rows, cols = (grid.exact_cosine_basis(n) for n in (h, w))
-  largest, above = 0.0, None
-  for i in range(h):
-    # `(D'D)^+` at the cells of one row, [w, h, w]; a column of `D^+` is the
-    # difference of two neighbours'.
-    waves = inverse * (rows[:, i, None] * cols.T[:, None, :])
-    row = rows.T @ waves @ cols
-    steps = [row[1:] - row[:-1]] + ([] if above is None else [row - above])
-    for step in steps:
-      sums = np.sum(np.abs(step), axis=(1, 2))
-      largest = max(largest, float(np.max(sums, initial=0)))
-    above = row
-  return largest
 
 
 def leg_tv(

@@ -27,6 +27,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.perturbations import operators
+from saliency_jax.perturbations import reliability
 from saliency_jax.solvers import grid
 
 # `(h, w)` to the positive eigenvalues `[h, w]` of `S / sigma^2`, laid out as
@@ -322,13 +323,13 @@ def estimate(
     grid=g,
     stderr=sampling.standard_error(var, n),
     moment=moment,
-    split_half=_correlation(*halves),
-    explained=_explained(*halves, metric, jnp.sum(spread)),
+    split_half=reliability.correlation(*halves),
+    explained=reliability.explained(*halves, metric, jnp.sum(spread)),
     score=score,
     mean_score=jnp.mean(scores),
     score_std=jnp.sqrt(jnp.mean(spread)),
     clipped=jnp.mean(outside),
-    variance_reduction=_reduction(jnp.sum(var), lost, num_signs),
+    variance_reduction=reliability.reduction(jnp.sum(var), lost, num_signs),
     num_calls=jnp.asarray(num_calls + 1, jnp.int32),
   )
   term = lambda i: delta[i][None, None] * noise(i, root)
@@ -390,34 +391,3 @@ def _moves(z, rows, cols, directions, alone):
 def _each(f):
   """Maps a function of a grid over the last axis."""
   return jax.vmap(f, in_axes=-1, out_axes=-1)
-
-
-def _correlation(a, b):
-  a, b = a - jnp.mean(a), b - jnp.mean(b)
-  size = jnp.sqrt(jnp.sum(a**2)) * jnp.sqrt(jnp.sum(b**2))
-  return jnp.where(size > 0, jnp.sum(a * b) / jnp.where(size > 0, size, 1), 0)
-
-
-def _explained(a, b, metric, variance):
-  """Returns what each half predicts of the other, on average.
-
-  Over draws of variance `v`, `v - E(d - <a, z>)^2 = 2 <a, y> - <a, S a>`, with
-  the other half's `S b` for `y`.
-  """
-  gain = 2 * jnp.sum(a * metric(b))
-  gain = gain - (jnp.sum(a * metric(a)) + jnp.sum(b * metric(b))) / 2
-  known = variance > 0
-  return jnp.where(known, gain / jnp.where(known, variance, 1), 0)
-
-
-def _reduction(variance, lost, num_signs):
-  """Returns the variance without pairs over that with them, a call each.
-
-  Without pairs the even part of the score adds `lost` to a term's variance;
-  a pair costs two calls.
-  """
-  if num_signs == 1:
-    return jnp.ones_like(variance)
-  known = variance > 0
-  ratio = (variance + lost) / (2 * jnp.where(known, variance, 1))
-  return jnp.where(known, ratio, 1)

@@ -156,3 +156,23 @@ def pinv(a: Edges) -> Float[Array, 'h w']:
 def pinv_adjoint(y: Float[Array, 'h w']) -> Edges:
   """Applies `D^{+T}`: the smallest flow whose divergence is `y - mean(y)`."""
   return difference(poisson(y))
+
+
+@functools.cache
+def pinv_norm(h: int, w: int) -> float:
+  """Returns `|D^+|_1`, the largest sum of absolute values of a column."""
+  laplacian = exact_eigenvalues(h, w)
+  inverse = 1 / np.where(laplacian > 0, laplacian, np.inf)
+  rows, cols = (exact_cosine_basis(n) for n in (h, w))
+  largest, above = 0.0, None
+  for i in range(h):
+    # `(D'D)^+` at the cells of one row, [w, h, w]; a column of `D^+` is the
+    # difference of two neighbours'.
+    waves = inverse * (rows[:, i, None] * cols.T[:, None, :])
+    row = rows.T @ waves @ cols
+    steps = [row[1:] - row[:-1]] + ([] if above is None else [row - above])
+    for step in steps:
+      sums = np.sum(np.abs(step), axis=(1, 2))
+      largest = max(largest, float(np.max(sums, initial=0)))
+    above = row
+  return largest

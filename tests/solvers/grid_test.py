@@ -86,6 +86,13 @@ class GridTest(parameterized.TestCase):
     want = variance * _flat(grid.difference(u))
     np.testing.assert_allclose(_flat(got), want, atol=2e-6)
 
+  @parameterized.parameters((1, 3), (4, 3), (6, 6), (2, 1), (1, 1))
+  def test_pinv_norm(self, h, w):
+    columns = jnp.eye(h * w).reshape(-1, h, w)
+    d = np.array([_flat(grid.difference(u)) for u in columns]).T
+    norm = np.abs(np.linalg.pinv(d)).sum(0).max(initial=0)
+    self.assertAlmostEqual(grid.pinv_norm(h, w), norm, places=6)
+
   def test_vmap_matches_loop(self):
     us = _random((3, 5, 7))
     got = jax.vmap(grid.pinv_adjoint)(us)
