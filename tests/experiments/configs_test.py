@@ -60,6 +60,8 @@ class ConfigsTest(parameterized.TestCase):
     *((name, None) for name in _NAMES),
     ('caso_confidence', 'digits'),
     ('certificates', 'budget'),
+    ('leg_sensitivity', 'photos'),
+    ('sanity_cascade', 'squeezenet'),
     ('certificates', 'photos'),
     ('igos_tables_1_2', '28,14'),
     ('igos_table_4', '224'),

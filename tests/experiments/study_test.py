@@ -12,6 +12,7 @@ from experiments import records
 from experiments import study
 from experiments.configs import caso_confidence
 from experiments.configs import leg_known
+from experiments.configs import sanity_cascade
 from tests.experiments import launch
 
 
@@ -69,6 +70,22 @@ class StudyTest(parameterized.TestCase):
       numbers['rank_correlations']['cosine, kappa 10.0'], -1, 1
     )
     self.assertFalse(np.isnan(numbers['interval']).any())
+
+  def test_sanity_cascade(self):
+    config = sanity_cascade.get_config()
+    config.update(num_examples=3, batch_size=2)
+    config.fit.update(split='train[:640]', epochs=1)
+    for name in list(config.methods):
+      if name not in ('gradient', 'gradient_x_input'):
+        del config.methods[name]
+    numbers, table = self._run(config)
+    depths = len(numbers['layers']) + 1
+    for found in numbers['cascades'].values():
+      self.assertEqual(np.shape(found['ssim']), (3, depths))
+      # No layer is random at first; all of them are at last.
+      np.testing.assert_allclose(np.array(found['norm'])[:, 0], 1, rtol=1e-5)
+      self.assertLess(np.mean(found['ssim'], 0)[-1], 0.9)
+    self.assertIn('gradient_x_input', table)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,62 @@
+"""LEG and LEG-TV against other maps, by sensitivity analysis and key size.
+
+Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
+  Figures 6, 7 and 8. https://openaccess.thecvf.com/ICCV2021 (Luo et al.)
+Claim: masking what LEG-TV scores highest lowers the log odds of the class more
+  than masking what other maps score highest, with smaller key sizes.
+Here: 200 digits and LeNet, a cell a pixel of four; or :photos, EfficientNet-
+  Lite0 and the 20 photos on 14 x 14 cells. LEG-TV with K_L = .05; `leg` is its
+  limit at L = 0.
+Rule: see `common.py`; fixed before the run.
+Command: python -m experiments.evaluate --workdir=out/leg_sensitivity \\
+  --config=experiments/configs/leg_sensitivity.py
+"""
+
+from experiments.configs import common
+
+_RIVALS = (
+  'gradient',
+  'smooth_grad',
+  'integrated_gradients',
+  'grad_cam',
+  'rise',
+  'occlusion',
+  'random',
+)
+
+
+def get_config(which: str = 'digits'):
+  """Returns the config for 'digits' or for 'photos'."""
+  on_digits = which == 'digits'
+  leg = {'cells': 14, 'num_samples': 784, 'sigma': 0.2 if on_digits else 0.05}
+  chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 20}
+  if on_digits:
+    chosen = {
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train', 'epochs': 12},
+      'num_examples': 200,
+      'batch_size': 10,
+    }
+  window = {'window': 5, 'stride': 2} if on_digits else {}
+  return common.evaluation(
+    about=__doc__,
+    methods={
+      'leg': common.use('leg', **leg),
+      'leg_tv': common.use('leg_tv', **leg),
+      'gradient': common.use('gradient'),
+      'smooth_grad': common.use('smooth_grad'),
+      'integrated_gradients': common.use('integrated_gradients'),
+      'grad_cam': common.use('grad_cam'),
+      'rise': common.use('rise', num_masks=500),
+      'occlusion': common.use('occlusion', **window),
+      'random': common.use('random'),
+    },
+    metrics={'sensitivity': common.use('sensitivity')},
+    comparisons=tuple(
+      (f'sensitivity.{value}', 'leg_tv', rival, 'below')
+      for value in ('log_odds_ratio', 'key_size')
+      for rival in ('leg', *_RIVALS)
+    ),
+    **chosen,
+  )

@@ -1,0 +1,52 @@
+"""Adebayo's cascade: maps of a network that forgets, layer by layer.
+
+Paper: Adebayo et al., Sanity checks for saliency maps, 2018,
+  https://arxiv.org/abs/1810.03292; and Luo, Barut, Jin, Statistically
+  consistent saliency estimation, ICCV 2021, Figure 5.
+Claim: maps of gradients change with the network; LEG-TV is zero after the first
+  layer that is made random.
+Here: digits and LeNet; or :squeezenet on photos. LEG-TV twice: with `L` a share
+  of the largest, which makes the map free of scale, so that it is zero on no
+  network that is not constant; and with an absolute `L`, where the norm tells.
+Command: python -m experiments.study --workdir=out/sanity_cascade \\
+  --config=experiments/configs/sanity_cascade.py
+"""
+
+from experiments.configs import common
+
+
+def get_config(which: str = 'digits'):
+  """Returns the config for 'digits', or for a network of photos."""
+  leg = {'cells': 7, 'num_samples': 392}
+  if which == 'digits':
+    chosen = {
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train', 'epochs': 12},
+      'num_examples': 50,
+      'batch_size': 10,
+    }
+    leg['sigma'] = 0.2
+  else:
+    chosen = {
+      'model': which,
+      'data': 'photos',
+      'num_examples': 4,
+      'batch_size': 1,
+    }
+  methods = {
+    'gradient': common.use('gradient'),
+    'smooth_grad': common.use('smooth_grad', num_samples=16),
+    'integrated_gradients': common.use('integrated_gradients', num_steps=16),
+    'gradient_x_input': common.use('gradient_x_input'),
+    'grad_cam': common.use('grad_cam'),
+    'caso': common.use('caso'),
+    'leg': common.use('leg', **leg),
+    'leg_tv': common.use('leg_tv', num_steps=400, **leg),
+    'leg_tv, absolute L': common.use(
+      'leg_tv', num_steps=400, radius='absolute', level=1e-3, **leg
+    ),
+  }
+  return common.study(
+    'sanity_cascade', about=__doc__, methods=methods, **chosen
+  )

@@ -1,0 +1,99 @@
+"""Which maps change when the network forgets: cascading randomisation.
+
+The layers of the network are made random from the output down; at every depth
+each method's map is compared with that of the trained network. What stays as it
+was shows the image, and not what was learned.
+"""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib import figure
+import numpy as np
+
+from experiments import app
+from experiments import contenders
+from experiments import examples
+from experiments import intervals
+from experiments.studies import findings
+from saliency_jax import metrics
+
+_SHOWN = {
+  'rank_correlation_abs': 'rank correlation of sizes',
+  'ssim': 'SSIM',
+  'norm': 'norm, of the trained',
+}
+
+
+def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
+  """Compares the maps of every method at every depth."""
+  del folder  # Each method is a matter of minutes.
+  model = examples.load_model(config)
+  source = examples.load_source(config)
+  indices = list(range(config['num_examples']))
+  chosen = contenders.choose(config['methods'], model.spec)
+  layers = model.spec.layers or metrics.layer_order(
+    model.apply, model.params, jnp.zeros(model.spec.input_shape)
+  )
+  numbers = {'layers': layers[::-1], 'cascades': {}}
+  for label in (bar := app.progress(chosen, what='methods')):
+    bar.set_postfix_str(label)
+    one = chosen[label]
+
+    def cascade(params, x, key, one=one):
+      return metrics.cascading_randomization(
+        one.method,
+        model.apply,
+        params,
+        x,
+        key=key,
+        score=one.entry.score,
+        layers=layers,
+      )
+
+    program = jax.jit(jax.vmap(cascade, (None, 0, 0)))
+    found = [
+      jax.tree.map(np.asarray, program(model.params, batch.images, batch.keys))
+      for batch in examples.batches(config, source, model.spec, indices, 1)
+    ]
+    joined = jax.tree.map(
+      lambda *a: np.concatenate(a)[: config['num_examples']], *found
+    )
+    numbers['cascades'][label] = joined._asdict()
+  return _findings(numbers, layers)
+
+
+def _findings(numbers, layers):
+  rows = []
+  for label, found in numbers['cascades'].items():
+    cells = []
+    for depth in (1, len(layers)):
+      for name in _SHOWN:
+        mean = intervals.mean_interval(found[name][:, depth])
+        cells.append(f'{mean.mean:.2f} ({mean.low:.2f} to {mean.high:.2f})')
+    rows.append((label, *cells))
+  header = (
+    'method',
+    *(
+      f'{name}, {when}'
+      for when in ('top layer', 'all layers')
+      for name in ('rank', 'SSIM', 'norm')
+    ),
+  )
+  fig = figure.Figure(figsize=(13, 4), layout='constrained')
+  axes = fig.subplots(1, len(_SHOWN))
+  for ax, (name, title) in zip(axes, _SHOWN.items(), strict=True):
+    for label, found in numbers['cascades'].items():
+      ax.plot(np.nanmean(found[name], 0), marker='.', label=label)
+    ax.set_title(title)
+    ax.set_xlabel('layers made random, from the output')
+  axes[-1].set_yscale('symlog', linthresh=1e-3)
+  fig.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc='outside right center',
+    frameon=False,
+  )
+  return findings.Findings(header, rows, numbers, {'cascade': fig})
