@@ -1,0 +1,53 @@
+"""What the weight and the number of draws do to the box, on 100 digits.
+
+Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018, https://arxiv.org/abs/1807.05077.
+Claim: none of the paper, which takes lam = d / 10 and M = 32. Asked here: the
+  map of a larger weight, or of a lower violation, is better, one that may move
+  further up than down is, too, and 32 draws are no better than 8.
+Here: LeNet and digits as in `invariant_digits.py`; the weight is d / 10 = 78.4
+  times 1, 10, 100; the targets are violations of .1, .01 and .001.
+Rule: see `common.py`; fixed before the run.
+Command: python -m experiments.evaluate \\
+  --config=experiments/configs/invariant_settings.py \\
+  --workdir=out/invariant_settings
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  use = lambda **settings: common.use(
+    'invariant_perturbation', **{'num_samples': 8, 'batch_size': 8, **settings}
+  )
+  metric = 'flipping.flipped'
+  return common.evaluation(
+    about=__doc__,
+    model='lenet',
+    data='digits',
+    fit={'split': 'train', 'epochs': 12},
+    num_examples=100,
+    batch_size=10,
+    methods={
+      'lam_1': use(),
+      'lam_10': use(lam=784.0),
+      'lam_100': use(lam=7840.0),
+      'target_1e-1': use(target=0.1),
+      'target_1e-2': use(target=0.01),
+      'target_1e-3': use(target=0.001),
+      'draws_32': use(target=0.01, num_samples=32),
+      'asymmetric': use(target=0.01, asymmetric=True),
+      'random': common.use('random'),
+    },
+    metrics={'flipping': common.use('flipping')},
+    comparisons=(
+      (metric, 'lam_10', 'lam_1', 'below'),
+      (metric, 'lam_100', 'lam_10', 'below'),
+      (metric, 'target_1e-2', 'target_1e-1', 'below'),
+      (metric, 'target_1e-3', 'target_1e-2', 'below'),
+      (metric, 'draws_32', 'target_1e-2', 'not_below'),
+      (metric, 'asymmetric', 'target_1e-2', 'below'),
+      (metric, 'lam_1', 'random', 'below'),
+    ),
+  )
