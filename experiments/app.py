@@ -41,6 +41,12 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   'process_id', None, 'Which of the processes this one is, from 0.'
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Connect the processes that Slurm, Kubernetes or a TPU pod has started; the '
+  'three flags of several processes do it by hand.',
+)
 _DEBUG = flags.DEFINE_bool('debug', False, 'Show the traceback of an error.')
 
 # What a user can cause, or a black box of the user's; the rest are our bugs.
@@ -134,7 +140,7 @@ def set_up() -> Setup:
       f'expected all or none of --{", --".join(several)}, got --'
       + ', --'.join(given)
     )
-  if given:
+  if given or _DISTRIBUTED.value:
     jax.distributed.initialize(**several)
   _cache_programs()
   mesh = jax.make_mesh(

@@ -1,6 +1,7 @@
 """The classifier and the data set of an evaluation, from its config."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ class Example(NamedTuple):
 
 
 def load_model(config: Mapping[str, Any]) -> types.Model:
-  """Loads the network `config.model`, or trains it on `config.data`.
+  """Loads the network `config.model`, or fits it to `config.data`.
 
   Raises:
     ValueError: no such network or data.
@@ -31,9 +32,10 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
   name = config['model']
   if name not in _SMALL:
     known = (*models.names(), *_SMALL)
-    if name not in known:
+    if name not in known and not pathlib.Path(name).exists():
       raise ValueError(
-        f'config.model is {name!r}, expected one of {", ".join(known)}'
+        f'config.model is {name!r}, expected one of {", ".join(known)}, or the '
+        'path of a network that was trained here'
       )
     return models.load(name)
   # Digits to learn from: never those that are explained.

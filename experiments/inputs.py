@@ -13,13 +13,15 @@ from saliency_jax.models import types
 IMAGE = flags.DEFINE_string(
   'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
 )
-MODEL = flags.DEFINE_string('model', 'efficientnet_lite0', 'Classifier.')
+MODEL = flags.DEFINE_string(
+  'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
+)
 LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
 )
 
 
-def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w 3']:
+def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w c']:
   """Reads an image as the input of a network.
 
   Args:
@@ -36,19 +38,17 @@ def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w 3']:
     raise ValueError(f'{name!r} is a folder, expected one image file')
   else:
     pixels = _photo(name)
-  size = spec.input_shape[:2]
-  return data.prepare(pixels, size=(size[0], size[1]), crop=spec.crop)
+  return _prepared(pixels, spec)
 
 
 def photos(
   spec: types.Spec, *, num: int | None = None
-) -> Float[np.ndarray, 'n h w 3']:
+) -> Float[np.ndarray, 'n h w c']:
   """Returns the first of the 20 photos, each as the input of a network."""
   source = data.load('photos')
-  size = spec.input_shape[:2]
   return np.stack(
     [
-      data.prepare(source[i]['image'], size=(size[0], size[1]), crop=spec.crop)
+      _prepared(source[i]['image'], spec)
       for i in range(len(source) if num is None else num)
     ]
   )
@@ -93,6 +93,16 @@ def find_label(text: str, class_names: tuple[str, ...], num: int) -> int:
     f'--label {text!r}: no such class'
     + (f'; did you mean {hint}?' if hint else f', nor an index to {num - 1}')
   )
+
+
+def _prepared(pixels, spec):
+  """Returns an image as a network takes it: grey, if it has one channel."""
+  height, width, channels = spec.input_shape
+  image = data.prepare(pixels, size=(height, width), crop=spec.crop)
+  if channels == 1:
+    weights = np.array([[0.299], [0.587], [0.114]], image.dtype)
+    return image @ weights
+  return image
 
 
 def _photo(name: str) -> np.ndarray:

@@ -45,6 +45,7 @@ _MODULES = (
   'scores',
   'solvers',
   'taps',
+  'training',
   'transforms',
 )
 

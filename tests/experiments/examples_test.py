@@ -5,11 +5,14 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from experiments import examples
 from saliency_jax import data
+from saliency_jax import models
 from saliency_jax.models import types
 
 _GRAY = types.Spec('gray', (28, 28, 1), class_names=tuple('0123456789'))
@@ -65,6 +68,16 @@ class ExamplesTest(parameterized.TestCase):
       ValueError, "config.model is 'vgg', expected .*squeezenet, lenet"
     ):
       examples.load_model({'model': 'vgg'})
+
+  def test_trained_network_by_its_path(self):
+    folder = self._folder()
+    model = models.create('softplus_net', key=jax.random.key(0))
+    models.save(folder / models.FILE, model)
+    found = examples.load_model({'model': str(folder)})
+    x = jnp.ones(model.spec.input_shape)
+    np.testing.assert_array_equal(
+      found.apply(found.params, x), model.apply(model.params, x)
+    )
 
   def test_small_network_learns_from_what_is_not_explained(self):
     config = {

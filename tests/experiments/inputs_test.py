@@ -24,6 +24,15 @@ class InputsTest(parameterized.TestCase):
     self.assertEqual((found.shape, found.dtype), ((16, 16, 3), np.float32))
     np.testing.assert_allclose(found[3, 4], [1, 0, 0.2], atol=1e-6)
 
+  def test_grey_for_a_network_of_one_channel(self):
+    colours = inputs.read_image('imagenet_14_129', _SPEC)
+    grey = inputs.read_image(
+      'imagenet_14_129', _SPEC._replace(input_shape=(*colours.shape[:2], 1))
+    )
+    self.assertEqual(grey.shape, (*colours.shape[:2], 1))
+    want = colours @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(grey[:, :, 0], want, atol=1e-6)
+
   def test_photo_by_name_or_its_end(self):
     whole = inputs.read_image('imagenet_14_129', _SPEC)
     for name in ('14_129', '129', 'imagenet_14_129.jpg'):
