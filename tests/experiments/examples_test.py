@@ -72,8 +72,8 @@ class ExamplesTest(parameterized.TestCase):
   def test_trained_network_by_its_path(self):
     folder = self._folder()
     model = models.create('softplus_net', key=jax.random.key(0))
-    models.save(folder / models.FILE, model)
-    found = examples.load_model({'model': str(folder)})
+    models.save(pathlib.Path(folder, models.FILE), model)
+    found = examples.load_model({'model': folder})
     x = jnp.ones(model.spec.input_shape)
     np.testing.assert_array_equal(
       found.apply(found.params, x), model.apply(model.params, x)
