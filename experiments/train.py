@@ -25,13 +25,13 @@ import jax
 from jax.experimental import multihost_utils
 
 from experiments import app
-from experiments import feeding
-from experiments import looping
-from experiments import recipes
 from experiments import records
-from experiments import robustness
-from experiments import training_figures
 from experiments import workdir
+from experiments.training import feeding
+from experiments.training import figures
+from experiments.training import looping
+from experiments.training import recipes
+from experiments.training import robustness
 from saliency_jax import models
 
 _DATA_DIR = flags.DEFINE_string(
@@ -57,7 +57,7 @@ def main(setup: app.Setup) -> None:
   if app.is_first():
     summary = robustness.summarize(folder, config, runs)
     app.write_json(folder / 'summary.json', summary)
-    training_figures.write(folder, summary, list(runs))
+    figures.write(folder, summary, list(runs))
     print(robustness.table(summary))
     print(f'wrote {folder}/: summary.json, figures, a folder for each run')
 

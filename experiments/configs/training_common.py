@@ -2,7 +2,7 @@
 
 A config has `network` and its settings for `models.create`; `data`, with the
 splits of training, validation and test and the size of a batch; `loss`,
-`optimizer` and their settings, of the tables of `experiments/recipes.py`;
+`optimizer` and their settings, of the tables of `training/recipes.py`;
 `epochs`, the first `first_epochs` of them by the plain loss; `max_steps`, which
 ends a training earlier (0 does not); `patience`, the validations without a
 better loss after which it ends (0 never does, and keeps the last parameters,

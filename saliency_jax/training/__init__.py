@@ -2,7 +2,7 @@
 
 A loss is `(apply, params, x, label, key) -> Terms`, its settings bound; `total`
 sums it over a batch, `step` moves the parameters. Where the batch lies is
-outside: sums of its parts add up (`accumulate`, `experiments/sharding.py`).
+outside: sums of its parts add up (`accumulate`).
 """
 
 from saliency_jax.training.adversarial import classification

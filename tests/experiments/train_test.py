@@ -18,15 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import checkpoints
-from experiments import curves
-from experiments import feeding
-from experiments import recipes
 from experiments import records
-from experiments import robustness
-from experiments import sharding
 from experiments import train
 from experiments.configs import common
+from experiments.training import checkpoints
+from experiments.training import curves
+from experiments.training import feeding
+from experiments.training import recipes
+from experiments.training import robustness
+from experiments.training import sharding
 from saliency_jax import models
 from saliency_jax.models import types
 from tests.experiments import launch

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments import sharding
+from experiments.training import sharding
 from saliency_jax import attacks
 from saliency_jax import training
 from saliency_jax.models import types

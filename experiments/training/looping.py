@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from experiments import app
-from experiments import checkpoints
-from experiments import curves
-from experiments import feeding
-from experiments import recipes
-from experiments import sharding
+from experiments.training import checkpoints
+from experiments.training import curves
+from experiments.training import feeding
+from experiments.training import recipes
+from experiments.training import sharding
 from saliency_jax import models
 from saliency_jax.models import types
 

@@ -8,7 +8,7 @@ from matplotlib import figure
 import numpy as np
 
 from experiments import app
-from experiments import robustness
+from experiments.training import robustness
 from saliency_jax import viz
 
 

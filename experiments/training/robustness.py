@@ -25,8 +25,8 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 
 from experiments import app
-from experiments import feeding
 from experiments import records
+from experiments.training import feeding
 from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import explainer

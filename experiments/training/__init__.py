@@ -1,0 +1,1 @@
+"""What `experiments.train` is made of: data, steps, checkpoints, judgements."""
