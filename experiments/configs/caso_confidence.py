@@ -4,12 +4,17 @@ Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
   approximations and features in deep learning interpretation, ICML 2019,
   Theorem 4, Figures 1 and 2, Section 4. https://arxiv.org/abs/1902.00407
 Claim: with many classes, the two maps agree as p -> 1; kappa matters little.
-Here: the 20 photos and EfficientNet-Lite0 (or :squeezenet, or :digits, 1000
+Here: the 20 photos and EfficientNet-Lite0 (or :squeezenet, or :digits, 250
   digits and LeNet), as they are, blurred, and mixed with grey and with each
   other; lam1 = 0 and the default sparsity.
 Rule: reproduced if the 95% bootstrap interval of the rank correlation between p
   and the cosine of the maps at lam1 = 0 and kappa = 10 lies above zero, refuted
   if below; fixed before the run.
+Seen on digits, 1192 versions of 250 (58 more have p = 1 to rounding, and no
+  map): reproduced, rank correlation .90 (.89 to .91); the median cosine is .992
+  below p = .5 and .9993 below .8, and 1 - cosine is rounding from .95 on. Below
+  p = .5 it is .968, .992, .9997 at kappa = 1, 10, 100: kappa decides how much
+  of the curvature is seen. 41 s on two busy cores.
 Command: python -m experiments.study --workdir=out/caso_confidence \\
   --config=experiments/configs/caso_confidence.py
 """

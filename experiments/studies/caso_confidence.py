@@ -105,6 +105,8 @@ def _cosine(a, b):
 
 def _findings(found, config):
   main = f'cosine, kappa {config["kappas"][0]}'
+  # Where p is 1 but for rounding, the loss has no gradient and no map.
+  num, found = len(found), [r for r in found if np.isfinite(r[main])]
   prob = np.array([r['prob'] for r in found])
   edges = np.array(config['bins'])
   rows = []
@@ -140,6 +142,9 @@ def _findings(found, config):
       '',
     )
   )
+  rows.append(
+    ('left out, p is 1 to rounding', f'{num - len(found)}', *[''] * 4)
+  )
   header = (
     'confidence',
     'examples',
@@ -159,6 +164,7 @@ def _findings(found, config):
     ax.set_xlabel('1 - p')
   numbers = {
     'examples': found,
+    'left_out': num - len(found),
     'rank_correlations': trend,
     'interval': (low, high),
     'verdict': verdict,

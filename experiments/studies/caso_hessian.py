@@ -114,7 +114,12 @@ def _figure(numbers):
   fig = figure.Figure(figsize=(6, 4), layout='constrained')
   ax = fig.subplots()
   for name, found in numbers.items():
-    ax.semilogy(found['products'], found['relative_errors'], 'o-', label=name)
+    ax.semilogy(
+      found['products'],
+      np.maximum(found['relative_errors'], 1e-8),
+      'o-',
+      label=name,
+    )
   ax.set_xlabel('products with the Hessian')
   ax.set_ylabel('relative error of the top eigenvalue')
   ax.legend(frameon=False)

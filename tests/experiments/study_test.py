@@ -57,7 +57,8 @@ class StudyTest(parameterized.TestCase):
     config.update(num_examples=6, batch_size=6)
     config.fit.update(split='train[:640]', epochs=1)
     numbers, _ = self._run(config)
-    self.assertLen(numbers['examples'], 6 * 5)
+    self.assertEqual(len(numbers['examples']) + numbers['left_out'], 6 * 5)
+    self.assertLess(numbers['left_out'], 10)
     for row in numbers['examples']:
       self.assertBetween(row['prob'], 0.1, 1)
       self.assertBetween(row['cosine, kappa 10.0'], 0, 1 + 1e-5)
