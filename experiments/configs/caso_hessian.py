@@ -11,8 +11,8 @@ Here: SqueezeNet and EfficientNet-Lite0, 1000 classes; one of the 20 photos, its
 Seen: the top eigenvalue by Lanczos is the exact one to 1e-3 after 4 products in
   5 of 6 cases, after 8 in all, and to 9e-7 after 20. The Hessian is its
   Gauss-Newton part to rounding on both. Not of rank one: at p = .70 the top
-  eigenvalue of EfficientNet-Lite0 has .86 of the trace (rank 61 above rounding),
-  at p = .38 that of SqueezeNet .58 (17), at p = .08 .21 (195). The
+  eigenvalue of EfficientNet-Lite0 has .86 of the trace (rank 61, above
+  rounding), at p = .38 that of SqueezeNet .58 (17), at p = .08 .21 (195). The
   decomposition takes 25 to 50 s on two busy cores.
 Command: python -m experiments.study --workdir=out/caso_hessian \\
   --config=experiments/configs/caso_hessian.py
