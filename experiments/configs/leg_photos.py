@@ -24,11 +24,13 @@ def get_config():
   variants = {
     'cells_14': {},
     'cells_7': {'cells': 7},
-    'cells_28': {'cells': 28},
+    # Each half of the draws wants a whole matrix of orthogonal ones.
+    'cells_28': {'cells': 28, 'num_samples': 3136},
     'paper_covariance': {'covariance': 'paper', 'sigma': 0.025},
     'smooth_covariance': {'covariance': 'smooth'},
     'cells_28_paper_covariance': {
       'cells': 28,
+      'num_samples': 3136,
       'covariance': 'paper',
       'sigma': 0.025,
     },
