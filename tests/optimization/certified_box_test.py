@@ -27,13 +27,15 @@ class CertifiedBoxTest(parameterized.TestCase):
   def test_linear_model_is_a_knapsack(self, most):
     with jax.enable_x64():
       x = jnp.zeros(20)
-      out = certified_box.certified_box(
-        lambda x: _two_classes(x)[0],
-        x,
-        most=most,
-        num_rounds=1,
-        num_halvings=40,
-      )
+      out = jax.jit(
+        lambda x: certified_box.certified_box(
+          lambda x: _two_classes(x)[0],
+          x,
+          most=most,
+          num_rounds=1,
+          num_halvings=40,
+        )
+      )(x)
       best = linear_invariant_test.knapsack(_two_classes(x)[1], 2, most)
       np.testing.assert_allclose(-np.sum(out.scores), best, rtol=1e-6)
       self.assertLessEqual(-np.sum(out.scores), best)

@@ -172,8 +172,32 @@ class InvariantTest(parameterized.TestCase):
       **_SMALL,
     )
     equivalence.check(
-      self, method, draws=True, score=boxes.prob_margins, batch_sizes=(3,)
+      self,
+      method,
+      draws=True,
+      score=boxes.prob_margins,
+      batch_sizes=(3,),
+      dtypes=[jnp.float32],
     )
+
+  def test_keeps_the_dtype(self):
+    with jax.enable_x64():
+      out = jax.eval_shape(
+        lambda key: invariant.invariant_perturbation(
+          lambda x: 1 + x[0],
+          jnp.zeros(4, jnp.float64),
+          key=key,
+          target=0.1,
+          **_SMALL,
+        ),
+        _KEY,
+      )
+    floating = [
+      leaf.dtype
+      for leaf in jax.tree.leaves(out)
+      if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    self.assertEqual(set(floating), {np.dtype(np.float64)})
 
   def test_one_margin_is_enough(self):
     (x,) = equivalence.examples(1)

@@ -18,6 +18,15 @@ _KEY = jax.random.key(3)
 _CHECKS = {'num_checks': 6, 'num_ascent': 2}
 
 
+def _explain(fn, x, **settings):
+  explain = jax.jit(
+    lambda key: linear_invariant.linear_invariant(
+      fn, x, key=key, **settings, **_CHECKS
+    )
+  )
+  return explain(_KEY)
+
+
 def knapsack(slopes, margin, most):
   """Returns the largest sum of widths: the flattest entries come first."""
   left, total = margin, 0.0
@@ -52,15 +61,13 @@ class LinearInvariantTest(parameterized.TestCase):
   def test_linear_model_is_a_knapsack(self, num_noisy):
     with jax.enable_x64():
       slopes = jax.random.normal(jax.random.key(1), (20,), jnp.float64)
-      out = linear_invariant.linear_invariant(
+      out = _explain(
         lambda x: 2 + slopes @ x,
         jnp.zeros(20),
-        key=_KEY,
         slack=None,
         most=1.0,
         num_noisy=num_noisy,
         patch=1,
-        **_CHECKS,
       )
       # Of two sides, the one along the slope is free.
       best = (20 + knapsack(slopes, 2, 1)) / 2
@@ -78,9 +85,7 @@ class LinearInvariantTest(parameterized.TestCase):
     x = equivalence.examples(1)[0]
     fn = boxes.logit_margins(*equivalence.network(), 2)
     settings = {'most': 0.1, 'num_noisy': num_noisy, 'sigma': 0.05}
-    out = linear_invariant.linear_invariant(
-      fn, x, key=_KEY, slack=slack, patch=1, **settings, **_CHECKS
-    )
+    out = _explain(fn, x, slack=slack, patch=1, **settings)
     want = _highs(fn, x, slack, **settings)
     solver = out.info.solver
     np.testing.assert_allclose(solver.objective, want, rtol=1e-4)
@@ -92,9 +97,7 @@ class LinearInvariantTest(parameterized.TestCase):
   def test_patches_share_a_width(self):
     x = equivalence.examples(1)[0]
     fn = boxes.logit_margins(*equivalence.network(), 2)
-    out = linear_invariant.linear_invariant(
-      fn, x, key=_KEY, patch=4, per_channel=False, **_CHECKS
-    )
+    out = _explain(fn, x, patch=4, per_channel=False)
     self.assertEqual(out.info.box.up.shape, (2, 2, 1))
     self.assertEqual(np.ptp(out.scores[4:, 4:]), 0)
     # A patch cut off by the border counts by its entries.
