@@ -17,6 +17,7 @@ _METHODS = {
   'adaptive_integrated_gradients': 'gradients.integrated',
   'cafo': 'optimization.caso',
   'caso': 'optimization.caso',
+  'certified_box': 'optimization.certified_box',
   'expected_gradients': 'gradients.integrated',
   'grad_cam': 'gradients.grad_cam',
   'grad_cam_pp': 'gradients.grad_cam',

@@ -2,7 +2,7 @@
 
 Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
   Theorem 1, Lemma 3 and Section 4.2.
-  https://openaccess.thecvf.com/ICCV2021 (Luo et al.)
+  https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 Claim: with a map that is sparse in variation, the paper's covariance needs
   fewer draws than independent noise (Section 4.2); LEG-TV keeps the mean of the
   map nearly right; Theorem 1's `L` covers with probability 1 - eps.

@@ -2,7 +2,8 @@
 
 Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
   Figures 2, 9 and 10: maps of 28 x 28 cells, per colour channel, sigma^2 = .1,
-  n = 500. https://openaccess.thecvf.com/ICCV2021 (Luo et al.)
+  n = 500.
+  https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 Claim: the maps show the object.
 Here: EfficientNet-Lite0 and the first of the 20 photos; every variant is the
   default (14 cells a side, independent noise of .05, one grey number a cell,

@@ -1,7 +1,8 @@
 """LEG and LEG-TV against other maps, by sensitivity analysis and key size.
 
 Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
-  Figures 6, 7 and 8. https://openaccess.thecvf.com/ICCV2021 (Luo et al.)
+  Figures 6, 7 and 8.
+  https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 Claim: masking what LEG-TV scores highest lowers the log odds of the class more
   than masking what other maps score highest, with smaller key sizes.
 Here: 200 digits and LeNet, a cell a pixel of four; or :photos, EfficientNet-

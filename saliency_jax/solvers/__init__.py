@@ -1,6 +1,7 @@
 """Solvers of the optimisation problems behind the maps."""
 
 from saliency_jax.solvers.covariance_box import tv_covariance_box
+from saliency_jax.solvers.primal_dual import pdhg
 from saliency_jax.solvers.proximal import fista
 from saliency_jax.solvers.total_variation import tv_box
 from saliency_jax.solvers.total_variation import tv_box_from
@@ -8,6 +9,7 @@ from saliency_jax.solvers.total_variation import tv_box_path
 
 __all__ = (
   'fista',
+  'pdhg',
   'tv_box',
   'tv_box_from',
   'tv_box_path',
