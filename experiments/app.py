@@ -6,6 +6,7 @@ worth importing lives in the library.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -268,6 +269,9 @@ def plain(value: Any) -> Any:
     return plain(np.asarray(value).tolist())
   if isinstance(value, float) and not np.isfinite(value):
     return str(value)
+  if isinstance(value, functools.partial):
+    bound = ', '.join(f'{k}={v}' for k, v in value.keywords.items())
+    return f'{plain(value.func)}({bound})'
   if callable(value):
     return getattr(value, '__name__', str(value))
   return value

@@ -128,7 +128,7 @@ def _check(config: dict[str, Any]) -> None:
   for name in ('num_examples', 'batch_size'):
     if config[name] < 1:
       raise ValueError(f'config.{name} is {config[name]}, expected at least 1')
-  columns = metrics.columns(config['metrics'])
+  columns = [*metrics.columns(config['metrics']), intervals.SECONDS]
   if 'image' in config['methods']:
     raise ValueError('config.methods.image: expected another label')
   for comparison in config['comparisons']:

@@ -32,6 +32,10 @@ CLAIMS = {
 }
 
 
+# The time of a map, compiled: it can be compared as what is measured can.
+SECONDS = 'seconds'
+
+
 class Interval(NamedTuple):
   """A mean over examples, and the ends of its 95% interval."""
 
@@ -85,7 +89,15 @@ def verdict(claim: str, difference: Interval) -> str:
 def column(
   records: Sequence[Mapping[str, Any]], method: str, name: str
 ) -> Float[np.ndarray, 'n']:
-  """Returns one value of one method by example, NaN where there is none."""
+  """Returns one value of one method by example, NaN where there is none.
+
+  Args:
+    records: one an example.
+    method: its label.
+    name: of a value of a measure, or `SECONDS`.
+  """
+  if name == SECONDS:
+    return np.array([r['maps'][method]['seconds'] for r in records])
   return np.array(
     [float(r['maps'][method]['values'].get(name, 'nan')) for r in records]
   )
@@ -102,7 +114,9 @@ def summarize(
   """
   methods = list(config['methods'])
   names = metrics.columns(config['metrics'])
-  data = {n: {m: column(records, m, n) for m in methods} for n in names}
+  data = {
+    n: {m: column(records, m, n) for m in methods} for n in (*names, SECONDS)
+  }
 
   @functools.cache
   def difference(name, a, b):
@@ -113,13 +127,10 @@ def summarize(
 
   return {
     'means': {
-      n: {m: mean_interval(v)._asdict() for m, v in by_method.items()}
-      for n, by_method in data.items()
+      n: {m: mean_interval(v)._asdict() for m, v in data[n].items()}
+      for n in names
     },
-    'seconds': {
-      m: float(np.median([r['maps'][m]['seconds'] for r in records]))
-      for m in methods
-    },
+    'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
     'differences': {
       n: {
         a: {b: difference(n, a, b)._asdict() for b in methods if b != a}

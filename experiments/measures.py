@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 import numpy as np
 
+from experiments import settings
 from saliency_jax import metrics
 from saliency_jax.core import baselines
 from saliency_jax.core import types
@@ -54,14 +55,7 @@ class Measured(NamedTuple):
   curves: dict[str, Curve]
 
 
-# Functions that a config can name.
-_FILLS = {
-  'black': baselines.black,
-  'grey': baselines.constant,
-  'mean': baselines.mean,
-  'blur': baselines.gaussian_blur,
-  'slight_blur': deletion.slight_blur,
-}
+# Functions that a config can name, beside the baselines.
 _PERTURBATIONS = {
   'gaussian': infidelities.gaussian,
   'square': infidelities.square,
@@ -88,7 +82,7 @@ def igos_protocol(
   protocol = functools.partial(
     metrics.igos_protocol,
     resolution=resolution,
-    baseline=_named('baseline', _FILLS, baseline),
+    baseline=_named('baseline', settings.BASELINES, baseline),
   )
   return _deletion_insertion(case, x, scores, key, protocol, batch_size)
 
@@ -108,8 +102,8 @@ def rise_protocol(
   protocol = functools.partial(
     metrics.rise_protocol,
     num_steps=num_steps,
-    deleted=_named('deleted', _FILLS, deleted),
-    start=_named('start', _FILLS, start),
+    deleted=_named('deleted', settings.BASELINES, deleted),
+    start=_named('start', settings.BASELINES, start),
   )
   return _deletion_insertion(case, x, scores, key, protocol, batch_size)
 
@@ -133,7 +127,7 @@ def flipping(
     scores,
     key=key,
     fractions=jnp.linspace(0, 1, num_points, dtype=x.dtype),
-    fill=_named('fill', _FILLS, fill),
+    fill=_named('fill', settings.BASELINES, fill),
     per_pixel=per_pixel,
     largest_first=largest_first,
     batch_size=batch_size,
@@ -166,7 +160,7 @@ def sensitivity(
     key=key,
     label=case.label,
     fractions=jnp.linspace(0, most, num_points, dtype=x.dtype),
-    fill=_named('fill', _FILLS, fill),
+    fill=_named('fill', settings.BASELINES, fill),
     batch_size=batch_size,
   )
   values = {

@@ -5,6 +5,7 @@ What a setting takes is read from the annotation of the method's parameter.
 
 import ast
 from collections.abc import Callable
+import functools
 import inspect
 import types as python_types
 import typing
@@ -15,6 +16,7 @@ import jax
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
+from saliency_jax.metrics import deletion
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import leg_tv
 from saliency_jax.optimization import masks
@@ -35,21 +37,24 @@ def _by_name(*functions):
   return {f.__name__: f for f in functions}
 
 
-_BASELINES = _by_name(
-  baselines.black,
-  baselines.constant,
-  baselines.mean,
-  baselines.gaussian_blur,
-  baselines.uniform,
-)
+# What takes the place of what is removed, by the names of flags and configs.
+BASELINES: dict[str, baselines.Baseline] = {
+  'black': baselines.black,
+  'white': functools.partial(baselines.constant, value=1.0),
+  'grey': baselines.constant,
+  'mean': baselines.mean,
+  'blur': baselines.gaussian_blur,
+  'slight_blur': deletion.slight_blur,
+  'uniform': baselines.uniform,
+}
 # Settings that are functions, by the names that a flag can give them.
 FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
   'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
-  'baseline': _BASELINES,
+  'baseline': BASELINES,
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
   'draw': _by_name(leg.orthogonal, leg.gaussian),
-  'fill': _BASELINES,
+  'fill': BASELINES,
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
   'place_noise': _by_name(descent.noisy_image, descent.noisy_composite),

@@ -31,10 +31,11 @@ _COMPARISONS = (
 )
 
 
-def get_config():
-  """Returns the config: see the top of this file."""
+def get_config(model: str = 'efficientnet_lite0'):
+  """Returns the config of one network: 'squeezenet' is another."""
   return common.evaluation(
     about=__doc__,
+    model=model,
     methods={
       'gradient': common.use('gradient'),
       'integrated_gradients': common.use('integrated_gradients'),

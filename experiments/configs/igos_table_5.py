@@ -20,8 +20,8 @@ from saliency_jax.optimization import igos
 _WEIGHTS = {'low': (0.01, 0.2), 'middle': (0.1, 2.0), 'high': (1.0, 20.0)}
 
 
-def get_config():
-  """Returns the config: see the top of this file."""
+def get_config(model: str = 'efficientnet_lite0'):
+  """Returns the config of one network: 'squeezenet' is another."""
   methods, metrics, comparisons = {}, {}, []
   for name, (l1, tv) in _WEIGHTS.items():
     weights = {'l1': l1, 'tv': tv}
@@ -38,6 +38,7 @@ def get_config():
     ]
   return common.evaluation(
     about=__doc__,
+    model=model,
     methods={**methods, 'random': common.use('random')},
     metrics={'igos_protocol': common.use('igos_protocol'), **metrics},
     comparisons=comparisons,

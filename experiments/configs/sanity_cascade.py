@@ -18,6 +18,7 @@ from experiments.configs import common
 def get_config(which: str = 'digits'):
   """Returns the config for 'digits', or for a network of photos."""
   leg = {'cells': 7, 'num_samples': 392}
+  window = {}
   if which == 'digits':
     chosen = {
       'model': 'lenet',
@@ -27,6 +28,7 @@ def get_config(which: str = 'digits'):
       'batch_size': 10,
     }
     leg['sigma'] = 0.2
+    window = {'window': 5, 'stride': 2}
   else:
     chosen = {
       'model': which,
@@ -40,6 +42,10 @@ def get_config(which: str = 'digits'):
     'integrated_gradients': common.use('integrated_gradients', num_steps=16),
     'gradient_x_input': common.use('gradient_x_input'),
     'grad_cam': common.use('grad_cam'),
+    'occlusion': common.use('occlusion', **window),
+    'rise': common.use('rise', num_masks=500),
+    'mask': common.use('mask', num_steps=100),
+    'igos': common.use('igos'),
     'caso': common.use('caso'),
     'leg': common.use('leg', **leg),
     'leg_tv': common.use('leg_tv', num_steps=400, **leg),

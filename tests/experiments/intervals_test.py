@@ -169,6 +169,19 @@ class SummarizeTest(parameterized.TestCase):
     found = intervals.summarize(_records({'a': [0.0] * 3}), _config('a'))
     self.assertEqual(found['seconds'], {'a': 2.0})
 
+  def test_times_are_compared(self):
+    records = _records({'a': [0.0] * 12, 'b': [0.0] * 12})
+    for record in records:
+      record['maps']['a']['seconds'] -= 0.5
+    found = intervals.summarize(
+      records, _config('a', 'b', comparisons=[('seconds', 'a', 'b', 'below')])
+    )
+    (verdict,) = found['verdicts']
+    self.assertEqual(
+      (verdict['mean'], verdict['verdict']), (-0.5, 'reproduced')
+    )
+    self.assertNotIn('seconds', found['means'])
+
 
 if __name__ == '__main__':
   absltest.main()

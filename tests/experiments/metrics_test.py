@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import measures
 from experiments import metrics
+from experiments import settings
 import saliency_jax
 from saliency_jax import metrics as library
 from saliency_jax import scores as score_functions
@@ -158,7 +158,7 @@ class MetricsTest(parameterized.TestCase):
     up = masks.upsample(mask, (_SIDE, _SIDE))
     scores = jnp.broadcast_to(1 - up[..., None], (_NUM, _SIDE, _SIDE, 1))
     out = _built('mask_objective')(_params(), (xs, scores), labels, _keys())
-    blank = measures._FILLS['blur'](xs[0])
+    blank = settings.BASELINES['blur'](xs[0])
     prob = score_functions.prob(_apply, _params(), 2)(
       masks.composite(xs[0], blank, up)
     )

@@ -11,6 +11,9 @@ import numpy as np
 from experiments import records
 from experiments import study
 from experiments.configs import caso_confidence
+from experiments.configs import common
+from experiments.configs import igos_pictures
+from experiments.configs import igos_toy
 from experiments.configs import leg_known
 from experiments.configs import sanity_cascade
 from tests.experiments import launch
@@ -71,6 +74,43 @@ class StudyTest(parameterized.TestCase):
       numbers['rank_correlations']['cosine, kappa 10.0'], -1, 1
     )
     self.assertFalse(np.isnan(numbers['interval']).any())
+
+  def test_igos_toy(self):
+    config = igos_toy.get_config()
+    config.num_functions = 20
+    numbers, table = self._run(config)
+    for gap in numbers['gaps'].values():
+      # The grid may miss the least value by a little, the descent too.
+      self.assertGreater(min(gap), -1e-2)
+      self.assertLess(min(gap), 0.05)
+    plain, along = (
+      np.mean(numbers['gaps'][k]) for k in ('gradient', 'integrated gradient')
+    )
+    self.assertAlmostEqual(
+      numbers['difference']['mean'], along - plain, places=5
+    )
+    self.assertIn(numbers['verdict'], table)
+
+  def test_igos_pictures(self):
+    config = igos_pictures.get_config('lenet')
+    config.update(data='digits', num_examples=3, num_figures=2, share=0.25)
+    config.fit = {'split': 'train[:640]', 'epochs': 1}
+    config.methods = {name: common.use(name) for name in ('gradient', 'random')}
+    numbers, table = self._run(config)
+    self.assertLen(numbers['examples'], 3)
+    for row in numbers['examples']:
+      self.assertSetEqual(set(row['deleted']), {'gradient', 'random'})
+      for prob in (*row['revealed'].values(), *row['baselines'].values()):
+        self.assertBetween(prob, 0, 1)
+    self.assertIn('baseline blur', table)
+    # All the cells gone are the baseline, all of them revealed the image.
+    config.share = 1.0
+    numbers, _ = self._run(config)
+    for row in numbers['examples']:
+      self.assertAlmostEqual(
+        row['deleted']['gradient'], row['baselines']['blur'], places=5
+      )
+      self.assertAlmostEqual(row['revealed']['gradient'], row['prob'], places=5)
 
   def test_sanity_cascade(self):
     config = sanity_cascade.get_config()

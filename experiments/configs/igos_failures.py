@@ -1,0 +1,26 @@
+"""Where I-GOS fails: classes that the classifier does not see.
+
+Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
+  integrated gradients, AAAI 2020, Figure 7. https://arxiv.org/abs/1905.00954
+Claim: where the prediction is wrong or the confidence below .01, the map of the
+  true class shows nothing of it, and revealing its best cells gives no
+  confidence.
+Here: the photos that SqueezeNet classifies wrongly (or another network, by the
+  argument), each explained for its true class.
+Command: python -m experiments.study --workdir=out/igos_failures \\
+  --config=experiments/configs/igos_failures.py
+"""
+
+from experiments.configs import common
+from experiments.configs import igos_pictures
+
+
+def get_config(model: str = 'squeezenet'):
+  """Returns the config of one network."""
+  config = igos_pictures.get_config(model)
+  config.update(about=__doc__, explained='true', only='wrong')
+  methods = ('integrated gradients', 'grad_cam', 'mask', 'igos', 'igos_pp')
+  chosen = {name: config.methods[name].to_dict() for name in methods}
+  return common.study(
+    'igos_pictures', **{**config, 'methods': chosen, 'baselines': ('blur',)}
+  )
