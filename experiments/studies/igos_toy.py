@@ -117,6 +117,7 @@ def _descend(config, path_steps, wells):
       path_steps=path_steps,
       search=dict(config['search']),
       batch_size=None,
+      combine=lambda mask: mask[None],
     )
     return mask, mask
 
