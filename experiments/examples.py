@@ -10,9 +10,8 @@ import numpy as np
 
 from saliency_jax import data
 from saliency_jax import models
+from saliency_jax.models import small
 from saliency_jax.models import types
-
-_SMALL = ('lenet', 'softplus_net')
 
 
 class Example(NamedTuple):
@@ -30,8 +29,8 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
     ValueError: no such network or data.
   """
   name = config['model']
-  if name not in _SMALL:
-    known = (*models.names(), *_SMALL)
+  if name not in small.NETS:
+    known = (*models.names(), *small.NETS)
     if name not in known and not pathlib.Path(name).exists():
       raise ValueError(
         f'config.model is {name!r}, expected one of {", ".join(known)}, or the '

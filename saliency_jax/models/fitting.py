@@ -13,7 +13,6 @@ import os
 import pathlib
 from typing import Any
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
@@ -23,10 +22,9 @@ import optax
 from saliency_jax.core import cache
 from saliency_jax.models import checkpoints
 from saliency_jax.models import small
+from saliency_jax.models import trained
 from saliency_jax.models import types
-from saliency_jax.models import wrap
 
-_NETS = {'lenet': small.lenet, 'softplus_net': small.softplus_net}
 # Part of the cache's key: raise it when the training below changes.
 _VERSION = 1
 
@@ -36,6 +34,7 @@ def fit_small(
   images: Float[Array | np.ndarray, 'n 28 28 1'],
   labels: Integer[Array | np.ndarray, ' n'],
   *,
+  activation: str | None = None,
   seed: int = 0,
   epochs: int = 12,
   batch_size: int = 32,
@@ -46,9 +45,10 @@ def fit_small(
   """Trains a small network, or recalls that it did.
 
   Args:
-    name: 'lenet' or 'softplus_net'.
+    name: one of `small.NETS`.
     images: gray, in [0, 1].
     labels: in 0..9.
+    activation: one of `trained.ACTIVATIONS`; `None` is the network's own.
     seed: of the start and of the order of the images.
     epochs: passes over the images; a last, incomplete batch is left out.
     batch_size: images a step, at most all of them.
@@ -66,9 +66,9 @@ def fit_small(
   images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
   _check(name, images, labels, epochs, batch_size, learning_rate)
   init_key, order_key = jax.random.split(jax.random.key(seed))
-  module = _NETS[name](rngs=nnx.Rngs(params=init_key))
-  model = wrap.from_nnx(module, small.spec(name, module, class_names))
-  settings = (_VERSION, name, seed, epochs, batch_size, learning_rate)
+  own = {} if activation is None else {'activation': activation}
+  model = trained.create(name, key=init_key, class_names=class_names, **own)
+  settings = (_VERSION, name, own, seed, epochs, batch_size, learning_rate)
   path = _cache_path(cache_dir, name, settings, images, labels)
   params = _recall(path, model.params)
   if params is None:
@@ -121,8 +121,8 @@ def _train(model, images, labels, *, key, epochs, batch_size, learning_rate):
 
 
 def _check(name, images, labels, epochs, batch_size, learning_rate):
-  if name not in _NETS:
-    raise ValueError(f'expected one of {sorted(_NETS)}, got {name!r}')
+  if name not in small.NETS:
+    raise ValueError(f'expected one of {sorted(small.NETS)}, got {name!r}')
   if images.shape[1:] != (28, 28, 1) or labels.shape != images.shape[:1]:
     raise ValueError(
       'expected images [n, 28, 28, 1] and labels [n], got '

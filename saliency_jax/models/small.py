@@ -111,6 +111,9 @@ def softplus_net(
   return SmallNet(convs, (20, 10), activation=activation, fast=fast, rngs=rngs)
 
 
+NETS = {'lenet': lenet, 'softplus_net': softplus_net}
+
+
 def spec(
   name: str, module: SmallNet, class_names: tuple[str, ...] = ()
 ) -> types.Spec:

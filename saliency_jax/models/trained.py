@@ -24,13 +24,13 @@ from saliency_jax.models import wrap
 
 # Name -> the network, and its facts.
 _NETS = {
-  'lenet': (small.lenet, small.spec),
   'resnet18': (resnet.ResNet18, resnet.spec),
-  'softplus_net': (small.softplus_net, small.spec),
+  **{name: (build, small.spec) for name, build in small.NETS.items()},
 }
-_ACTIVATIONS = {
+ACTIVATIONS = {
   'gelu': jax.nn.gelu,
   'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
   'softplus': jax.nn.softplus,
 }
 _ABOUT = '__about__'
@@ -50,8 +50,7 @@ def create(
     name: 'lenet', 'resnet18' or 'softplus_net'.
     key: of the parameters; consumed.
     class_names: one name a class, for `spec`.
-    **settings: of the network; `activation` by its name: 'relu', 'softplus' or
-      'gelu'.
+    **settings: of the network; `activation` by its name, one of `ACTIVATIONS`.
 
   Raises:
     ValueError: no such network, setting or activation.
@@ -136,11 +135,11 @@ def _build(name, settings, class_names, make):
   settings = dict(settings)
   if 'activation' in settings:
     activation = settings['activation']
-    if activation not in _ACTIVATIONS:
+    if activation not in ACTIVATIONS:
       raise ValueError(
-        f'expected an activation of {sorted(_ACTIVATIONS)}, got {activation!r}'
+        f'expected an activation of {sorted(ACTIVATIONS)}, got {activation!r}'
       )
-    settings['activation'] = _ACTIVATIONS[activation]
+    settings['activation'] = ACTIVATIONS[activation]
   try:
     module = make(lambda key: build(**settings, rngs=nnx.Rngs(params=key)))
   except TypeError as error:

@@ -53,7 +53,8 @@ class FitSmallTest(parameterized.TestCase):
     jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
     self._fit(seed=1)
     self._fit(epochs=2)
-    self.assertLen(list(self.folder.iterdir()), 3)
+    self._fit(activation='silu')
+    self.assertLen(list(self.folder.iterdir()), 4)
 
   def test_deterministic(self):
     first, again = self._fit(), self._fit(cache_dir=self.folder / 'other')
