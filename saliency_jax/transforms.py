@@ -10,11 +10,13 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
+from saliency_jax.core import selection
 from saliency_jax.core import types
 
 
@@ -53,6 +55,30 @@ def absolute(method: types.Method) -> types.Method:
 def squared(method: types.Method) -> types.Method:
   """Takes the square of each score."""
   return map_scores(method, lambda scores, x: jax.tree.map(jnp.square, scores))
+
+
+def sparsify(
+  method: types.Method, *, sparsity: types.Scalar = 0.75
+) -> types.Method:
+  """Sets the smallest scores of an example, by size, to zero.
+
+  Args:
+    method: the method to thin out.
+    sparsity: share of the scores that become zero, in [0, 1]; a little more
+      where scores tie.
+  """
+  checks.between('sparsity', sparsity, 0, 1)
+
+  def cut(scores, x):
+    del x
+    sizes = jnp.abs(jax.flatten_util.ravel_pytree(scores)[0])
+    count = jnp.round(sparsity * sizes.size).astype(jnp.int32)
+    # The count-th smallest goes, and all that is no larger; none for zero.
+    most = selection.kth_smallest(sizes, count)
+    most = jnp.where(count > 0, most, -1)
+    return jax.tree.map(lambda a: jnp.where(jnp.abs(a) > most, a, 0), scores)
+
+  return map_scores(method, cut)
 
 
 def sum_channels(method: types.Method) -> types.Method:

@@ -37,6 +37,21 @@ class TransformsTest(parameterized.TestCase):
     np.testing.assert_allclose(scores, want)
     self.assertEqual(info['value'], _cube(_X))
 
+  @parameterized.parameters((0.0, 6), (0.5, 3), (0.75, 2), (1.0, 0))
+  def test_sparsify(self, sparsity, kept):
+    x = jnp.array([[[0.0, -5.0, 2.0], [1.0, -3.0, 4.0]]])
+    method = lambda fn, x, *, key=None: types.Attribution(x, ())
+    scores = transforms.sparsify(method, sparsity=sparsity)(_cube, x).scores
+    # Zero is a score like another: nothing is kept of it but itself.
+    order = np.argsort(-np.abs(x.ravel()))[:kept]
+    want = np.zeros(6)
+    want[order] = x.ravel()[order]
+    np.testing.assert_array_equal(scores.ravel(), want)
+
+  def test_sparsify_refuses(self):
+    with self.assertRaisesRegex(ValueError, 'sparsity must be between 0 and 1'):
+      transforms.sparsify(_gradient, sparsity=1.5)
+
   def test_nest(self):
     method = transforms.sum_channels(
       transforms.absolute(transforms.times_input(_gradient))

@@ -189,28 +189,36 @@ def top_k_attack(
   ):
     checks.at_least(name, count, 1)
   task = _task(logits_fn, x, rho, method, objective, ball, box)
-  slope = jax.grad(functools.partial(task.measure, surrogate or logits_fn))
+  judge = _judge(task, logits_fn, surrogate)
 
   def advance(first, carry, i):
-    now, best, least = carry
-    move = step(slope(now), i, rho, first)
-    lengths = 0.5 ** jnp.arange(num_halvings + 1, dtype=x.dtype)
-    trials = jax.vmap(lambda a: task.confine(now - a * move))(lengths)
-    keeps = jax.vmap(task.keeps)(trials)
-    chosen = trials[jnp.argmax(keeps)]
-    now = jnp.where(jnp.any(keeps), chosen, now)
-    value = task.measure(logits_fn, now)
+    now, slope, best, least = carry
+    move = step(slope, i, rho, first)
+
+    def shorten(state):
+      n, _, _ = state
+      trial = task.confine(now - 0.5 ** n.astype(x.dtype) * move)
+      return n + 1, trial, task.keeps(trial)
+
+    # Most steps keep the class at once: the shorter ones are not looked at.
+    _, trial, kept = jax.lax.while_loop(
+      lambda state: (state[0] <= num_halvings) & ~state[2],
+      shorten,
+      (jnp.array(0, jnp.int32), now, jnp.array(False)),
+    )
+    now = jnp.where(kept, trial, now)
+    value, slope = judge(now)
     better = value < least
     best, least = jnp.where(better, now, best), jnp.where(better, value, least)
-    return (now, best, least), least
+    return (now, slope, best, least), least
 
   def restart(r):
     start, found = task.start(key, r * num_tries, num_tries)
-    least = task.measure(logits_fn, start)
-    first = jnp.linalg.norm(slope(start).ravel())
-    (_, best, _), trace = jax.lax.scan(
+    least, slope = judge(start)
+    first = jnp.linalg.norm(slope.ravel())
+    (_, _, best, _), trace = jax.lax.scan(
       functools.partial(advance, first),
-      (start, start, least),
+      (start, slope, start, least),
       jnp.arange(num_steps),
     )
     trace = jnp.append(least, trace)
@@ -327,6 +335,14 @@ def _task(logits_fn, x, rho, method, objective, ball, box):
     point=draw,
     start=start,
   )
+
+
+def _judge(task, logits_fn, surrogate):
+  """Returns `point -> (objective, slope)`; one network gives both at once."""
+  if surrogate is None:
+    return jax.value_and_grad(functools.partial(task.measure, logits_fn))
+  slope = jax.grad(functools.partial(task.measure, surrogate))
+  return lambda point: (task.measure(logits_fn, point), slope(point))
 
 
 def _best(task, x, tried, ball):

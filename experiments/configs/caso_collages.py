@@ -1,0 +1,40 @@
+"""Two objects in one image: does the map highlight the one it explains?
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Section 5 (objects of more than one class). https://arxiv.org/abs/1902.00407
+Claim: the map of a class highlights the object of that class.
+Here: 20 collages of two of the photos, side by side at half the width, and
+  EfficientNet-Lite0 (or :squeezenet); each explained for both photos' classes,
+  however little of their probability is left. The share of the best 10% of the
+  pixels that lies in the explained half, the mean of a collage's two
+  explanations.
+Rule: `above` of `common.py`, of that share less one half; fixed before the run.
+Command: python -m experiments.study --workdir=out/caso_collages \\
+  --config=experiments/configs/caso_collages.py
+"""
+
+from experiments.configs import common
+
+
+def get_config(model: str = 'efficientnet_lite0'):
+  """Returns the config of one network."""
+  return common.study(
+    'collages',
+    about=__doc__,
+    model=model,
+    data='photos',
+    num_examples=20,
+    num_shown=3,
+    top=0.1,
+    methods={
+      'gradient': common.use('gradient'),
+      'smooth_grad': common.use('smooth_grad'),
+      'integrated_gradients': common.use('integrated_gradients'),
+      'grad_cam': common.use('grad_cam'),
+      'cafo': common.use('cafo'),
+      'caso': common.use('caso'),
+      'smooth_cafo': common.use('smooth_cafo'),
+      'random': common.use('random'),
+    },
+  )

@@ -1,0 +1,38 @@
+"""CASO's l1 problem against the l0 problem it relaxes; proximal rates.
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Definition 1, Appendices B and E. https://arxiv.org/abs/1902.00407
+Claim: under a restricted eigenvalue condition the l1 problem's solution is near
+  that of the l0 problem; the proximal gradient converges faster than the
+  subgradient method.
+Here: LeNet and 100 digits at half their brightness. Sixteen coarse features
+  (blocks of 7 x 7 pixels that move together), where every support of 2 and of 4
+  is tried; the gain of a support is that of its best point. The restricted
+  eigenvalue is the least over these supports of 2 lam2 I - H, in units of 2
+  kappa, which it cannot be below. Rates at sparsity .75 in all 784 pixels, at
+  kappa = 10; the subgradient's steps are those for strongly convex objectives.
+Command: python -m experiments.study --workdir=out/caso_relaxation \\
+  --config=experiments/configs/caso_relaxation.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  return common.study(
+    'caso_relaxation',
+    about=__doc__,
+    model='lenet',
+    data='digits',
+    fit={'split': 'train', 'epochs': 12},
+    num_examples=100,
+    brightness=0.5,
+    grid=(4, 4),
+    counts=(2, 4),
+    kappas=(10.0, 0.1),
+    sparsity=0.75,
+    checkpoints=(1, 2, 4, 8, 16, 32, 64, 128),
+    reference_steps=1000,
+  )

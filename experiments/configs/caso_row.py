@@ -1,0 +1,46 @@
+"""First and second order beside the maps they are compared with.
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Section 5. https://arxiv.org/abs/1902.00407
+Claim: CASO's maps are cleaner than those of the gradient, SmoothGrad and
+  integrated gradients; smoothing helps both orders. Shown by pictures in the
+  paper, asked here of deletion and insertion too.
+Here: EfficientNet-Lite0 (or :squeezenet) and the 20 photos; the report has a
+  row of maps for each.
+Rule: see `common.py`; fixed before the run.
+Command: python -m experiments.evaluate --workdir=out/caso_row \\
+  --config=experiments/configs/caso_row.py
+"""
+
+from experiments.configs import common
+
+_RIVALS = ('gradient', 'smooth_grad', 'integrated_gradients', 'cafo', 'random')
+
+
+def get_config(model: str = 'efficientnet_lite0'):
+  """Returns the config of one network."""
+  return common.evaluation(
+    about=__doc__,
+    model=model,
+    methods={
+      'gradient': common.use('gradient'),
+      'smooth_grad': common.use('smooth_grad'),
+      'integrated_gradients': common.use('integrated_gradients'),
+      'cafo': common.use('cafo'),
+      'caso': common.use('caso'),
+      'smooth_cafo': common.use('smooth_cafo'),
+      'smooth_caso': common.use('smooth_caso'),
+      'random': common.use('random'),
+    },
+    metrics={
+      'igos_protocol': common.use('igos_protocol'),
+      'rise_protocol': common.use('rise_protocol'),
+    },
+    comparisons=(
+      *(('rise_protocol.insertion', 'caso', r, 'above') for r in _RIVALS),
+      ('rise_protocol.insertion', 'smooth_caso', 'caso', 'above'),
+      ('rise_protocol.insertion', 'smooth_cafo', 'cafo', 'above'),
+      ('rise_protocol.insertion', 'smooth_caso', 'smooth_cafo', 'above'),
+    ),
+  )

@@ -1,0 +1,30 @@
+"""CAFO and CASO by sparsity, beside the gradient cut to the same sparsity.
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Figures 2, 3 and 3c. https://arxiv.org/abs/1902.00407
+Claim: more weight on |D|_1 makes maps less noisy; where the confidence is low
+  CASO's differs from CAFO's; clipping the gradient to the same sparsity is not
+  the same map.
+Here: EfficientNet-Lite0 (or :squeezenet) and ten photos, at full and at a fifth
+  of their contrast; the loss after a step of length 1 along each map.
+Command: python -m experiments.study --workdir=out/caso_sparsity \\
+  --config=experiments/configs/caso_sparsity.py
+"""
+
+from experiments.configs import common
+
+
+def get_config(model: str = 'efficientnet_lite0'):
+  """Returns the config of one network."""
+  return common.study(
+    'caso_sparsity',
+    about=__doc__,
+    model=model,
+    data='photos',
+    num_examples=10,
+    num_figures=3,
+    contrasts=(1.0, 0.2),
+    sparsities=(0.0, 0.5, 0.75, 0.9, 0.97, 0.99),
+    length=1.0,
+  )

@@ -1,0 +1,40 @@
+"""The Hessian nears rank one as p -> 1 and the classes grow; smooth networks.
+
+Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
+  approximations and features in deep learning interpretation, ICML 2019,
+  Theorem 5, Appendices F.1 and F.3. https://arxiv.org/abs/1902.00407
+Claim: the relative error of the Hessian's best approximation of rank one falls
+  as the confidence grows and as the classes grow, to 1000; where the network is
+  smooth, the Gauss-Newton part is not the Hessian.
+Here: Gaussian logit gradients of 1024 entries; SqueezeNet at one photo, of
+  which the contrast is lowered, its logits cut to the likeliest 10, 100 and all
+  1000 classes; and LeNet with ReLU, softplus and sigmoid-gated (SiLU)
+  activations on 100 digits at half their brightness.
+Command: python -m experiments.study --workdir=out/caso_spectrum \\
+  --config=experiments/configs/caso_spectrum.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  return common.study(
+    'caso_spectrum',
+    about=__doc__,
+    classes=(10, 100, 1000),
+    size=1024,
+    probs=(0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 0.9999),
+    model='squeezenet',
+    data='photos',
+    num_examples=20,
+    photo=0,
+    strengths=(1.0, 0.6, 0.35, 0.2),
+    activations=('relu', 'softplus', 'silu'),
+    small={
+      'model': 'lenet',
+      'data': 'digits',
+      'fit': {'split': 'train', 'epochs': 12},
+      'num_examples': 100,
+    },
+  )
