@@ -10,7 +10,7 @@ that was stopped, or killed, goes on where it was. `--workdir` then holds
 mean overlaps, the paired differences and the verdicts; and `attacks.png`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 import os
 import pathlib
@@ -62,14 +62,10 @@ def main(setup: app.Setup) -> None:
   """Attacks `--config` in `--workdir`."""
   config, folder = workdir.read()
   _check(config)
-  folder.mkdir(parents=True, exist_ok=True)
-  records.keep_config(folder, config)
-  with records.appending(folder) as append:
-    done = records.read(folder)
-    missing = [i for i in range(config['num_examples']) if i not in done]
-    if missing:
-      _attack(config, setup.mesh, missing, append)
-  _summarize(config, folder)
+  found = records.complete(
+    folder, config, functools.partial(_attack, config, setup.mesh)
+  )
+  _summarize(config, folder, found)
 
 
 def _attack(config, mesh, missing, append):
@@ -146,9 +142,12 @@ def _map(chosen, noise):
   return lambda fn, x, *, key: made(fn, x)
 
 
-def _summarize(config: Mapping[str, Any], folder: pathlib.Path) -> None:
+def _summarize(
+  config: Mapping[str, Any],
+  folder: pathlib.Path,
+  found: Sequence[Mapping[str, Any]],
+) -> None:
   """Writes, draws and prints the overlaps, their differences, the verdicts."""
-  found = list(records.read(folder).values())[: config['num_examples']]
   labels, rhos = list(config['contenders']), [f'{r:g}' for r in config['rho']]
   overlaps, left_out = {}, {}
   for rho in rhos:

@@ -9,7 +9,7 @@ map, bound, radius and K; `summary.json`, with the overlap that `config.share`
 of the examples have at least; and `certificates.png`, of that against rho.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 import os
 import pathlib
@@ -55,14 +55,10 @@ def main(setup: app.Setup) -> None:
   """Certifies `--config` in `--workdir`."""
   config, folder = workdir.read()
   _check(config)
-  folder.mkdir(parents=True, exist_ok=True)
-  records.keep_config(folder, config)
-  with records.appending(folder) as append:
-    done = records.read(folder)
-    missing = [i for i in range(config['num_examples']) if i not in done]
-    if missing:
-      _certify(config, setup.mesh, missing, append)
-  _summarize(config, folder)
+  found = records.complete(
+    folder, config, functools.partial(_certify, config, setup.mesh)
+  )
+  _summarize(config, folder, found)
 
 
 def _certify(config, mesh, missing, append):
@@ -121,9 +117,12 @@ def _certificates(out, config, chosen):
   }
 
 
-def _summarize(config: Mapping[str, Any], folder: pathlib.Path) -> None:
+def _summarize(
+  config: Mapping[str, Any],
+  folder: pathlib.Path,
+  found: Sequence[Mapping[str, Any]],
+) -> None:
   """Writes, draws and prints what most of the examples have at least."""
-  found = list(records.read(folder).values())[: config['num_examples']]
   table, rows, curves = {}, [], {}
   for label, chosen in config['maps'].items():
     refused = sum('refused' in r['maps'][label] for r in found)

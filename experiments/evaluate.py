@@ -25,11 +25,12 @@ import numpy as np
 from experiments import app
 from experiments import examples
 from experiments import intervals
-from experiments import measuring
-from experiments import metrics
 from experiments import records
-from experiments import report
 from experiments import workdir
+from experiments.evaluation import measuring
+from experiments.evaluation import metrics
+from experiments.evaluation import report
+from experiments.evaluation import summaries
 
 
 def main(setup: app.Setup) -> None:
@@ -93,7 +94,7 @@ def _summarize(config: dict[str, Any], folder: pathlib.Path) -> None:
   found = [found[i] for i in wanted]
   summary = {
     'num_examples': len(found),
-    **intervals.summarize(found, config),
+    **summaries.summarize(found, config),
     'machine': (
       f'{os.cpu_count()} cores of {platform.machine()}, '
       f'{jax.device_count()} of {jax.devices()[0].device_kind}'
@@ -128,7 +129,7 @@ def _check(config: dict[str, Any]) -> None:
   for name in ('num_examples', 'batch_size'):
     if config[name] < 1:
       raise ValueError(f'config.{name} is {config[name]}, expected at least 1')
-  columns = [*metrics.columns(config['metrics']), intervals.SECONDS]
+  columns = [*metrics.columns(config['metrics']), summaries.SECONDS]
   if 'image' in config['methods']:
     raise ValueError('config.methods.image: expected another label')
   for comparison in config['comparisons']:

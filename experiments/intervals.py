@@ -8,15 +8,11 @@ References:
   https://doi.org/10.1080/01621459.1987.10478410
 """
 
-from collections.abc import Mapping, Sequence
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float
 import numpy as np
 from scipy import stats
-
-from experiments import metrics
 
 _RESAMPLES = 4999
 # The bootstrap of a few numbers is no evidence.
@@ -30,10 +26,6 @@ CLAIMS = {
   'not_below': (lambda low, high: low >= 0, lambda low, high: high < 0),
   'not_above': (lambda low, high: high <= 0, lambda low, high: low > 0),
 }
-
-
-# The time of a map, compiled: it can be compared as what is measured can.
-SECONDS = 'seconds'
 
 
 class Interval(NamedTuple):
@@ -84,69 +76,3 @@ def verdict(claim: str, difference: Interval) -> str:
   if holds(difference.low, difference.high):
     return 'reproduced'
   return 'refuted' if fails(difference.low, difference.high) else 'undecided'
-
-
-def column(
-  records: Sequence[Mapping[str, Any]], method: str, name: str
-) -> Float[np.ndarray, 'n']:
-  """Returns one value of one method by example, NaN where there is none.
-
-  Args:
-    records: one an example.
-    method: its label.
-    name: of a value of a measure, or `SECONDS`.
-  """
-  if name == SECONDS:
-    return np.array([r['maps'][method]['seconds'] for r in records])
-  return np.array(
-    [float(r['maps'][method]['values'].get(name, 'nan')) for r in records]
-  )
-
-
-def summarize(
-  records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns means, differences of all pairs and verdicts, in JSON's types.
-
-  Args:
-    records: one an example.
-    config: names the methods and the comparisons.
-  """
-  methods = list(config['methods'])
-  names = metrics.columns(config['metrics'])
-  data = {
-    n: {m: column(records, m, n) for m in methods} for n in (*names, SECONDS)
-  }
-
-  @functools.cache
-  def difference(name, a, b):
-    if methods.index(a) > methods.index(b):
-      other = difference(name, b, a)
-      return Interval(-other.mean, -other.high, -other.low, other.num)
-    return mean_interval(data[name][a] - data[name][b])
-
-  return {
-    'means': {
-      n: {m: mean_interval(v)._asdict() for m, v in data[n].items()}
-      for n in names
-    },
-    'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
-    'differences': {
-      n: {
-        a: {b: difference(n, a, b)._asdict() for b in methods if b != a}
-        for a in methods
-      }
-      for n in names
-    },
-    'verdicts': [
-      {
-        'metric': n,
-        'a': a,
-        'b': b,
-        'claim': claim,
-        **difference(n, a, b)._asdict(),
-        'verdict': verdict(claim, difference(n, a, b)),
-      }
-      for n, a, b, claim in config['comparisons']
-    ],
-  }

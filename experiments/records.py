@@ -104,6 +104,29 @@ def appending(
     os.close(handle)
 
 
+def complete(
+  folder: pathlib.Path,
+  config: Mapping[str, Any],
+  add: Callable[[list[int], Callable[[Mapping[str, Any]], None]], None],
+) -> list[dict[str, Any]]:
+  """Adds the records that a run still lacks, in one process, and returns all.
+
+  Args:
+    folder: of the run; it is made where it is missing.
+    config: of the run.
+    add: takes the indices of the examples that are missing, and a function that
+      appends the record of one.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  keep_config(folder, config)
+  with appending(folder) as append:
+    done = read(folder)
+    missing = [i for i in range(config['num_examples']) if i not in done]
+    if missing:
+      add(missing, append)
+  return list(read(folder).values())[: config['num_examples']]
+
+
 def _bound(config: Any) -> Any:
   """Returns the part of a config on which records depend."""
   if not isinstance(config, dict):

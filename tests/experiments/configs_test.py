@@ -12,8 +12,8 @@ from experiments import certify
 from experiments import configs
 from experiments import contenders
 from experiments import evaluate
-from experiments import metrics
 from experiments import train
+from experiments.evaluation import metrics
 from saliency_jax.models import types
 
 _SPEC = types.Spec('toy', (224, 224, 3), taps=('last',))

@@ -6,32 +6,8 @@ import numpy as np
 from scipy import stats
 
 from experiments import intervals
-from experiments.configs import common
 
 _INF = np.inf
-
-
-def _records(values):
-  """Returns records of `{method: values}` of one measure."""
-  num = len(next(iter(values.values())))
-  return [
-    {
-      'maps': {
-        m: {'values': {'areas.deletion': v[i]}, 'seconds': 1.0 + i}
-        for m, v in values.items()
-      }
-    }
-    for i in range(num)
-  ]
-
-
-def _config(*methods, comparisons=()):
-  return common.evaluation(
-    about='',
-    methods={m: common.use('gradient') for m in methods},
-    metrics={'areas': common.use('igos_protocol')},
-    comparisons=comparisons,
-  ).to_dict()
 
 
 class MeanIntervalTest(parameterized.TestCase):
@@ -121,66 +97,6 @@ class VerdictTest(parameterized.TestCase):
   def test_few_images_decide_nothing(self):
     found = intervals.verdict('below', intervals.Interval(-2, -3, -1, 9))
     self.assertEqual(found, 'undecided')
-
-
-class SummarizeTest(parameterized.TestCase):
-  def test_pairs_decide_what_means_do_not(self):
-    rng = np.random.default_rng(0)
-    base = rng.normal(0, 10, 20)
-    values = {'a': base, 'b': base + 1 + 0.1 * rng.normal(size=20)}
-    found = intervals.summarize(
-      _records(values),
-      _config('a', 'b', comparisons=[('areas.deletion', 'a', 'b', 'below')]),
-    )
-    a, b = (found['means']['areas.deletion'][m] for m in 'ab')
-    self.assertLess(b['low'], a['high'])
-    (verdict,) = found['verdicts']
-    self.assertEqual(verdict['verdict'], 'reproduced')
-    self.assertAlmostEqual(verdict['mean'], -1, delta=0.1)
-    self.assertEqual(verdict['num'], 20)
-
-  def test_differences_are_antisymmetric(self):
-    rng = np.random.default_rng(0)
-    values = {m: rng.normal(size=12) for m in 'abc'}
-    found = intervals.summarize(_records(values), _config(*'abc'))
-    by_row = found['differences']['areas.deletion']
-    for a, b in (('a', 'b'), ('c', 'a')):
-      one, other = by_row[a][b], by_row[b][a]
-      self.assertEqual(one['mean'], -other['mean'])
-      self.assertEqual(
-        (one['low'], one['high']), (-other['high'], -other['low'])
-      )
-      want = np.mean(values[a] - values[b])
-      self.assertAlmostEqual(one['mean'], want)
-    self.assertNotIn('a', by_row['a'])
-
-  def test_example_without_a_value_leaves_its_pairs(self):
-    values = {'a': [1.0, 2.0, 3.0], 'b': [0.0, np.nan, 1.0]}
-    records = _records(values)
-    records[0]['maps']['b']['values'] = {}
-    found = intervals.summarize(records, _config('a', 'b'))
-    self.assertEqual(found['means']['areas.deletion']['a']['num'], 3)
-    self.assertEqual(found['means']['areas.deletion']['b']['num'], 1)
-    pair = found['differences']['areas.deletion']['a']['b']
-    self.assertEqual((pair['mean'], pair['num']), (2, 1))
-    self.assertEqual(found['means']['areas.insertion']['a']['num'], 0)
-
-  def test_median_time(self):
-    found = intervals.summarize(_records({'a': [0.0] * 3}), _config('a'))
-    self.assertEqual(found['seconds'], {'a': 2.0})
-
-  def test_times_are_compared(self):
-    records = _records({'a': [0.0] * 12, 'b': [0.0] * 12})
-    for record in records:
-      record['maps']['a']['seconds'] -= 0.5
-    found = intervals.summarize(
-      records, _config('a', 'b', comparisons=[('seconds', 'a', 'b', 'below')])
-    )
-    (verdict,) = found['verdicts']
-    self.assertEqual(
-      (verdict['mean'], verdict['verdict']), (-0.5, 'reproduced')
-    )
-    self.assertNotIn('seconds', found['means'])
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ import numpy as np
 from experiments import app
 from experiments import contenders
 from experiments import examples
-from experiments import metrics
 from experiments import results
+from experiments.evaluation import metrics
 from saliency_jax import data
 from saliency_jax import explainer
 from saliency_jax.core import sampling

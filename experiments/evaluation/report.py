@@ -15,8 +15,8 @@ import numpy as np
 
 from experiments import app
 from experiments import contenders
-from experiments import metrics
-from experiments import plots
+from experiments.evaluation import metrics
+from experiments.evaluation import plots
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
@@ -90,7 +90,7 @@ def write(
     folder: of the run, where its maps are.
     config: of the run.
     records: one an example.
-    summary: of `intervals.summarize`.
+    summary: of `summaries.summarize`.
   """
   methods = list(config['methods'])
   figures = []

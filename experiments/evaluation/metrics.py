@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments import measures
+from experiments.evaluation import measures
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
 from saliency_jax.core import types

@@ -1,4 +1,4 @@
-"""Tests for `experiments/metrics.py`, on a network of a few numbers."""
+"""Tests for `evaluation/metrics.py`, on a network of a few numbers."""
 
 import functools
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import metrics
 from experiments import settings
+from experiments.evaluation import metrics
 import saliency_jax
 from saliency_jax import metrics as library
 from saliency_jax import scores as score_functions

@@ -1,4 +1,4 @@
-"""Tests for `experiments/report.py` and `plots.py`, without a browser.
+"""Tests for `evaluation/report.py` and `plots.py`, without a browser.
 
 What a browser makes of the page is in `tests/peers/browser_test.py`.
 """
@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from experiments import app
-from experiments import intervals
-from experiments import plots
-from experiments import report
+from experiments.evaluation import plots
+from experiments.evaluation import report
+from experiments.evaluation import summaries
 from saliency_jax import viz
 from tests.experiments import tiny_config
 
@@ -87,7 +87,7 @@ def write_tiny(folder, num=3):
       }
     )
   summary = {
-    **intervals.summarize(records, config),
+    **summaries.summarize(records, config),
     'machine': 'a machine',
     'jax': '0',
   }
@@ -182,7 +182,7 @@ class ReportTest(parameterized.TestCase):
       }
     ]
     summary = {
-      **intervals.summarize(records, config),
+      **summaries.summarize(records, config),
       'machine': '',
       'jax': '',
     }

@@ -1,0 +1,80 @@
+"""What the records of an evaluation say: means, differences and verdicts."""
+
+from collections.abc import Mapping, Sequence
+import functools
+from typing import Any
+
+from jaxtyping import Float
+import numpy as np
+
+from experiments import intervals
+from experiments.evaluation import metrics
+
+# The time of a map, compiled: it can be compared as what is measured can.
+SECONDS = 'seconds'
+
+
+def column(
+  records: Sequence[Mapping[str, Any]], method: str, name: str
+) -> Float[np.ndarray, 'n']:
+  """Returns one value of one method by example, NaN where there is none.
+
+  Args:
+    records: one an example.
+    method: its label.
+    name: of a value of a measure, or `SECONDS`.
+  """
+  if name == SECONDS:
+    return np.array([r['maps'][method]['seconds'] for r in records])
+  return np.array(
+    [float(r['maps'][method]['values'].get(name, 'nan')) for r in records]
+  )
+
+
+def summarize(
+  records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns means, differences of all pairs and verdicts, in JSON's types.
+
+  Args:
+    records: one an example.
+    config: names the methods and the comparisons.
+  """
+  methods = list(config['methods'])
+  names = metrics.columns(config['metrics'])
+  data = {
+    n: {m: column(records, m, n) for m in methods} for n in (*names, SECONDS)
+  }
+
+  @functools.cache
+  def difference(name, a, b):
+    if methods.index(a) > methods.index(b):
+      other = difference(name, b, a)
+      return intervals.Interval(-other.mean, -other.high, -other.low, other.num)
+    return intervals.mean_interval(data[name][a] - data[name][b])
+
+  return {
+    'means': {
+      n: {m: intervals.mean_interval(v)._asdict() for m, v in data[n].items()}
+      for n in names
+    },
+    'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
+    'differences': {
+      n: {
+        a: {b: difference(n, a, b)._asdict() for b in methods if b != a}
+        for a in methods
+      }
+      for n in names
+    },
+    'verdicts': [
+      {
+        'metric': n,
+        'a': a,
+        'b': b,
+        'claim': claim,
+        **difference(n, a, b)._asdict(),
+        'verdict': intervals.verdict(claim, difference(n, a, b)),
+      }
+      for n, a, b, claim in config['comparisons']
+    ],
+  }
