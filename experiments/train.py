@@ -14,6 +14,7 @@ TensorBoard; `checkpoints/`; `model.npz`, which `models.load` reads; and
 `summary.json` and the figures of the sweep. Several processes share it.
 """
 
+from collections.abc import Mapping
 import copy
 import functools
 import itertools
@@ -77,7 +78,9 @@ def points(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
       if last not in node:
         raise ValueError(f'config.sweep: the config has no setting {path!r}')
       node[last] = value
-      names.append(f'{last}={value}')
+      # A value that is a whole part of the config has a name of its own.
+      named = value['name'] if isinstance(value, Mapping) else value
+      names.append(f'{last}={named}')
     found[','.join(names) or 'run'] = point
   return found
 

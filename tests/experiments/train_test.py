@@ -21,6 +21,7 @@ import numpy as np
 from experiments import records
 from experiments import train
 from experiments.configs import common
+from experiments.configs import training_baselines
 from experiments.training import checkpoints
 from experiments.training import curves
 from experiments.training import feeding
@@ -354,6 +355,13 @@ class MeasuresTest(parameterized.TestCase):
     self.assertEqual(found['seed=1,name=sgd']['optimizer']['name'], 'sgd')
     self.assertEqual(found['seed=1,name=sgd']['seed'], 1)
     self.assertEqual(config['seed'], 0)
+
+  def test_losses_of_a_sweep(self):
+    config = training_baselines.get_config().to_dict()
+    found = train.points(config)
+    self.assertLen(found, 15)
+    point = found['loss=input_gradient,seed=2']
+    self.assertEqual(point['loss']['settings'], {'lam': 0.1})
 
 
 if __name__ == '__main__':
