@@ -12,6 +12,7 @@ import typing
 from typing import Any, NamedTuple
 
 import jax
+import optax
 
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
@@ -47,8 +48,9 @@ BASELINES: dict[str, baselines.Baseline] = {
   'slight_blur': deletion.slight_blur,
   'uniform': baselines.uniform,
 }
-# Settings that are functions, by the names that a flag can give them.
-FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
+# Settings that are functions, or made of them, by the names that a flag can
+# give them.
+FUNCTIONS: dict[str, dict[str, Any]] = {
   'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
   'baseline': BASELINES,
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
@@ -57,6 +59,12 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
   'fill': BASELINES,
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
+  # For masks and widths in [0, 1].
+  'optimizer': {
+    'adam': optax.adam(0.01),
+    'rmsprop': optax.rmsprop(0.01),
+    'sgd': optax.sgd(0.01),
+  },
   'place_noise': _by_name(descent.noisy_image, descent.noisy_composite),
   'quadrature_fn': _by_name(
     quadrature.midpoint,
@@ -144,6 +152,10 @@ def _kinds(annotation: Any) -> set[Any]:
     else (annotation,)
   )
   kinds = {typing.get_origin(p) or p for p in parts}
-  if any(k is Callable or getattr(k, '_is_protocol', False) for k in kinds):
+  if any(
+    k in (Callable, optax.GradientTransformation)
+    or getattr(k, '_is_protocol', False)
+    for k in kinds
+  ):
     kinds.add(Callable)
   return kinds

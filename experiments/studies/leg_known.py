@@ -113,7 +113,7 @@ def known(side: int, sigma: float):
   q /= np.sqrt(variance(q, 'white')) * sigma
   moves = {
     name: g
-    * np.exp(-variance(g, name) * _sigma(name, side, sigma) ** 2 / 2)
+    * np.exp(-variance(g, name) * sigma_of(name, side, sigma) ** 2 / 2)
     / 2
     for name in _COVARIANCES
   }
@@ -126,7 +126,7 @@ def known(side: int, sigma: float):
   return fn, moves
 
 
-def _sigma(name, side, sigma):
+def sigma_of(name, side, sigma):
   """Returns the scale with which a cell varies by `sigma` on average."""
   return sigma / float(np.sqrt(np.mean(_COVARIANCES[name](side, side))))
 
@@ -141,7 +141,7 @@ def _errors(name, n, config):
     fn,
     x,
     cells=side,
-    sigma=_sigma(name, side, sigma),
+    sigma=sigma_of(name, side, sigma),
     num_samples=n,
     covariance=_COVARIANCES[name],
     num_steps=config['num_steps'],
@@ -178,7 +178,7 @@ def _errors(name, n, config):
 def _coverage(n, config):
   """Returns how often `|D^{+T}(y - S LEG)|_inf <= L`, for each `L`."""
   side = config['side']
-  sigma = _sigma('paper', side, config['sigma'])
+  sigma = sigma_of('paper', side, config['sigma'])
   fn, moves = known(side, config['sigma'])
   spectrum = sigma**2 * jnp.asarray(leg.paper(side, side), jnp.float32)
   moment = grid.filtered(jnp.asarray(moves['paper']), spectrum)

@@ -1,0 +1,42 @@
+"""Certificates against the strongest attack: do they hold as often as said?
+
+Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
+  learning, 2019, Theorem 2 and its empirical form.
+  https://arxiv.org/abs/1905.12105
+Claim: with probability .95 over the draws of the map, every perturbation of
+  norm rho leaves the certified part of the top K of the population's map.
+Here: three networks (the paper's MNIST net, trained from three seeds) and 32
+  digits each; K = n/5, q = 1024 draws certify by Clopper-Pearson, and 8192
+  others stand for the population at the neighbour. The attack has three
+  restarts of 20 steps against the smoothed magnitude, of 32 draws.
+Rule: holds if the overlaps below their certificates are no more than the 99%
+  quantile of a binomial count at .05; fixed before the run.
+Command: python -m experiments.study --workdir=out/certificate_evidence \\
+  --config=experiments/configs/certificate_evidence.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  return common.study(
+    'certificate_evidence',
+    about=__doc__,
+    model='softplus_net',
+    data='digits',
+    fit={'split': 'train', 'epochs': 12},
+    networks=(0, 1, 2),
+    num_examples=32,
+    batch_size=8,
+    k=0.2,
+    tau=0.2,
+    sigma=0.5,
+    rho=(0.03, 0.1, 0.3),
+    confidence=0.95,
+    num_samples=1024,
+    num_new_samples=8192,
+    attack_samples=32,
+    draw_batch=32,
+    attack={'num_restarts': 3, 'num_steps': 20, 'batch_size': None},
+  )
