@@ -10,13 +10,24 @@ import numpy as np
 
 from experiments import records
 from experiments import study
+from experiments.configs import caso_collages
 from experiments.configs import caso_confidence
+from experiments.configs import caso_relaxation
+from experiments.configs import caso_sparsity
+from experiments.configs import caso_spectrum
+from experiments.configs import certificate_evidence
 from experiments.configs import common
 from experiments.configs import igos_pictures
 from experiments.configs import igos_toy
+from experiments.configs import invariant_pictures
+from experiments.configs import leg_facts
 from experiments.configs import leg_known
 from experiments.configs import sanity_cascade
+from experiments.studies import caso_spectrum as caso_spectra
+from experiments.studies import invariant_pictures as invariant_picture
 from tests.experiments import launch
+
+_FIT = {'split': 'train[:640]', 'epochs': 1}
 
 
 class StudyTest(parameterized.TestCase):
@@ -94,7 +105,7 @@ class StudyTest(parameterized.TestCase):
   def test_igos_pictures(self):
     config = igos_pictures.get_config('lenet')
     config.update(data='digits', num_examples=3, num_figures=2, share=0.25)
-    config.fit = {'split': 'train[:640]', 'epochs': 1}
+    config.fit = _FIT
     config.methods = {name: common.use(name) for name in ('gradient', 'random')}
     numbers, table = self._run(config)
     self.assertLen(numbers['examples'], 3)
@@ -111,6 +122,136 @@ class StudyTest(parameterized.TestCase):
         row['deleted']['gradient'], row['baselines']['blur'], places=5
       )
       self.assertAlmostEqual(row['revealed']['gradient'], row['prob'], places=5)
+
+  def test_collages(self):
+    config = caso_collages.get_config('lenet')
+    config.update(data='digits', num_examples=3, num_shown=1)
+    config.fit = _FIT
+    config.methods = {n: common.use(n) for n in ('gradient', 'random')}
+    numbers, table = self._run(config)
+    self.assertLen(numbers['explanations'], 6)
+    self.assertEqual(numbers['verdicts']['random'], 'undecided')
+    self.assertIn('gradient', table)
+
+  def test_caso_sparsity(self):
+    config = caso_sparsity.get_config('lenet')
+    config.update(
+      data='digits', num_examples=2, num_figures=1, sparsities=(0.5, 0.9)
+    )
+    config.fit = _FIT
+    numbers, _ = self._run(config)
+    self.assertLen(numbers['maps'], 8)
+    for row in numbers['maps']:
+      for zeros in row['zeros'].values():
+        self.assertAlmostEqual(zeros, row['sparsity'], delta=0.01)
+      # The cut gradient's support is CAFO's.
+      self.assertAlmostEqual(row['support']['cafo'], 1, delta=0.02)
+      # The best of its sparsity, by the model of the second order.
+      self.assertGreaterEqual(
+        row['model_gain']['caso'], row['model_gain']['cafo'] - 1e-3
+      )
+
+  def test_caso_relaxation(self):
+    config = caso_relaxation.get_config()
+    config.update(
+      num_examples=4,
+      grid=(2, 2),
+      counts=(1, 2),
+      kappas=(10.0,),
+      checkpoints=(4, 32),
+      reference_steps=200,
+    )
+    config.fit = _FIT
+    numbers, _ = self._run(config)
+    for found in numbers['relaxation'].values():
+      # No support is better than the best, and none is worth nothing.
+      self.assertBetween(min(found['share']), 0.5, 1 + 1e-5)
+      self.assertLessEqual(max(found['share']), 1 + 1e-5)
+      self.assertGreaterEqual(min(found['restricted']), 1 - 1e-5)
+    last = {k: np.median(v, 0)[-1] for k, v in numbers['gaps'].items()}
+    self.assertLess(last['FISTA'], 1e-4)
+    self.assertLess(last['proximal gradient'], last['subgradient'])
+
+  def test_caso_spectrum(self):
+    config = caso_spectrum.get_config()
+    config.update(
+      classes=(3, 10),
+      size=50,
+      probs=(0.5, 0.999),
+      strengths=(1.0,),
+      model='lenet',
+      data='digits',
+      activations=('relu', 'softplus'),
+    )
+    config.fit = _FIT
+    config.small.update(num_examples=3, fit=_FIT)
+    numbers, _ = self._run(config)
+    self.assertLen(numbers['random'], 4)
+    self.assertLen(numbers['network'], 2)
+    self.assertLess(max(numbers['activations']['relu']['departure']), 1e-4)
+    self.assertGreater(min(numbers['activations']['softplus']['departure']), 0)
+
+  def test_rank_one_error(self):
+    self.assertEqual(caso_spectra.rank_one_error(np.array([0, 0, 3.0])), 0)
+    found = caso_spectra.rank_one_error(np.array([3.0, 4.0]))
+    self.assertAlmostEqual(found, 3 / 5)
+
+  def test_leg_facts(self):
+    config = leg_facts.get_config()
+    config.update(
+      sigmas=(0.003, 0.2),
+      num_samples=2000,
+      side=4,
+      num_known=200,
+      replicates=2,
+    )
+    numbers, _ = self._run(config)
+    for name in ('smooth', 'wavy'):
+      toy = numbers['toys'][name]
+      near, far = (found['leg'] for found in toy['legs'])
+      self.assertAlmostEqual(near / toy['gradient'], 1, delta=0.1)
+      self.assertGreater(abs(far / toy['gradient'] - 1), 0.1)
+    for found in numbers['known'].values():
+      self.assertLess(found['lemma'], 1e-3)
+
+  def test_certificate_evidence(self):
+    config = certificate_evidence.get_config()
+    config.update(
+      networks=(0,),
+      num_examples=2,
+      batch_size=2,
+      rho=(0.03,),
+      num_samples=256,
+      num_new_samples=256,
+      attack_samples=2,
+      attack={'num_restarts': 1, 'num_steps': 2, 'batch_size': None},
+    )
+    config.fit = _FIT
+    numbers, table = self._run(config)
+    self.assertEqual(numbers['by_rho']['0.03']['violations'], 0)
+    for row in numbers['trials']:
+      self.assertBetween(row['certified'], 0, row['overlap'])
+      self.assertLessEqual(row['overlap'], row['at_most'])
+      self.assertLessEqual(row['norm'], 0.03 + 1e-6)
+    self.assertIn('holds', table)
+
+  def test_invariant_pictures(self):
+    config = invariant_pictures.get_config()
+    config.update(model='lenet', data='digits', num_examples=2, num_figures=1)
+    config.fit = _FIT
+    config.methods = {n: common.use(n) for n in ('gradient', 'random')}
+    numbers, _ = self._run(config)
+    self.assertLen(numbers['signal_to_noise']['random'], 2)
+
+  def test_signal_to_noise(self):
+    ramp = np.add.outer(np.arange(64.0), np.arange(64.0))
+    noise = np.random.default_rng(0).permutation(64.0**2).reshape(64, 64)
+    high, low = (
+      invariant_picture.signal_to_noise(a, 4.0) for a in (ramp, noise)
+    )
+    self.assertGreater(high, 50)
+    # A Gaussian of variance s^2 keeps 1 / (4 pi s^2) of white noise.
+    self.assertAlmostEqual(low, 1 / (4 * np.pi * 16), delta=0.004)
 
   def test_sanity_cascade(self):
     config = sanity_cascade.get_config()
