@@ -6,10 +6,10 @@
 For each method, in one run: the first call (tracing and compiling, with no
 help of the compilation cache), a later call, the same number of bare model
 calls at the same batch size, their ratio, and the temporary memory of the
-compiled program at two batch sizes. Where the `peers` extra is installed,
-captum and PAIR's saliency make the same maps, and torch the same model calls.
-What is compared is timed in turns, and medians are told. Writes
-`<model>.json` to --out.
+compiled program at two batch sizes; and the same of the measures whose every
+point is one call. Where the `peers` extra is installed, captum and PAIR's
+saliency make the same maps, and torch the same model calls. What is compared is
+timed in turns, and medians are told. Writes `<model>.json` to --out.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,9 @@ import numpy as np
 from experiments import app
 from experiments import inputs
 from experiments import methods
+from experiments.evaluation import metrics
 from saliency_jax import models
+from saliency_jax import scores
 from saliency_jax.core import curvature
 
 _REPEATS = flags.DEFINE_integer(
@@ -40,6 +42,11 @@ _MEMORY = flags.DEFINE_bool(
 )
 _BATCHES = flags.DEFINE_list(
   'batches', ['1', '2', '4', '8', '16', '32'], 'Images a call of the model.'
+)
+_MEASURES = flags.DEFINE_list(
+  'measures',
+  ['igos_protocol'],
+  'Measures of maps to time: igos_protocol, rise_protocol.',
 )
 _PEERS = flags.DEFINE_bool(
   'peers', None, 'Time captum, PAIR and torch too; if they are installed.'
@@ -57,6 +64,7 @@ _FEW = {
 # A batch of 32 needs that many draws; these programs are not run.
 _DRAWS = ('num_samples', 'num_masks', 'num_steps', 'path_steps')
 _MEMORY_BATCHES, _MEMORY_COUNT = (4, 32), 64
+_CURVES = ('igos_protocol', 'rise_protocol')
 _PEER_PACKAGES = ('torch', 'captum', 'saliency', 'efficientnet_lite_pytorch')
 
 
@@ -66,6 +74,12 @@ def main(setup: app.Setup) -> None:
   jax.config.update('jax_enable_compilation_cache', False)
   out = app.out_dir('benchmark')
   names = methods.choose(methods.NAMES.value)
+  measures = [name for name in _MEASURES.value if name]
+  if not set(measures) <= set(_CURVES):
+    raise ValueError(
+      f'--measures {",".join(measures)!r}: expected some of '
+      + ', '.join(_CURVES)
+    )
   missing = [p for p in _PEER_PACKAGES if importlib.util.find_spec(p) is None]
   if _PEERS.value and missing:
     raise ValueError(
@@ -95,7 +109,11 @@ def main(setup: app.Setup) -> None:
       )
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e
-  print(app.table(_HEADER, [_row(n, f) for n, f in found.items()]))
+  judged = {
+    name: _time_measure(setup.key, model, name, x, label) for name in measures
+  }
+  rows = [_row(n, f) for n, f in {**found, **judged}.items()]
+  print(app.table(_HEADER, rows))
   calls = _time_model(model, np.asarray(x), label, network, sizes)
   header = ('calls of the model', 'images', 'jax', 'torch', 'jax / torch')
   print(f'\n{app.table(header, _model_rows(calls))}')
@@ -105,6 +123,7 @@ def main(setup: app.Setup) -> None:
       'machine': _machine(),
       'jax': jax.__version__,
       'methods': found,
+      'measures': judged,
       'model_calls': calls,
     }
     app.write_json(out / f'{model.spec.name}.json', report)
@@ -134,15 +153,50 @@ def _time_method(key, model, name, settings, x, label, others):
   """Times one method, its bare model calls and its peers, in turns."""
   args = (model.params, x[None], jnp.array([label], jnp.int32), key[None])
   explain = methods.build(name, settings, model.apply)
-  start = time.perf_counter()
-  batch = jax.block_until_ready(explain(*args))
-  first = time.perf_counter() - start
-  info = jax.tree.map(lambda a: np.asarray(a[0]), batch.info)
-  calls = methods.METHODS[name].calls(settings, info)
-  bare = _bare_calls(
-    model, name, calls, settings.get('batch_size', 1), x, label
+  entry = methods.METHODS[name]
+  found = _time(
+    explain,
+    args,
+    lambda info: entry.calls(settings, info),
+    _bare(model, entry.score, settings.get('batch_size', 1), x, label),
+    others,
   )
-  timed = {'ours': lambda: explain(*args), 'bare': bare, **others}
+  return {
+    **found,
+    'settings': {
+      k: v for k, v in settings.items() if not isinstance(v, jax.Array)
+    },
+    'temporary_bytes': _temporary_bytes(model, name, settings, args),
+  }
+
+
+def _time_measure(key, model, name, x, label):
+  """Times a measure of a random map, and its bare model calls, in turns."""
+  settings = metrics.settings_of(name, {})
+  shown = jax.random.uniform(key, (1, *x.shape[:2], 1))
+  args = (model.params, (x[None], shown), jnp.array([label]), key[None])
+
+  def calls(measured):
+    points = sum(curve.values.size for curve in measured.curves.values())
+    return methods.Calls(forwards=points)
+
+  found = _time(
+    metrics.build(name, settings, model.apply),
+    args,
+    calls,
+    _bare(model, scores.prob, settings['batch_size'], x, label),
+    {},
+  )
+  return {**found, 'settings': settings, 'temporary_bytes': {}}
+
+
+def _time(program, args, calls, bare, others):
+  """Times a program, the model calls that its `info` tells of, and others."""
+  start = time.perf_counter()
+  batch = jax.block_until_ready(program(*args))
+  first = time.perf_counter() - start
+  made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch.info))
+  timed = {'ours': lambda: program(*args), 'bare': bare(made), **others}
   seconds = _in_turns(timed, _REPEATS.value)
   ratios = np.divide(seconds['ours'], seconds['bare'])
   medians = {who: float(np.median(s)) for who, s in seconds.items()}
@@ -152,19 +206,15 @@ def _time_method(key, model, name, settings, x, label, others):
     'bare_seconds': medians.pop('bare'),
     'ratio': float(np.median(ratios)),
     'peers_seconds': medians,
-    'calls': calls._asdict(),
-    'settings': {
-      k: v for k, v in settings.items() if not isinstance(v, jax.Array)
-    },
-    'temporary_bytes': _temporary_bytes(model, name, settings, args),
+    'calls': made._asdict(),
   }
 
 
-def _bare_calls(model, name, calls, batch_size, x, label):
-  """Returns a function that makes the calls of a method and nothing else."""
+def _bare(model, score_of, batch_size, x, label):
+  """Returns what makes, of a number of calls, a function that does them."""
 
   def score(params, x):
-    return methods.METHODS[name].score(model.apply, params, label)(x)
+    return score_of(model.apply, params, label)(x)
 
   programs = {
     'gradients': jax.value_and_grad(score, argnums=1),
@@ -173,20 +223,24 @@ def _bare_calls(model, name, calls, batch_size, x, label):
       functools.partial(score, params), x, jnp.ones_like(x)
     ),
   }
-  plans = []
-  for kind, num in calls._asdict().items():
-    if num:
-      # The batches of `core.sampling`: as few as possible, of equal size.
-      num_batches = math.ceil(num / min(batch_size or num, num))
-      size = math.ceil(num / num_batches)
-      batch = jnp.broadcast_to(x, (size, *x.shape)) + 0.0
-      run = jax.jit(jax.vmap(programs[kind], (None, 0)))
-      plans.append((functools.partial(run, model.params, batch), num_batches))
 
-  def bare():
-    for run, num_batches in plans:
-      for _ in range(num_batches):
-        jax.block_until_ready(run())
+  def bare(calls):
+    plans = []
+    for kind, num in calls._asdict().items():
+      if num:
+        # The batches of `core.sampling`: as few as possible, of equal size.
+        num_batches = math.ceil(num / min(batch_size or num, num))
+        size = math.ceil(num / num_batches)
+        batch = jnp.broadcast_to(x, (size, *x.shape)) + 0.0
+        run = jax.jit(jax.vmap(programs[kind], (None, 0)))
+        plans.append((functools.partial(run, model.params, batch), num_batches))
+
+    def repeat():
+      for run, num_batches in plans:
+        for _ in range(num_batches):
+          jax.block_until_ready(run())
+
+    return repeat
 
   return bare
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from experiments import benchmark
 from experiments import methods
+from saliency_jax import scores
 from tests.experiments import launch
 
 _FEW = ('rise.num_masks=8', 'rise.batch_size=4')
@@ -26,12 +27,15 @@ class BenchmarkTest(parameterized.TestCase):
       'repeats': 2,
       'batches': ['1', '2'],
       'peers': False,
+      'measures': [],
       **values,
     }
     return launch.run(benchmark.main, **values)
 
   def test_writes_times_and_memory(self):
-    done = self._run(methods=['gradient', 'rise'], set=list(_FEW))
+    done = self._run(
+      methods=['gradient', 'rise'], set=list(_FEW), measures=['igos_protocol']
+    )
     self.assertEqual((done.code, done.stderr), (0, ''))
     report = json.loads((self.out / 'squeezenet.json').read_text())
     self.assertEqual(list(report['methods']), ['gradient', 'rise'])
@@ -45,6 +49,10 @@ class BenchmarkTest(parameterized.TestCase):
     memory = found['temporary_bytes']
     self.assertLess(4 * memory['4'], memory['32'])
     self.assertEqual(report['methods']['gradient']['temporary_bytes'], {})
+    # Both curves, from none of 784 cells to all in steps of 15.
+    measure = report['measures']['igos_protocol']
+    self.assertEqual(measure['calls']['forwards'], 2 * 54)
+    self.assertGreater(measure['ratio'], 0)
     for kind in ('forward', 'gradient'):
       sizes = [e['batch_size'] for e in report['model_calls'][kind]]
       self.assertEqual(sizes, [1, 2])
@@ -60,10 +68,8 @@ class BenchmarkTest(parameterized.TestCase):
 
     model = mock.Mock(apply=apply, params=jnp.arange(3.0))
     calls = methods.Calls(gradients=7, forwards=2)
-    bare = benchmark._bare_calls(
-      model, 'gradient', calls, 4, jnp.ones((2, 2, 1)), 1
-    )
-    bare()
+    make = benchmark._bare(model, scores.logit, 4, jnp.ones((2, 2, 1)), 1)
+    make(calls)()
     jax.effects_barrier()
     # Seven gradients are two batches of four, two forwards one of two.
     self.assertLen(sizes, 2 * 4 + 2)
@@ -72,6 +78,7 @@ class BenchmarkTest(parameterized.TestCase):
     ({'methods': ['magic']}, 'magic'),
     ({'set': ['rise.num_masks=0']}, 'rise: .*got 0'),
     ({'set': ['rise.batch_size=0']}, 'rise: .*got 0'),
+    ({'measures': ['magic']}, "--measures 'magic': expected some of"),
     ({'batches': ['two']}, "--batches 'two': expected whole numbers"),
     ({'batches': ['0']}, "--batches '0': expected whole numbers"),
     ({'out': __file__}, 'cannot write to --out'),
