@@ -11,7 +11,7 @@ Here: LeNet and 100 digits at half their brightness. Sixteen coarse features
   is tried; the gain of a support is that of its best point. The restricted
   eigenvalue is the least over these supports of 2 lam2 I - H, in units of 2
   kappa, which it cannot be below. Rates at sparsity .75 in all 784 pixels, at
-  kappa = 10; the subgradient's steps are those for strongly convex objectives.
+  kappa = .1; the subgradient's steps are those for strongly convex objectives.
 Command: python -m experiments.study --workdir=out/caso_relaxation \\
   --config=experiments/configs/caso_relaxation.py
 """
@@ -32,6 +32,7 @@ def get_config():
     grid=(4, 4),
     counts=(2, 4),
     kappas=(10.0, 0.1),
+    rate_kappa=0.1,
     sparsity=0.75,
     checkpoints=(1, 2, 4, 8, 16, 32, 64, 128),
     reference_steps=1000,

@@ -135,7 +135,7 @@ def _rates(apply, config, params, x, label, key):
   fn = scores.loss(apply, params, label)
   gradient, product = curvature.hvp_fn(fn, x)
   (values, _), top = curvature.top_eigenvalue(product, x, key=key, num_steps=12)
-  lam2 = jnp.maximum(values[0], 0) / 2 + config['kappas'][0]
+  lam2 = jnp.maximum(values[0], 0) / 2 + config['rate_kappa']
   curved = lambda d: 2 * lam2 * d - product(d)
   lam1 = proximal.least_threshold(
     gradient, round(config['sparsity'] * gradient.size)
@@ -153,7 +153,7 @@ def _rates(apply, config, params, x, label, key):
     d, best = carry
     slope = curved(d) - gradient + lam1 * jnp.sign(d)
     # Steps for a strongly convex objective: 2 / (modulus (i + 2)).
-    d = d - jnp.minimum(step, 1 / (config['kappas'][0] * (i + 2))) * slope
+    d = d - jnp.minimum(step, 1 / (config['rate_kappa'] * (i + 2))) * slope
     best = jnp.minimum(best, objective(d))
     return (d, best), best
 
