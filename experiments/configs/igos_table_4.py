@@ -17,8 +17,9 @@ Command: python -m experiments.evaluate \\
 from experiments.configs import common
 
 
-def get_config(resolution: str = '28'):
-  """Returns the config at one resolution."""
+def get_config(which: str = '28'):
+  """Returns the config at one resolution: '224', or '224/squeezenet'."""
+  resolution, _, model = which.partition('/')
   side = int(resolution)
   without = {
     'no_tv': {'tv': 0.0},
@@ -27,6 +28,7 @@ def get_config(resolution: str = '28'):
   }
   return common.evaluation(
     about=__doc__,
+    model=model or 'efficientnet_lite0',
     methods={
       'igos': common.use('igos', resolution=side),
       **{

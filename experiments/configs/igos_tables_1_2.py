@@ -18,7 +18,8 @@ Here: EfficientNet-Lite0 and the 20 photos. Each mask is judged at its own
 Rule: see `common.py`; fixed before the run.
 Command: python -m experiments.evaluate \\
   --config=experiments/configs/igos_tables_1_2.py --workdir=out/igos_tables_1_2
-  Some resolutions only: --config=experiments/configs/igos_tables_1_2.py:28,14
+  Some resolutions only, on another network:
+  --config=experiments/configs/igos_tables_1_2.py:28,14/squeezenet
 """
 
 import itertools
@@ -29,8 +30,13 @@ from saliency_jax.optimization import igos
 _RESOLUTIONS = '224,112,28,14,7'
 
 
-def get_config(resolutions: str = _RESOLUTIONS):
-  """Returns the config of some resolutions, from the finest: '28,14'."""
+def get_config(which: str = _RESOLUTIONS):
+  """Returns the config of some resolutions, from the finest, and a network.
+
+  Args:
+    which: '28,14', or '28,14/squeezenet'.
+  """
+  resolutions, _, model = which.partition('/')
   sides = [int(s) for s in resolutions.split(',')]
   methods, comparisons = {}, []
   for side in sides:
@@ -61,6 +67,7 @@ def get_config(resolutions: str = _RESOLUTIONS):
     ]
   return common.evaluation(
     about=__doc__,
+    model=model or 'efficientnet_lite0',
     methods={**methods, 'random': common.use('random')},
     metrics={'igos_protocol': common.use('igos_protocol_own')},
     comparisons=comparisons,

@@ -64,7 +64,8 @@ class ConfigsTest(parameterized.TestCase):
     ('sanity_cascade', 'squeezenet'),
     ('certificates', 'photos'),
     ('igos_tables_1_2', '28,14'),
-    ('igos_table_4', '224'),
+    ('igos_tables_1_2', '28,14/squeezenet'),
+    ('igos_table_4', '224/squeezenet'),
     ('training_mnist', 'paper'),
   )
   def test_can_be_run(self, name, argument):
