@@ -12,9 +12,9 @@ Here: three functions of one pixel; and the score of `leg_known.py` on 14 x 14
 Seen: at sigma = .003 LEG is the gradient to its error (1.68 ± .05 of 1.71, 4.87
   ± .13 of 5.05); with a ripple, it is 1.86 at .03 where the gradient is 5.05,
   and the trend at .1; behind a kink, where the gradient is 0, it sees the slope
-  from .03 on (.045, then .30). Lemma 3 holds to the last bit. The mean is off by
-  -.004 (-.020 to .009) of the map's deviation with the paper's covariance, .001
-  (-.014 to .016) with independent noise. 15 s.
+  from .03 on (.045, then .30). Lemma 3 holds to the last bit. The mean is off
+  by -.004 (-.020 to .009) of the map's deviation with the paper's covariance,
+  .001 (-.014 to .016) with independent noise. 15 s.
 Command: python -m experiments.study --workdir=out/leg_facts \\
   --config=experiments/configs/leg_facts.py
 """
