@@ -60,6 +60,8 @@ _FEW = {
   'expected_gradients': {'num_samples': 32},
   'rise': {'num_masks': 128},
   'mask': {'num_steps': 32},
+  'sparsified_map': {'num_samples': 64},
+  'relaxed_map': {'num_samples': 64},
 }
 # A batch of 32 needs that many draws; these programs are not run.
 _DRAWS = ('num_samples', 'num_masks', 'num_steps', 'path_steps')

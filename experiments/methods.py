@@ -17,6 +17,7 @@ from experiments import diagnostics
 from experiments import inputs
 from experiments import settings
 import saliency_jax
+from saliency_jax import certificates
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import transforms
@@ -143,6 +144,15 @@ _leg = functools.partial(
   score=scores.prob,
   settings={'cells': 14, 'num_samples': 784},
 )
+# Of 256 draws: a certificate wants thousands.
+_certifiable = functools.partial(
+  Entry,
+  calls=_samples,
+  describe=diagnostics.stderr,
+  drawing=viz.HEAT,
+  score=scores.max_logit,
+  quick=False,
+)
 _cam = functools.partial(
   Entry,
   calls=_one_gradient,
@@ -167,6 +177,8 @@ METHODS: dict[str, Entry] = {
     saliency_jax.var_grad,
     calls=lambda settings, info: Calls(settings['num_samples'] + 1),
   ),
+  'sparsified_map': _certifiable(certificates.sparsified_map),
+  'relaxed_map': _certifiable(certificates.relaxed_map),
   'integrated_gradients': Entry(
     saliency_jax.integrated_gradients,
     lambda settings, info: Calls(settings['num_steps'], 2),

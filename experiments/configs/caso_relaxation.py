@@ -12,11 +12,11 @@ Here: LeNet and 100 digits at half their brightness. Sixteen coarse features
   eigenvalue is the least over these supports of 2 lam2 I - H, in units of 2
   kappa, which it cannot be below. Rates at sparsity .75 in all 784 pixels, at
   kappa = .1; the subgradient's steps are those for strongly convex objectives.
-Seen: the support of the l1 map has .9999 (.9996 to 1.0000) of the best gain with
-  4 entries at kappa = 10, .994 (.973 to .999) at kappa = .1, and is the best
-  one on .97 and .91 of the digits; the restricted eigenvalue is 1.01 and 1.6
-  times its bound. A gap of 1e-3 takes FISTA 4 products, the proximal gradient
-  8, the subgradient method more than 128 (.017 after them). One minute.
+Seen: the support of the l1 map has .9999 (.9996 to 1.0000) of the best gain
+  with 4 entries at kappa = 10, .994 (.973 to .999) at kappa = .1, and is the
+  best one on .97 and .91 of the digits; the restricted eigenvalue is 1.01 and
+  1.6 times its bound. A gap of 1e-3 takes FISTA 4 products, the proximal
+  gradient 8, the subgradient method more than 128 (.017 after them). A minute.
 Command: python -m experiments.study --workdir=out/caso_relaxation \\
   --config=experiments/configs/caso_relaxation.py
 """
