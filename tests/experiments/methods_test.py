@@ -162,7 +162,7 @@ class MethodsTest(parameterized.TestCase):
     ('rise.num_masks=', 'expected int'),
     ('rise.batch_size=few', 'expected None or int'),
     ('rise.keep_prob=half', 'expected float or int'),
-    ('rise.fill=1', 'expected black or constant or mean'),
+    ('rise.fill=1', 'expected black or white or grey'),
     ('rise.key=0', 'no such setting, rise has num_masks'),
     ('rise.=1', 'no such setting'),
     ('gradient.sigma=1', 'no such setting, gradient has none'),

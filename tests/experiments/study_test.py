@@ -156,7 +156,7 @@ class StudyTest(parameterized.TestCase):
     config.update(
       num_examples=4,
       grid=(2, 2),
-      counts=(1, 2),
+      counts=(2,),
       kappas=(10.0,),
       checkpoints=(4, 32),
       reference_steps=200,
@@ -245,7 +245,9 @@ class StudyTest(parameterized.TestCase):
 
   def test_signal_to_noise(self):
     ramp = np.add.outer(np.arange(64.0), np.arange(64.0))
-    noise = np.random.default_rng(0).permutation(64.0**2).reshape(64, 64)
+    noise = (
+      np.random.default_rng(0).permutation(np.arange(64.0**2)).reshape(64, 64)
+    )
     high, low = (
       invariant_picture.signal_to_noise(a, 4.0) for a in (ramp, noise)
     )
