@@ -38,6 +38,10 @@ WEIGHTS = {
 # Scales of both weights, tried in turn while there is no map.
 WEIGHT_PATH = (1.0, 0.3, 0.1, 0.03, 0.01)
 
+# And then how much longer the steps become at each step, and at most: a sure
+# prediction may not fall until most of the evidence is gone at once.
+_LONGER, _LONGEST = 5.0, 125.0
+
 
 class DescentInfo(NamedTuple):
   """How the search for a mask went, step by step."""
@@ -89,10 +93,13 @@ def descend(
   """Descends on `F = score + scale price` from `mask`, in [0, 1].
 
   The rescue: while the mask removes less than 1% of the image, a step that
-  lowers F by less than .001 passes on to the next scale of `weight_path`. Since
-  the price is positive F falls then too, and never rises. (The authors' code
+  lowers F by less than .001 passes on to the next scale of `weight_path`; after
+  the last, unless steps are forced, to steps five times as long. A path of one
+  scale is no rescue. Since the price is positive F falls with its scale, and
+  never rises. (The authors' code
   divides l1 by 10 and by 5, at two fixed steps, where the score has not moved
-  by .001 and .01.)
+  by .001 and .01; the longest step of its second version is five times that of
+  the first.)
 
   Args:
     score: maps masks to the score to lower.
@@ -122,8 +129,11 @@ def descend(
 
     return sampling.batched_mean(gradient, points, batch_size=batch_size)
 
+  rescues = len(weight_path) > 1 and not search['forced']
+  longest = _LONGEST if rescues else 1.0
+
   def advance(carry, step):
-    mask, value, place = carry
+    mask, value, place, reach = carry
     scale = scales[place]
     # TG: both parts of the direction, the second of them exact.
     direction = jax.tree.map(
@@ -134,7 +144,7 @@ def descend(
     new, info = line_search.backtracking(
       lambda m: score(m) + scale * price(m),
       mask,
-      direction,
+      jax.tree.map(lambda d: reach * d, direction),
       value=value,
       project=lambda m: jax.tree.map(lambda a: jnp.clip(a, 0, 1), m),
       batch_size=batch_size,
@@ -142,14 +152,19 @@ def descend(
     )
     empty = masks.sparsity(combine(new)) < 0.01
     stuck = empty & (value - info.objective < 1e-3)
-    place = jnp.where(stuck, jnp.minimum(place + 1, scales.size - 1), place)
+    last = place == scales.size - 1
+    info = info._replace(step_size=reach * info.step_size)
+    longer = jnp.minimum(_LONGER * reach, longest)
+    reach = jnp.where(stuck & last, longer, reach)
+    place = jnp.where(stuck & ~last, place + 1, place)
     # F under the scale of the next step, without another model call.
     value = info.objective - (scale - scales[place]) * price(new)
-    return (new, value, place), (info, scale)
+    return (new, value, place, reach), (info, scale)
 
   first = score(mask) + scales[0] * price(mask)
-  (mask, _, _), (infos, scale) = jax.lax.scan(
-    advance, (mask, first, jnp.array(0)), jnp.arange(num_steps)
+  start = (mask, first, jnp.array(0), jnp.ones((), dtype))
+  (mask, *_), (infos, scale) = jax.lax.scan(
+    advance, start, jnp.arange(num_steps)
   )
   info = DescentInfo(
     objective=jnp.concatenate([first[None], infos.objective]),

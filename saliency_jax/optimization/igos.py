@@ -76,7 +76,7 @@ def igos(
     sigma: deviation of the noise at each, in the units of `x`; the paper's .2
       is in units normalised by a deviation of about .22.
     place_noise: `descent.noisy_image` or `descent.noisy_composite`.
-    upper: largest step.
+    upper: largest step, but for the rescue of `descent.descend`.
     lower: smallest step.
     decay: ratio of each trial step to the one before.
     slope: part of the promised decrease that a step must keep.

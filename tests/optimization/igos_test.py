@@ -190,6 +190,27 @@ class IgosTest(parameterized.TestCase):
     self.assertLessEqual(np.max(np.diff(rescued.descent.objective)), 0)
     self.assertLess(rescued.descent.scale[-1], 1)
 
+  def test_steps_grow_where_the_prediction_is_sure(self):
+    # Nothing that a step of 1 removes moves it.
+    sure = lambda x: jax.nn.sigmoid(40 * (jnp.mean(x) - 0.5))
+    explain = functools.partial(
+      igos.igos,
+      sure,
+      jnp.ones((8, 8, 1)),
+      sigma=0,
+      resolution=8,
+      baseline=baselines.black,
+      upper=1.0,
+    )
+    info = explain().info
+    self.assertGreater(info.removed, 0.3)
+    self.assertLess(info.score, 0.5)
+    self.assertBetween(jnp.max(info.descent.step_size), 5, 125)
+    self.assertLessEqual(np.max(np.diff(info.descent.objective)), 0)
+    paper = explain(**igos.PAPER).info
+    self.assertLess(paper.removed, 0.01)
+    self.assertLessEqual(jnp.max(paper.descent.step_size), 1)
+
   def test_no_key_is_needed_without_noise(self):
     fn = equivalence.score_fn(score=scores.prob)
     (x,) = equivalence.examples(1)
