@@ -96,10 +96,9 @@ def descend(
   lowers F by less than .001 passes on to the next scale of `weight_path`; after
   the last, unless steps are forced, to steps five times as long. A path of one
   scale is no rescue. Since the price is positive F falls with its scale, and
-  never rises. (The authors' code
-  divides l1 by 10 and by 5, at two fixed steps, where the score has not moved
-  by .001 and .01; the longest step of its second version is five times that of
-  the first.)
+  never rises. (The authors' code divides l1 by 10 and by 5, at two fixed steps,
+  where the score has not moved by .001 and .01; the longest step of its second
+  version is five times that of the first.)
 
   Args:
     score: maps masks to the score to lower.
