@@ -103,6 +103,30 @@ def importance(
   return jnp.broadcast_to(pixels, (pixels.shape[0], *size, 1))
 
 
+def of_one_image(
+  chosen: Mapping[str, Contender], apply: types.Apply
+) -> Callable[..., dict[str, Float[Array, 'H W 1']]]:
+  """Returns what makes the importances of one image by every contender.
+
+  It is called with `(params, x, label, key)`, and compiles each method once.
+  """
+  programs = {
+    name: explainer.build(c.method, apply, c.entry.score)
+    for name, c in chosen.items()
+  }
+
+  def explain(params, x, label, key):
+    batch = (x[None], jnp.asarray(label)[None], key[None])
+    return {
+      name: importance(
+        chosen[name], program(params, *batch).scores, x.shape[:2]
+      )[0]
+      for name, program in programs.items()
+    }
+
+  return explain
+
+
 def _contender(name, settings, spec):
   if name == 'random':
     if settings:

@@ -19,7 +19,7 @@ from experiments.configs import common
 
 def get_config():
   """Returns the config: see the top of this file."""
-  smooth = {'sigma': 0.2, 'num_samples': 32, 'batch_size': 32}
+  smooth = {'sigma': 0.2, 'num_samples': 16, 'batch_size': 16}
   kinds = {
     'gradient': {},
     'smooth_grad': smooth,
@@ -48,9 +48,9 @@ def get_config():
     model='softplus_net',
     data='digits',
     fit={'split': 'train', 'epochs': 12},
-    num_examples=64,
+    num_examples=32,
     batch_size=16,
-    rho=(0.5, 1.0, 3.08),
+    rho=(1.0, 3.08),
     contenders=contenders,
     comparisons=(
       *(

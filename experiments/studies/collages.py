@@ -30,10 +30,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   model = examples.load_model(config)
   source = examples.load_source(config)
   chosen = contenders.choose(config['methods'], model.spec)
-  one = jax.make_mesh((1,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-  explainers = {
-    label: contenders.build(c, model.apply, one) for label, c in chosen.items()
-  }
+  explain = contenders.of_one_image(chosen, model.apply)
   probs_fn = jax.jit(lambda p, x: jax.nn.softmax(model.apply(p, x)))
   photos = [
     examples.prepare(source, i, model.spec)
@@ -50,12 +47,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     probs = np.asarray(probs_fn(model.params, x))
     key = jax.random.fold_in(jax.random.key(config['seed']), i)
     for label, left in ((labels[i], True), (labels[j], False)):
-      maps = {}
-      for name, explain in explainers.items():
-        out = explain(model.params, x[None], jnp.array([label]), key[None])
-        maps[name] = np.asarray(
-          contenders.importance(chosen[name], out.scores, x.shape[:2])[0]
-        )
+      maps = jax.tree.map(np.asarray, explain(model.params, x, label, key))
       found.append(
         {
           'collage': i,

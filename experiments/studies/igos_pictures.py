@@ -32,10 +32,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   model = examples.load_model(config)
   source = examples.load_source(config)
   chosen = contenders.choose(config['methods'], model.spec)
-  one = jax.make_mesh((1,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-  explainers = {
-    label: contenders.build(c, model.apply, one) for label, c in chosen.items()
-  }
+  explain = contenders.of_one_image(chosen, model.apply)
   look = jax.jit(functools.partial(_look, model.apply, config))
   baselines = jax.jit(functools.partial(_baselines, model.apply, config))
   probs_fn = jax.jit(lambda p, x: jax.nn.softmax(model.apply(p, x)))
@@ -50,9 +47,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       continue
     key = jax.random.fold_in(jax.random.key(config['seed']), index)
     seen = {}
-    for name, explain in explainers.items():
-      out = explain(model.params, x[None], jnp.array([label]), key[None])
-      scores = contenders.importance(chosen[name], out.scores, x.shape[:2])[0]
+    for name, scores in explain(model.params, x, label, key).items():
       images, left = look(model.params, x, scores, label, key)
       seen[name] = (*map(np.asarray, (scores, images)), np.asarray(left))
     found.append(

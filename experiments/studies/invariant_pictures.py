@@ -32,10 +32,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   model = examples.load_model(config)
   source = examples.load_source(config)
   chosen = contenders.choose(config['methods'], model.spec)
-  one = jax.make_mesh((1,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-  explainers = {
-    label: contenders.build(c, model.apply, one) for label, c in chosen.items()
-  }
+  explain = contenders.of_one_image(chosen, model.apply)
   ratios = {label: [] for label in chosen}
   figures = {}
   predict = jax.jit(lambda p, x: jnp.argmax(model.apply(p, x)))
@@ -45,9 +42,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     label = predict(model.params, x)
     key = jax.random.fold_in(jax.random.key(config['seed']), i)
     maps = {}
-    for name, explain in explainers.items():
-      out = explain(model.params, x[None], label[None], key[None])
-      scores = contenders.importance(chosen[name], out.scores, x.shape[:2])[0]
+    for name, scores in explain(model.params, x, label, key).items():
       ranks = np.asarray(ranking.ranks(scores[..., 0], key=key), np.float64)
       ratios[name].append(signal_to_noise(ranks, config['blur']))
       maps[name] = (np.asarray(scores), 1 - ranks / ranks.size)
