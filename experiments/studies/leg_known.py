@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
+from experiments import intervals
 from experiments.studies import findings
 from saliency_jax.core import sampling
 from saliency_jax.optimization import leg_tv
@@ -50,50 +51,38 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   rows, numbers = [], {'errors': {}, 'coverage': {}, 'verdicts': {}}
   for (name, n), found in errors.items():
     for estimator, values in found.items():
-      mean, half = _interval(values)
-      rows.append(
-        (f'{estimator}, {name}', f'{n}', f'{mean:.3f}', f'{half:.3f}')
-      )
-      numbers['errors'][f'{estimator}, {name}, {n}'] = {
-        'mean': mean,
-        'half': half,
-      }
+      mean = intervals.mean_interval(values)
+      rows.append((f'{estimator}, {name}', f'{n}', _text(mean)))
+      numbers['errors'][f'{estimator}, {name}, {n}'] = mean._asdict()
   for estimator in ('leg', 'leg_tv', 'leg_tv, best L'):
     for n in config['num_samples']:
       paper, white = (errors[name, n][estimator] for name in _COVARIANCES)
-      mean, half = _interval(paper - white)
-      verdict = 'undecided'
-      if abs(mean) > half:
-        verdict = 'reproduced' if mean < 0 else 'refuted'
+      mean = intervals.mean_interval(paper - white)
+      verdict = intervals.verdict('below', mean)
       what = f'{estimator}, paper - white: {verdict}'
-      rows.append((what, f'{n}', f'{mean:.3f}', f'{half:.3f}'))
+      rows.append((what, f'{n}', _text(mean)))
       numbers['verdicts'][f'{estimator}, {n}'] = {
-        'mean': mean,
-        'half': half,
+        **mean._asdict(),
         'verdict': verdict,
       }
   for n, found in covers.items():
-    for name, (share, half, radius, constant) in found.items():
-      rows.append(
-        (
-          f'{name} L = {radius:.2g} covers; {constant:.0%} of maps constant',
-          f'{n}',
-          f'{share:.3f}',
-          f'{half:.3f}',
-        )
+    for name, one in found.items():
+      what = (
+        f'{name} L = {one["radius"]:.2g} covers; {one["constant"]:.0%} of maps '
+        'constant'
       )
-    numbers['coverage'][n] = {
-      name: dict(
-        zip(('share', 'half', 'radius', 'constant'), values, strict=True)
-      )
-      for name, values in found.items()
-    }
+      rows.append((what, f'{n}', _text(one['covers'])))
+    numbers['coverage'][n] = found
   return findings.Findings(
-    ('what', 'draws', 'mean', '± 95%'),
+    ('what', 'draws', 'mean'),
     rows,
     numbers,
     {'errors': _figure(errors, config['num_samples'])},
   )
+
+
+def _text(interval):
+  return f'{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})'
 
 
 def known(side: int, sigma: float):
@@ -210,18 +199,14 @@ def _coverage(n, config):
   away, largest, radii = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
   found = {}
   for name, radius in radii.items():
-    share, half = _interval(np.asarray(away <= radius, np.float64))
-    # From L_max on a map is constant.
-    constant = float(np.mean(radius >= largest))
-    found[name] = (share, half, float(np.mean(radius)), constant)
+    covers = np.asarray(away <= radius, np.float64)
+    found[name] = {
+      'covers': intervals.mean_interval(covers),
+      'radius': float(np.mean(radius)),
+      # From L_max on a map is constant.
+      'constant': float(np.mean(radius >= largest)),
+    }
   return found
-
-
-def _interval(values):
-  """Returns the mean, and the half width of its 95% interval."""
-  values = np.asarray(values, np.float64)
-  half = 1.96 * np.std(values, ddof=1) / np.sqrt(values.size)
-  return float(np.mean(values)), float(half)
 
 
 def _figure(errors, counts):
@@ -233,10 +218,13 @@ def _figure(errors, counts):
       ('leg_tv', '-'),
       ('leg_tv, best L', '--'),
     ):
-      found = [_interval(errors[name, n][estimator]) for n in counts]
-      means, halves = np.array(found).T
+      found = [
+        intervals.mean_interval(errors[name, n][estimator]) for n in counts
+      ]
+      means = np.array([v.mean for v in found])
+      ends = np.array([(v.mean - v.low, v.high - v.mean) for v in found]).T
       ax.errorbar(
-        counts, means, halves, fmt=f'{style}o', label=f'{estimator}, {name}'
+        counts, means, ends, fmt=f'{style}o', label=f'{estimator}, {name}'
       )
   ax.set_xscale('log')
   ax.set_yscale('log')
