@@ -8,6 +8,13 @@ Claim: maps of gradients change with the network; LEG-TV is zero after the first
 Here: digits and LeNet; or :squeezenet on photos. LEG-TV twice: with `L` a share
   of the largest, which makes the map free of scale, so that it is zero on no
   network that is not constant; and with an absolute `L`, where the norm tells.
+Seen on 50 digits, the top layer random, then all: the rank correlation of the
+  gradient is .50, then .31; of SmoothGrad .50, .28; CASO .44, .23; I-GOS .18,
+  .34; Grad-CAM .02, .03; RISE -.01, .58. Integrated gradients and gradient x
+  input stay as they were, .99 and .99: on black ground they show the image.
+  LEG-TV .23, .14. It is zero on no network, with an absolute L neither: its
+  norm falls to .05 of the trained network's, then .02 (medians). Refuted.
+  6 minutes on two cores.
 Command: python -m experiments.study --workdir=out/sanity_cascade \\
   --config=experiments/configs/sanity_cascade.py
 """

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 from matplotlib import figure
 import numpy as np
 
@@ -72,8 +73,13 @@ def _findings(numbers, layers):
     cells = []
     for depth in (1, len(layers)):
       for name in _SHOWN:
-        mean = intervals.mean_interval(found[name][:, depth])
-        cells.append(f'{mean.mean:.2f} ({mean.low:.2f} to {mean.high:.2f})')
+        values = found[name][:, depth]
+        if name == 'norm':
+          # Quartiles: the trained network's own map may be next to nothing.
+          low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75))
+        else:
+          middle, low, high, _ = intervals.mean_interval(values)
+        cells.append(f'{middle:.3g} ({low:.3g} to {high:.3g})')
     rows.append((label, *cells))
   header = (
     'method',
@@ -85,9 +91,11 @@ def _findings(numbers, layers):
   )
   fig = figure.Figure(figsize=(13, 4), layout='constrained')
   axes = fig.subplots(1, len(_SHOWN))
+  colors = matplotlib.colormaps['tab20']
   for ax, (name, title) in zip(axes, _SHOWN.items(), strict=True):
-    for label, found in numbers['cascades'].items():
-      ax.plot(np.nanmean(found[name], 0), marker='.', label=label)
+    for i, (label, found) in enumerate(numbers['cascades'].items()):
+      typical = np.nanmedian if name == 'norm' else np.nanmean
+      ax.plot(typical(found[name], 0), marker='.', color=colors(i), label=label)
     ax.set_title(title)
     ax.set_xlabel('layers made random, from the output')
   axes[-1].set_yscale('symlog', linthresh=1e-3)
