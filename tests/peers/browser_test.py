@@ -11,7 +11,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from tests.experiments import report_test
+from tests.experiments.evaluation import report_test
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 # Clicks the heads of the table of means, and writes down what is seen.
