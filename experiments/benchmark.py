@@ -12,13 +12,12 @@ saliency make the same maps, and torch the same model calls. What is compared is
 timed in turns, and medians are told. Writes `<model>.json` to --out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import functools
 import importlib.util
 import math
 import os
 import platform
-import time
 from typing import Any
 
 from absl import flags
@@ -29,6 +28,7 @@ import numpy as np
 from experiments import app
 from experiments import inputs
 from experiments import methods
+from experiments import timing
 from experiments.evaluation import metrics
 from saliency_jax import models
 from saliency_jax import scores
@@ -194,12 +194,11 @@ def _time_measure(key, model, name, x, label):
 
 def _time(program, args, calls, bare, others):
   """Times a program, the model calls that its `info` tells of, and others."""
-  start = time.perf_counter()
-  batch = jax.block_until_ready(program(*args))
-  first = time.perf_counter() - start
+  first = timing.seconds(lambda: program(*args))
+  batch = program(*args)
   made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch.info))
   timed = {'ours': lambda: program(*args), 'bare': bare(made), **others}
-  seconds = _in_turns(timed, _REPEATS.value)
+  seconds = timing.in_turns(timed, _REPEATS.value)
   ratios = np.divide(seconds['ours'], seconds['bare'])
   medians = {who: float(np.median(s)) for who, s in seconds.items()}
   return {
@@ -284,25 +283,10 @@ def _time_model(model, x, label, network, sizes) -> dict[str, Any]:
       runs = {'jax': functools.partial(program, model.params, ours)}
       if other is not None:
         runs['torch'] = other
-      seconds = _in_turns(runs, 2 * _REPEATS.value)
+      seconds = timing.in_turns(runs, 2 * _REPEATS.value)
       per_image = {k: float(np.median(v)) / size for k, v in seconds.items()}
       found[kind].append({'batch_size': size, **per_image})
   return found
-
-
-def _in_turns(
-  runs: Mapping[str, Callable[[], Any]], repeats: int
-) -> dict[str, list[float]]:
-  """Times functions one after the other, again and again, after a warm-up."""
-  seconds = {name: [] for name in runs}
-  for run in runs.values():
-    jax.block_until_ready(run())
-  for _ in range(repeats):
-    for name, run in runs.items():
-      start = time.perf_counter()
-      jax.block_until_ready(run())
-      seconds[name].append(time.perf_counter() - start)
-  return seconds
 
 
 _HEADER = (

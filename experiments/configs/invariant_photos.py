@@ -50,10 +50,11 @@ def get_config():
     metrics={
       'flipping': common.use('flipping'),
       'flipping_black': common.use('flipping', fill='black'),
+      'flipping_white': common.use('flipping', fill='white'),
     },
     comparisons=tuple(
       (f'{metric}.flipped', ours, rival, 'below')
-      for metric in ('flipping', 'flipping_black')
+      for metric in ('flipping', 'flipping_black', 'flipping_white')
       for ours in ('invariant', 'invariant_tuned')
       for rival in _RIVALS
     ),

@@ -6,8 +6,9 @@ Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
   https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 Claim: the maps show the object.
 Here: EfficientNet-Lite0 and the first of the 20 photos; every variant is the
-  default (14 cells a side, independent noise of .05, one grey number a cell,
-  orthogonal antithetic draws) with one thing changed.
+  first (14 cells a side, independent noise of .05, one grey number a cell, 784
+  images of orthogonal antithetic draws) with one thing changed. Orthogonal
+  draws want a whole matrix in each half: four images a cell at least.
 Rule: a variant is reliable if the maps of two halves of its draws correlate
   above .6 on most photos, and if LEG and LEG-TV explain more than nothing of
   the variance of the score on fresh draws; fixed before the run.
@@ -17,33 +18,28 @@ Command: python -m experiments.study --workdir=out/leg_photos \\
 
 from experiments.configs import common
 
-_BASE = {'cells': 14, 'num_samples': 1568, 'sigma': 0.05}
+_BASE = {'cells': 14, 'num_samples': 784, 'sigma': 0.05}
 
 
 def get_config():
   """Returns the config: see the top of this file."""
   variants = {
     'cells_14': {},
+    'cells_14_1568': {'num_samples': 1568},
+    'cells_14_3136': {'num_samples': 3136},
     'cells_7': {'cells': 7},
-    # Each half of the draws wants a whole matrix of orthogonal ones.
-    'cells_28': {'cells': 28, 'num_samples': 3136},
+    'cells_28_3136': {'cells': 28, 'num_samples': 3136},
     'paper_covariance': {'covariance': 'paper', 'sigma': 0.025},
     'smooth_covariance': {'covariance': 'smooth'},
-    'cells_28_paper_covariance': {
-      'cells': 28,
-      'num_samples': 3136,
-      'covariance': 'paper',
-      'sigma': 0.025,
-    },
     'sigma_025': {'sigma': 0.025},
     'sigma_1': {'sigma': 0.1},
     'sigma_2': {'sigma': 0.2},
-    'gaussian_draws': {'draw': 'gaussian'},
     'plain_draws': {'draw': 'gaussian', 'antithetic': False},
-    'colours': {'colours': 'joint'},
+    'colours_2352': {'colours': 'joint', 'num_samples': 2352},
     'margin': {'score': 'margin'},
-    'paper': {
+    'paper_1568': {
       'cells': 28,
+      'num_samples': 1568,
       'covariance': 'paper',
       'sigma': 0.1**0.5,
       'colours': 'joint',
@@ -59,5 +55,5 @@ def get_config():
     num_examples=8,
     num_fresh=400,
     variants={name: {**_BASE, **v} for name, v in variants.items()},
-    drawn=('cells_7', 'cells_14', 'cells_28', 'paper'),
+    drawn=('cells_7', 'cells_14_3136', 'cells_28_3136', 'paper_1568'),
   )

@@ -22,6 +22,7 @@ from experiments.configs import igos_toy
 from experiments.configs import invariant_pictures
 from experiments.configs import leg_facts
 from experiments.configs import leg_known
+from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
 from experiments.studies import caso_spectrum as caso_spectra
 from experiments.studies import invariant_pictures as invariant_picture
@@ -65,6 +66,27 @@ class StudyTest(parameterized.TestCase):
       self.assertBetween(few / many, 2, 8)
     self.assertEqual(numbers['coverage']['100']['mcdiarmid']['constant'], 1)
     self.assertIn('leg_tv, best L, paper - white', table)
+
+  def test_leg_solver(self):
+    config = leg_solver.get_config()
+    cases = ({'cells': 6, 'num_photos': 2, 'num_noise': 1, 'highs': True},)
+    config.update(
+      model='lenet',
+      data='digits',
+      fit=_FIT,
+      num_examples=2,
+      num_calls=20,
+      repeats=1,
+      cases=cases,
+    )
+    numbers, table = self._run(config)
+    found = numbers['6 x 6']
+    self.assertLess(max(found['gaps']), 1e-3)
+    # What the gap allows, and what HiGHS leaves.
+    for above, gap in zip(found['above'], found['gaps'], strict=True):
+      self.assertBetween(above, -1e-5, gap + 1e-5)
+    self.assertLess(max(found['violations']), 1e-5)
+    self.assertIn('a map by independent noise', table)
 
   def test_caso_confidence(self):
     config = caso_confidence.get_config('digits')
