@@ -47,7 +47,11 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     probs = np.asarray(probs_fn(model.params, x))
     key = jax.random.fold_in(jax.random.key(config['seed']), i)
     for label, left in ((labels[i], True), (labels[j], False)):
-      maps = jax.tree.map(np.asarray, explain(model.params, x, label, key))
+      # Not by `jax.tree.map`, which would sort the methods.
+      maps = {
+        name: np.asarray(scores)
+        for name, scores in explain(model.params, x, label, key).items()
+      }
       found.append(
         {
           'collage': i,
