@@ -13,9 +13,9 @@ Rule: `above` of `common.py`, of that share less one half; fixed before the run.
 Seen: reproduced by every method, to very different degrees. The explained half
   has, of the best pixels, .959 (.905 to .985) by Grad-CAM, .680 by SmoothGrad,
   .670 by smooth CAFO, .621 by the gradient, .617 by integrated gradients, .616
-  by CAFO and .586 (.554 to .625) by CASO, whose second order takes .030 (± .010)
-  away; half of them by chance. The explained class has p = .04 (median). In the
-  figure only Grad-CAM's maps leave no doubt. 2 minutes.
+  by CAFO and .586 (.554 to .625) by CASO, whose second order takes away .030
+  (standard error .005); half of them by chance. The explained class has p = .04
+  (median). In the figure only Grad-CAM's maps leave no doubt. 2 minutes.
 Command: python -m experiments.study --workdir=out/caso_collages \\
   --config=experiments/configs/caso_collages.py
 """

@@ -19,6 +19,7 @@ from scipy import stats
 
 from experiments import app
 from experiments import examples
+from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import explainer
 from saliency_jax import scores
@@ -130,13 +131,13 @@ def _findings(found, config):
     if k not in ('version', 'prob', 'residual', 'sparse residual')
   }
   trend = {k: float(stats.spearmanr(prob, v)[0]) for k, v in columns.items()}
-  low, high = _bootstrap(prob, columns[main], config['seed'])
-  verdict = 'reproduced' if low > 0 else 'refuted' if high < 0 else 'undecided'
+  rank = intervals.rank_correlation(prob, columns[main])
+  verdict = intervals.verdict('above', rank)
   rows.append(
     (
       f'rank correlation of p and cosine: {verdict}',
       f'{len(found)}',
-      f'{trend[main]:.2f} ({low:.2f} to {high:.2f})',
+      f'{rank.mean:.2f} ({rank.low:.2f} to {rank.high:.2f})',
       f'{trend["sparse cosine"]:.2f}',
       f'{trend["curvature"]:.2f}',
       '',
@@ -166,17 +167,7 @@ def _findings(found, config):
     'examples': found,
     'left_out': num - len(found),
     'rank_correlations': trend,
-    'interval': (low, high),
+    'interval': (rank.low, rank.high),
     'verdict': verdict,
   }
   return findings.Findings(header, rows, numbers, {'confidence': fig})
-
-
-def _bootstrap(a, b, seed):
-  """Returns the 95% bootstrap interval of the rank correlation."""
-  rng = np.random.default_rng(seed)
-  draws = [
-    stats.spearmanr(a[i], b[i])[0]
-    for i in rng.integers(0, a.size, (1000, a.size))
-  ]
-  return tuple(float(q) for q in np.nanquantile(draws, (0.025, 0.975)))

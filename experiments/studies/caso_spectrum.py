@@ -51,6 +51,20 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
           f'{mean.mean:.2g} ({mean.low:.2g} to {mean.high:.2g})',
         )
       )
+  for classes in config['classes']:
+    mine = [r for r in numbers['network'] if r['classes'] == classes]
+    rank = intervals.rank_correlation(
+      *(np.array([r[k] for r in mine]) for k in ('prob', 'error'))
+    )
+    numbers[f'rank_correlation, {classes}'] = rank._asdict()
+    rows.append(
+      (
+        f'network, {classes} classes: rank correlation of p and error',
+        '-',
+        f'{rank.mean:.2f} ({rank.low:.2f} to {rank.high:.2f}): '
+        + intervals.verdict('below', rank),
+      )
+    )
   header = ('logit gradients', 'p', 'error of rank one')
   return findings.Findings(
     header, rows, numbers, {'rank_one': _figure(numbers)}
@@ -94,24 +108,28 @@ def _random(config):
 
 
 def _network(config):
-  """A real network at lower and lower contrast."""
+  """A real network at photos that it is more and less sure of."""
   model = examples.load_model(config)
   source = examples.load_source(config)
-  image = examples.prepare(source, config['photo'], model.spec).image
-  logits_fn = jax.jit(functools.partial(model.apply, model.params))
+  logits_fn = functools.partial(model.apply, model.params)
+
+  # By the order of the classes: compiled once for all photos.
+  @functools.partial(jax.jit, static_argnames='classes')
+  def cut(x, order, classes):
+    kept = order[:classes]
+    values = _spectrum(lambda x: logits_fn(x)[kept], x)
+    return jax.nn.softmax(logits_fn(x)[kept])[0], values
+
   found = []
-  for strength in app.progress(config['strengths'], what='strengths'):
-    x = jnp.asarray(0.5 + strength * (image - 0.5))
+  for i in app.progress(range(config['num_examples']), what='photos'):
+    x = jnp.asarray(examples.prepare(source, i, model.spec).image)
     order = jnp.argsort(-logits_fn(x))
     for classes in config['classes']:
-      kept = order[:classes]
-      values = jax.jit(
-        lambda x, kept=kept: _spectrum(lambda x: logits_fn(x)[kept], x)
-      )(x)
+      prob, values = cut(x, order, classes)
       found.append(
         {
           'classes': classes,
-          'prob': float(jax.nn.softmax(logits_fn(x)[kept])[0]),
+          'prob': float(prob),
           'error': rank_one_error(np.asarray(values, np.float64)),
         }
       )
@@ -170,7 +188,8 @@ def _figure(numbers):
         for r in numbers[kind]
         if r['classes'] == classes
       )
-      ax.plot(*zip(*mine, strict=True), 'o-', label=f'{classes} classes')
+      line = 'o-' if kind == 'random' else 'o'
+      ax.plot(*zip(*mine, strict=True), line, label=f'{classes} classes')
     ax.set_xscale('log')
     ax.set_xlabel('1 - p')
     ax.set_ylabel('relative error of rank one')

@@ -75,6 +75,32 @@ class MeanIntervalTest(parameterized.TestCase):
     self.assertBetween(found.high, found.mean, values.max())
 
 
+class RankCorrelationTest(parameterized.TestCase):
+  def test_has_the_interval_of_fisher(self):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=400)
+    b = a + rng.normal(size=400)
+    found = intervals.rank_correlation(a, b)
+    self.assertAlmostEqual(found.mean, stats.spearmanr(a, b)[0])
+    # Of Spearman's: 1.06 times that of Pearson's (Fieller et al., 1957).
+    error = 1.96 * np.sqrt(1.06 / 397)
+    ends = np.tanh(np.arctanh(found.mean) + np.array([-error, error]))
+    np.testing.assert_allclose([found.low, found.high], ends, atol=0.012)
+
+  def test_order_is_all_that_counts(self):
+    a, b = np.random.default_rng(1).normal(size=(2, 30))
+    one = intervals.rank_correlation(a, b)
+    self.assertEqual(one, intervals.rank_correlation(np.exp(a), b**3))
+
+  def test_few_or_perfect_numbers_say_nothing_of_their_error(self):
+    a, b = np.random.default_rng(2).normal(size=(2, 9))
+    few = intervals.rank_correlation(a, b)
+    perfect = intervals.rank_correlation(np.arange(20), np.arange(20) ** 2)
+    self.assertAlmostEqual(perfect.mean, 1)
+    for found in (few, perfect):
+      self.assertEqual((found.low, found.high), (-_INF, _INF))
+
+
 class VerdictTest(parameterized.TestCase):
   @parameterized.product(
     case=(

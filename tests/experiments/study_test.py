@@ -200,7 +200,7 @@ class StudyTest(parameterized.TestCase):
       classes=(3, 10),
       size=50,
       probs=(0.5, 0.999),
-      strengths=(1.0,),
+      num_examples=3,
       model='lenet',
       data='digits',
       activations=('relu', 'softplus'),
@@ -209,7 +209,7 @@ class StudyTest(parameterized.TestCase):
     config.small.update(num_examples=3, fit=_FIT)
     numbers, _ = self._run(config)
     self.assertLen(numbers['random'], 4)
-    self.assertLen(numbers['network'], 2)
+    self.assertLen(numbers['network'], 2 * 3)
     self.assertLess(max(numbers['activations']['relu']['departure']), 1e-4)
     self.assertGreater(min(numbers['activations']['softplus']['departure']), 0)
 
