@@ -62,7 +62,7 @@ class CasoInfo(NamedTuple):
     lam2: weight of `|D|_2^2`.
     sparsity: share of the entries that are zero.
     residual: by how much the map misses the condition of optimality, over
-      `|g|_2`: see `proximal.FistaInfo` and `curvature.ShiftedSolveInfo`.
+      `|g|_2`: see `proximal.FistaInfo`; at `lam1 = 0`, `|2 lam2 D - H D - g|`.
     eigenvalue: `L`, the largest that was found.
     eigenvalue_bound: no eigenvalue is larger, but with probability 0.001 (see
       `curvature.top_eigenvalue`). The objective is concave if it is below
@@ -89,14 +89,14 @@ class Curve(NamedTuple):
     eigenvalue: `L`, the largest that was found.
     bound: of the largest.
     least: the least eigenvalue that was found.
-    solve: `(g, shift) -> (D, residual, steps)` with `(shift I - H) D = g`.
+    solve: `(g, shift) -> (D, steps)` with `(shift I - H) D = g`.
   """
 
   product: Callable[[Float[Array, 'd']], Float[Array, 'd']]
   eigenvalue: Float[Array, '']
   bound: Float[Array, '']
   least: Float[Array, '']
-  solve: Callable[..., tuple[Array, Array, Array]]
+  solve: Callable[..., tuple[Array, Array]]
 
 
 # The paper's solver and its search; the default takes its steps to the end and
@@ -245,8 +245,9 @@ def second_order(
   lam2 = _lam2(lam2, kappa, curve.eigenvalue)
   if isinstance(lam1, int | float) and lam1 == 0:
     lam1 = jnp.zeros_like(lam2)
-    d, residual, steps = curve.solve(g, 2 * lam2)
+    d, steps = curve.solve(g, 2 * lam2)
     hd = curve.product(d)
+    miss = jnp.linalg.norm(2 * lam2 * d - hd - g)
   else:
     # A Hessian with a negative eigenvalue makes the gradient steeper.
     step = 1 / (2 * lam2 - jnp.minimum(curve.least, 0))
@@ -272,9 +273,7 @@ def second_order(
     if lam1 is None:
       ahead = d - solved.step * solved.gradient
       lam1 = proximal.least_threshold(ahead, count) / solved.step
-    tiny = jnp.finfo(g.dtype).tiny
-    residual = solved.residual / jnp.maximum(jnp.linalg.norm(g), tiny)
-    steps = solved.steps.astype(g.dtype)
+    miss, steps = solved.residual, solved.steps.astype(g.dtype)
     hd = 2 * lam2 * d - g - solved.gradient
   gain = _dot(g + hd / 2, d)
   info = CasoInfo(
@@ -283,7 +282,7 @@ def second_order(
     lam1=lam1,
     lam2=lam2,
     sparsity=sparsity_weight.share_of_zeros(d),
-    residual=residual,
+    residual=miss / jnp.maximum(jnp.linalg.norm(g), jnp.finfo(g.dtype).tiny),
     eigenvalue=curve.eigenvalue,
     eigenvalue_bound=curve.bound,
     steps=steps,
@@ -309,7 +308,7 @@ def curve_of_product(
 
   def solve(g, shift):
     d, info = curvature.shifted_solve(flat, g, shift, num_steps=num_steps)
-    return d, info.residual, info.num_products
+    return d, info.num_products
 
   return Curve(flat, values[0], top.bound, top.least, solve)
 
@@ -320,8 +319,7 @@ def curve_of_pairs(eigenpairs: curvature.Eigenpairs) -> Curve:
   pairs = eigenpairs._replace(vectors=jax.vmap(ravel)(eigenpairs.vectors))
 
   def solve(g, shift):
-    zero = jnp.zeros_like(g[0])
-    return curvature.woodbury(pairs, g, shift), zero, zero
+    return curvature.woodbury(pairs, g, shift), jnp.zeros_like(g[0])
 
   return Curve(
     product=functools.partial(curvature.low_rank_product, pairs),
