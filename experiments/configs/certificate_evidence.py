@@ -11,11 +11,12 @@ Here: three networks (the paper's MNIST net, trained from three seeds) and 32
   restarts of 20 steps against the smoothed magnitude, of 32 draws.
 Rule: holds if the overlaps below their certificates are no more than the 99%
   quantile of a binomial count at .05; fixed before the run.
-Seen: it holds. 96 trials a radius (288 in all, none left out), 10 violations
-  allowed at each: none found, none near. At .03, .1, .3 the certified overlap is
-  .499, .263, .015 on average, and the overlap under attack .957, .957, .952 -
-  that of two maps of the same image: the attack, of 32 draws, hardly moves a map
-  smoothed by .5, and the certificates are far from tight. 8 minutes.
+Seen: it holds. 96 trials a radius (288 in all, none left out), with 10
+  violations allowed at each: none found, none near. At .03, .1 and .3 the
+  certified overlap is .499, .263 and .015 on average, the overlap under attack
+  .957, .957 and .952, that of two maps of one image: the attack, of 32 draws,
+  hardly moves a map smoothed by .5, and the certificates are far from tight.
+  8 minutes.
 Command: python -m experiments.study --workdir=out/certificate_evidence \\
   --config=experiments/configs/certificate_evidence.py
 """
