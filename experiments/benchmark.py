@@ -215,7 +215,8 @@ def _bare(model, score_of, batch_size, x, label):
   """Returns what makes, of a number of calls, a function that does them."""
 
   def score(params, x):
-    return score_of(model.apply, params, label)(x)
+    # The gradient of several margins is that of a sum of them.
+    return jnp.sum(score_of(model.apply, params, label)(x))
 
   programs = {
     'gradients': jax.value_and_grad(score, argnums=1),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from experiments import benchmark
 from experiments import methods
 from saliency_jax import scores
+from saliency_jax.optimization import boxes
 from tests.experiments import launch
 
 _FEW = ('rise.num_masks=8', 'rise.batch_size=4')
@@ -59,7 +60,8 @@ class BenchmarkTest(parameterized.TestCase):
     for text in ('rise', 'gradient', 'best', 'MiB', 'squeezenet.json'):
       self.assertIn(text, done.stdout)
 
-  def test_bare_calls_are_as_many_as_told(self):
+  @parameterized.parameters(scores.logit, boxes.prob_margins)
+  def test_bare_calls_are_as_many_as_told(self, score):
     sizes = []
 
     def apply(params, x):
@@ -68,7 +70,7 @@ class BenchmarkTest(parameterized.TestCase):
 
     model = mock.Mock(apply=apply, params=jnp.arange(3.0))
     calls = methods.Calls(gradients=7, forwards=2)
-    make = benchmark._bare(model, scores.logit, 4, jnp.ones((2, 2, 1)), 1)
+    make = benchmark._bare(model, score, 4, jnp.ones((2, 2, 1)), 1)
     make(calls)()
     jax.effects_barrier()
     # Seven gradients are two batches of four, two forwards one of two.
