@@ -11,7 +11,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from tests.experiments.evaluation import report_test
+from tests.experiments.evaluation import tiny_report
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 # Clicks the heads of the table of means, and writes down what is seen.
@@ -68,7 +68,7 @@ class BrowserTest(absltest.TestCase):
 
   def test_opens_from_disk_and_sorts(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    report_test.write_tiny(folder)
+    tiny_report.write(folder)
     page = (folder / 'report.html').read_text()
     # Images that are not on the screen would else wait to be scrolled to.
     page = page.replace('loading="lazy"', '')
@@ -94,7 +94,7 @@ class BrowserTest(absltest.TestCase):
 
   def test_paints_without_an_error(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    report_test.write_tiny(folder)
+    tiny_report.write(folder)
     shot = folder / 'shot.png'
     done = self._open(
       folder / 'report.html',

@@ -14,12 +14,11 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from experiments import app
 from experiments.evaluation import plots
 from experiments.evaluation import report
 from experiments.evaluation import summaries
 from saliency_jax import viz
-from tests.experiments import tiny_config
+from tests.experiments.evaluation import tiny_report
 
 _VOID = ('meta', 'img', 'br')
 
@@ -47,59 +46,11 @@ class _Page(html.parser.HTMLParser):
     return [attrs for t, attrs in self.elements if t == tag]
 
 
-def write_tiny(folder, num=3):
-  """Writes the report of records that are made up; returns config, summary."""
-  config = tiny_config.get_config().to_dict()
-  rng = np.random.default_rng(0)
-  (folder / 'maps').mkdir()
-  records = []
-  for i in range(num):
-    maps = {}
-    for place, label in enumerate(config['methods']):
-      refused = '3 of 9 scores are NaN' if (i, place) == (1, 0) else None
-      area = 0.1 * place + 0.01 * rng.random()
-      curve = {'x': [0.0, 0.5, 1.0], 'y': [0.9, area, 0.1]}
-      values = {
-        'igos_protocol.deletion': area,
-        'igos_protocol.insertion': 1 - area,
-        'flipping.flipped': float(place == 2),
-      }
-      maps[label] = {
-        'seconds': 10.0 ** (place - 1),
-        'refused': refused,
-        'quality': 'good',
-        'values': {} if refused else values,
-        'curves': {} if refused else {'igos_protocol.deletion': curve},
-      }
-    kept = {m: rng.random((28, 28, 1)) for m in maps if not maps[m]['refused']}
-    image = rng.integers(0, 256, (28, 28, 1), np.uint8)
-    app.write_npz(folder / 'maps' / f'{i:05d}.npz', {'image': image, **kept})
-    records.append(
-      {
-        'index': i,
-        'name': f'digit <{i}>',
-        'label': 3,
-        'explained': 3 + i % 2,
-        'class': 'a & b',
-        'prob': 0.75,
-        'right': i % 2 == 0,
-        'maps': maps,
-      }
-    )
-  summary = {
-    **summaries.summarize(records, config),
-    'machine': 'a machine',
-    'jax': '0',
-  }
-  report.write(folder, config, records, summary)
-  return config, summary
-
-
 class ReportTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    self.config, self.summary = write_tiny(self.folder)
+    self.config, self.summary = tiny_report.write(self.folder)
     self.text = (self.folder / 'report.html').read_text()
     self.page = _Page()
     self.page.feed(self.text)
