@@ -30,6 +30,7 @@ from experiments import workdir
 from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import metrics
+from saliency_jax import models
 from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
@@ -71,12 +72,14 @@ def main(setup: app.Setup) -> None:
 def _attack(config, mesh, missing, append):
   """Adds the records of some examples, a batch at a time."""
   model = examples.load_model(config)
+  surrogate = _surrogate(config)
   source = examples.load_source(config)
   spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
   programs = {
     label: jax.jit(
       jax.vmap(
-        functools.partial(_one, model.apply, config, chosen), (None, None, 0, 0)
+        functools.partial(_one, model.apply, surrogate, config, chosen),
+        (None, None, 0, 0),
       ),
       in_shardings=(None, None, spread, spread),
     )
@@ -100,9 +103,20 @@ def _attack(config, mesh, missing, append):
       bar.update(len(rows))
 
 
-def _one(apply, config, chosen, params, rho, x, key):
+def _surrogate(config):
+  """Returns what is differentiated in the network's place, or `None`."""
+  if config['sharpness'] is None:
+    return None
+  smooth = models.softplus(config['sharpness'])
+  return models.load(config['model'], activation=smooth).apply
+
+
+def _one(apply, surrogate, config, chosen, params, rho, x, key):
   """Attacks one example, and says what is left of its map."""
   logits_fn = functools.partial(apply, params)
+  settings = dict(chosen.get('settings', {}))
+  if surrogate is not None and chosen['attack'] != 'random':
+    settings['surrogate'] = functools.partial(surrogate, params)
   method = _map(chosen, jax.random.fold_in(key, 1))
   objective = OBJECTIVES[config['objective']]
   if config['objective'] == 'top_k_share':
@@ -117,7 +131,7 @@ def _one(apply, config, chosen, params, rho, x, key):
     method=method,
     objective=objective,
     ball=BALLS[config['ball']],
-    **chosen.get('settings', {}),
+    **settings,
   )
   label = jnp.argmax(logits_fn(x))
   fn = lambda x: logits_fn(x)[label]
@@ -237,6 +251,9 @@ def _check(config):
       ('comparisons', b, config['contenders']),
       ('comparisons', claim, intervals.CLAIMS),
     ]
+  if config['sharpness'] is not None:
+    # The others are smooth, or can be trained to be.
+    named.append(('model, for a sharpness', config['model'], models.names()))
   for what, got, known in named:
     if got not in known:
       raise ValueError(

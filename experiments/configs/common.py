@@ -134,6 +134,7 @@ def attack(
   k: float = 0.25,
   ball: str = 'l2',
   objective: str = 'top_k_share',
+  sharpness: float | None = None,
   seed: int = 0,
   fit: Mapping[str, Any] | None = None,
 ) -> ml_collections.ConfigDict:
@@ -154,6 +155,8 @@ def attack(
     k: share of the entries that are in the top.
     ball: 'l2' or 'linf'.
     objective: what the attacks make small.
+    sharpness: of the softplus that stands for the network's ReLUs where it is
+      differentiated, of networks with published weights; `None` for none.
     seed: see `model`.
     fit: see `model`.
   """
@@ -170,5 +173,6 @@ def attack(
     'k': k,
     'ball': ball,
     'objective': objective,
+    'sharpness': sharpness,
   }
   return _ordered(config if fit is None else {**config, 'fit': fit})

@@ -7,6 +7,7 @@ parameters and one example.
 """
 
 from saliency_jax.models.fitting import fit_small
+from saliency_jax.models.layers import softplus
 from saliency_jax.models.registry import load
 from saliency_jax.models.registry import names
 from saliency_jax.models.registry import weights_path
@@ -29,5 +30,6 @@ __all__ = [
   'load',
   'names',
   'save',
+  'softplus',
   'weights_path',
 ]

@@ -22,6 +22,17 @@ def relu6(x: Float[Array, '...']) -> Float[Array, '...']:
   return jax.lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
 
 
+def softplus(sharpness: float | int) -> Activation:
+  """Returns a ReLU rounded within about `1 / sharpness` of its kink.
+
+  A network that has it in the place of its ReLUs has second derivatives, and
+  can be attacked in their place: see `attacks.top_k_attack`'s `surrogate`.
+  """
+  if not sharpness > 0:
+    raise ValueError(f'sharpness must be positive, got {sharpness}')
+  return lambda x: jax.nn.softplus(sharpness * x) / sharpness
+
+
 class Conv(nnx.Module):
   """A convolution, of each channel apart if `depthwise`."""
 

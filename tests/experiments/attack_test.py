@@ -3,14 +3,19 @@
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import attack
+from experiments import examples
 from experiments import records
 from experiments.configs import common
+from saliency_jax import models
 from tests.experiments import launch
 
 _ALGORITHM = {'num_restarts': 1, 'num_steps': 5, 'num_halvings': 2}
@@ -88,6 +93,30 @@ class AttackTest(parameterized.TestCase):
     # Three examples say nothing.
     self.assertEqual(comparison['verdict'], 'undecided')
 
+  def test_surrogate_is_what_is_differentiated(self):
+    model, found = examples.load_model(_config()), []
+    for surrogate in (None, lambda params, x: 0 * model.apply(params, x)):
+      folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+      with mock.patch.object(attack, '_surrogate', lambda _, s=surrogate: s):
+        done = self._run(folder, num_examples=1)
+      self.assertEqual((done.code, done.stderr), (0, ''))
+      found.append(records.read(folder)[0]['maps'])
+    own, flat = found
+    # Without a slope no step is taken: the best start is what is left.
+    self.assertGreater(
+      flat['descent']['2']['objective'], own['descent']['2']['objective']
+    )
+    self.assertEqual(flat['chance'], own['chance'])
+
+  def test_surrogate_of_published_weights_is_near_the_network(self):
+    model = models.load('squeezenet')
+    soft = attack._surrogate({'model': 'squeezenet', 'sharpness': 3.0})
+    x = jax.random.uniform(jax.random.key(0), model.spec.input_shape)
+    want, got = (jax.jit(f)(model.params, x) for f in (model.apply, soft))
+    error = float(jnp.max(jnp.abs(got - want)) / jnp.max(jnp.abs(want)))
+    self.assertBetween(error, 1e-6, 0.05)
+    self.assertIsNone(attack._surrogate({'sharpness': None}))
+
   def test_what_fails_for_one_is_left_out_for_all(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     done = self._run(folder, num_examples=2)
@@ -103,6 +132,10 @@ class AttackTest(parameterized.TestCase):
     self.assertEqual(summary['overlaps']['descent']['2']['num'], 1)
 
   @parameterized.parameters(
+    (
+      {'sharpness': 3.0},
+      "config.model, for a sharpness: 'softplus_net', expected one of eff",
+    ),
     ({'ball': 'l1'}, "config.ball: 'l1', expected one of l2, linf"),
     ({'objective': 'x'}, "config.objective: 'x', expected one of top_k_share"),
     (
