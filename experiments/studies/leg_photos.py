@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import app
 from experiments import examples
+from experiments import intervals
 from experiments import records
 from experiments import settings
 from experiments.studies import findings
@@ -29,7 +30,6 @@ from saliency_jax.perturbations import leg
 from saliency_jax.solvers import grid
 
 _SCORES = {'prob': scores.prob, 'margin': scores.margin}
-_FIELDS = ('split_half', 'explained_leg', 'explained_tv', 'kept', 'clipped')
 
 
 def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
@@ -57,13 +57,17 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
           **record,
         }
       )
-  found = list(records.read(folder).values())
+  # Of the score without noise, what is left of it with.
+  found = [
+    {**r, 'kept_share': r['kept'] / r['score']}
+    for r in records.read(folder).values()
+  ]
   rows, numbers = [], {}
   for variant in names:
     mine = [r for r in found if r['variant'] == variant]
     numbers[variant] = {k: [r[k] for r in mine] for k in _FIELDS}
     numbers[variant]['photos'] = [r['name'] for r in mine]
-    values = (_told([r[k] for r in mine]) for k in _FIELDS)
+    values = (_TOLD[k]([r[k] for r in mine]) for k in _FIELDS)
     good = sum(r['split_half'] > 0.6 for r in mine)
     rows.append((variant, *values, f'{good} of {len(mine)}'))
   header = ('variant', *_FIELDS, 'halves > .6')
@@ -143,9 +147,25 @@ def _explained(g, fresh, spectrum):
   return gain / max(float(fresh.score_std) ** 2, np.finfo(float).tiny)
 
 
-def _told(values):
-  """Returns the median, and the range."""
+def _range(values):
+  """Returns the median, and the range, in words."""
   return f'{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})'
+
+
+def _interval(values):
+  """Returns the mean, and its interval, in words."""
+  mean = intervals.mean_interval(np.array(values))
+  return f'{mean.mean:.2g} ({mean.low:.2g} to {mean.high:.2g})'
+
+
+_TOLD = {
+  'split_half': _range,
+  'explained_leg': _interval,
+  'explained_tv': _interval,
+  'kept_share': _range,
+  'clipped': _range,
+}
+_FIELDS = tuple(_TOLD)
 
 
 def _draw(folder, variant, num):

@@ -22,6 +22,7 @@ from experiments.configs import igos_toy
 from experiments.configs import invariant_pictures
 from experiments.configs import leg_facts
 from experiments.configs import leg_known
+from experiments.configs import leg_photos
 from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
 from experiments.studies import caso_spectrum as caso_spectra
@@ -66,6 +67,41 @@ class StudyTest(parameterized.TestCase):
       self.assertBetween(few / many, 2, 8)
     self.assertEqual(numbers['coverage']['100']['mcdiarmid']['constant'], 1)
     self.assertIn('leg_tv, best L, paper - white', table)
+
+  def test_leg_photos_goes_on(self):
+    config = leg_photos.get_config()
+    few = {'cells': 4, 'num_samples': 64, 'sigma': 0.1}
+    config = common.study(
+      'leg_photos',
+      about=config.about,
+      model='lenet',
+      data='digits',
+      fit=_FIT,
+      num_examples=2,
+      num_fresh=20,
+      variants={'few': few, 'margin': {**few, 'score': 'margin'}},
+      drawn=('few',),
+    )
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    run = lambda: launch.run(study.main, config=config, workdir=str(folder))
+    done = run()
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    rows = records.read(folder)
+    self.assertLen(rows, 4)
+    for row in rows.values():
+      self.assertBetween(row['split_half'], -1, 1)
+      # Estimated, from few fresh draws.
+      self.assertLess(row['explained_leg'], 1.2)
+      self.assertEqual(row['num_calls'], 65)
+    # Killed after the third: the fourth is measured again, and is the same.
+    path = folder / 'records-0.jsonl'
+    path.write_text(''.join(path.read_text().splitlines(True)[:3]))
+    again = run()
+    self.assertEqual(
+      again.stdout.split('wrote')[0], done.stdout.split('wrote')[0]
+    )
+    self.assertEqual(records.read(folder), rows)
+    self.assertIn(b'PNG', (folder / 'few.png').read_bytes()[:8])
 
   def test_leg_solver(self):
     config = leg_solver.get_config()
