@@ -27,5 +27,5 @@ def get_config(model: str = 'squeezenet'):
   methods = ('integrated gradients', 'grad_cam', 'mask', 'igos', 'igos_pp')
   chosen = {name: config.methods[name].to_dict() for name in methods}
   return common.study(
-    'igos_pictures', **{**config, 'methods': chosen, 'baselines': ('blur',)}
+    'best_cells', **{**config, 'methods': chosen, 'baselines': ('blur',)}
   )

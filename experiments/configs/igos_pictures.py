@@ -24,7 +24,7 @@ from experiments.configs import common
 def get_config(model: str = 'efficientnet_lite0'):
   """Returns the config of one network: 'squeezenet' is another."""
   return common.study(
-    'igos_pictures',
+    'best_cells',
     about=__doc__,
     model=model,
     data='photos',
@@ -34,6 +34,7 @@ def get_config(model: str = 'efficientnet_lite0'):
     only='all',
     share=0.064,
     resolution=28,
+    blank='blur',
     baselines=('blur', 'slight_blur', 'grey'),
     methods={
       'integrated gradients': common.use('integrated_gradients'),

@@ -1,4 +1,4 @@
-"""What the best few cells of a map are worth: blurred away, and alone.
+"""What the best few cells of a map are worth: blanked out, and alone.
 
 For every example and method, the map, the image without its best cells and the
 best cells alone, each with the probability that is left; and what the baseline
@@ -89,7 +89,13 @@ def _explained(config, example, predicted):
 def _look(apply, config, params, x, scores, label, key):
   """Returns the image without the best cells and with nothing else."""
   side = config['resolution']
-  plan = metrics.igos_protocol(x, scores, key, resolution=side)
+  plan = metrics.igos_protocol(
+    x,
+    scores,
+    key,
+    resolution=side,
+    baseline=settings.BASELINES[config['blank']],
+  )
   best = plan.ranks < round(config['share'] * side**2)
   gone = masks.upsample(best.astype(x.dtype), x.shape[:2])
   images = jnp.stack(
