@@ -18,8 +18,8 @@ Seen, relative errors at n = 500, 1000, 3000, 10000: refuted for LEG-TV, for
   against .752 to .183), reproduced for LEG alone (1.64, 1.18, .698, .356
   against 1.86, 1.32, .769, .421). LEG-TV with independent noise needs a fifth
   of LEG's draws or fewer. The mean of LEG-TV's map is off by .004 to .017 of
-  its largest entry. At n = 1000 the bootstrap's L covers in .950 (.915 to .975) of
-  200 sets of draws, and 1% of its maps are constant; the L of Theorem 1 as
+  its largest entry. At n = 1000 the bootstrap's L covers in .950 (.915 to .975)
+  of 200 sets of draws, and 1% of its maps are constant; the L of Theorem 1 as
   printed and of its proof cover always, by maps that are all constant. 82 s.
 Command: python -m experiments.study --workdir=out/leg_known \\
   --config=experiments/configs/leg_known.py
