@@ -8,6 +8,13 @@ Here: SqueezeNet and eight of the photos; the stochastic box with 200 steps of
   16 draws, a width a pixel, at the weight of a violation of .01. The noise is
   measured on ranks, as the maps' scales differ: what a blur of 4 pixels keeps
   over what it takes away (white noise: .005).
+Seen on eight photos: signal over noise 1.40 (.91 to 1.84) for the box, more
+  than the gradient's .78 (paired difference .62, .29 to .93), not more than
+  SmoothGrad's 1.61 (-.22, -.45 to .03); 21.5 for occlusion, whose windows are
+  blurs themselves; integrated gradients' ranks have none (.002, chance .005),
+  as their sign changes from pixel to pixel. In the figures the box of the dog
+  is the dog's; that of the beaker is hardly more than chance. 7 minutes on two
+  busy cores.
 Command: python -m experiments.study --workdir=out/invariant_pictures \\
   --config=experiments/configs/invariant_pictures.py
 """
