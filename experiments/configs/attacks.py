@@ -12,6 +12,12 @@ Here: digits and the paper's MNIST net, whose softplus needs no surrogate,
   SqueezeNet and the 20 photos, maps of the gradient alone: a softplus of
   sharpness 3 stands for the ReLUs where slopes are taken, on the same weights.
 Rule: see `common.py`; fixed before the run.
+Seen on 32 digits, overlap at rho = 1 and 3.08, no image left out: reproduced
+  throughout. The gradient's map keeps .629 and .395 under Algorithm 1, .657 and
+  .439 under signs, .750 and .666 of random points; SmoothGrad's .773 and .494,
+  .830 and .564, .923 and .814; quadratic .809 and .598, relaxed .793 and .561.
+  (The sparsified map has no slope to attack along.) The paired intervals of all
+  fourteen differences leave zero out by far. 3.5 minutes.
 Command: python -m experiments.attack --workdir=out/attacks \\
   --config=experiments/configs/attacks.py
 """
