@@ -6,7 +6,8 @@
 A run that was stopped, or killed, goes on where it was. `--workdir` then holds
 `config.json`; `records-0.jsonl`, a line an example, with its certificates by
 map, bound, radius and K; `summary.json`, with the overlap that `config.share`
-of the examples have at least; and `certificates.png`, of that against rho.
+of the examples have at least; `certificates.png`, of that against rho; and,
+where the maps differ in their draws, `draws.png`, of that against these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -170,7 +171,39 @@ def _summarize(
   }
   app.write_json(folder / 'summary.json', summary)
   app.write_figure(folder / 'certificates.png', _figure(config, curves))
-  print(f'wrote {folder}/: summary.json and certificates.png')
+  written = ['summary.json', 'certificates.png']
+  if len({chosen['num_samples'] for chosen in config['maps'].values()}) > 1:
+    app.write_figure(folder / 'draws.png', _draws_figure(config, curves))
+    written.append('draws.png')
+  print(f'wrote {folder}/: {", ".join(written)}')
+
+
+def _draws_figure(config, curves):
+  """Draws the overlap against the draws, a line for each bound and radius."""
+  lines = {}
+  for label, chosen in config['maps'].items():
+    for bound in chosen['bounds']:
+      values = curves[f'{label}, {bound}']
+      for rho, value in zip(config['rho'], values, strict=True):
+        line = lines.setdefault((bound, rho), [])
+        line.append((chosen['num_samples'], value))
+  bounds = list(dict.fromkeys(bound for bound, _ in lines))
+  fig = figure.Figure(figsize=(8, 4), layout='constrained')
+  ax = fig.subplots()
+  for (bound, rho), points in lines.items():
+    ax.plot(
+      *zip(*sorted(points), strict=True),
+      ('-', '--', ':', '-.')[bounds.index(bound) % 4],
+      color=f'C{list(config["rho"]).index(rho) % 10}',
+      marker='.',
+      label=f'{bound}, rho {rho:g}',
+    )
+  ax.set_xscale('log', base=2)
+  ax.set_xlabel('draws q of the map')
+  ax.set_ylabel(f'certified overlap of the top {config["k"][0]:.0%}')
+  ax.set_ylim(0, 1)
+  fig.legend(loc='outside right center', frameon=False, fontsize=8)
+  return fig
 
 
 def _figure(config, curves):

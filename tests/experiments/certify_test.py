@@ -75,6 +75,30 @@ class CertifyTest(parameterized.TestCase):
     ]
     self.assertEqual(row['value'], sorted(values)[1])
     self.assertIn(b'PNG', (folder / 'certificates.png').read_bytes()[:8])
+    self.assertFalse((folder / 'draws.png').exists())
+
+  def test_draws_the_overlap_against_the_draws(self):
+    config = _config(
+      maps={
+        f'q {q}': {
+          'map': 'sparsified',
+          'bounds': ('hoeffding', 'clopper_pearson'),
+          'num_samples': q,
+        }
+        for q in (256, 64)
+      }
+    ).to_dict()
+    curves = {
+      'q 256, hoeffding': [0.5, 0.2],
+      'q 256, clopper_pearson': [0.6, 0.3],
+      'q 64, hoeffding': [0.1, 0.0],
+      'q 64, clopper_pearson': [0.2, 0.1],
+    }
+    (ax,) = certify._draws_figure(config, curves).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    self.assertLen(lines, 4)
+    self.assertEqual(lines['hoeffding, rho 0.001'], [[64, 0.1], [256, 0.5]])
+    self.assertEqual(lines['clopper_pearson, rho 0.1'], [[64, 0.1], [256, 0.3]])
 
   @parameterized.parameters(
     ('map', 'sparse', "map 'sparse', expected one of scaled"),
