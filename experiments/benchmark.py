@@ -194,8 +194,7 @@ def _time_measure(key, model, name, x, label):
 
 def _time(program, args, calls, bare, others):
   """Times a program, the model calls that its `info` tells of, and others."""
-  first = timing.seconds(lambda: program(*args))
-  batch = program(*args)
+  first, batch = timing.timed(lambda: program(*args))
   made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch.info))
   timed = {'ours': lambda: program(*args), 'bare': bare(made), **others}
   seconds = timing.in_turns(timed, _REPEATS.value)

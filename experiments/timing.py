@@ -7,11 +7,11 @@ from typing import Any
 import jax
 
 
-def seconds(run: Callable[[], Any]) -> float:
-  """Returns how long a call takes, its arrays included."""
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+  """Returns the seconds that a call takes, its arrays included, and these."""
   start = time.perf_counter()
-  jax.block_until_ready(run())
-  return time.perf_counter() - start
+  result = jax.block_until_ready(run())
+  return time.perf_counter() - start, result
 
 
 def in_turns(
@@ -23,5 +23,5 @@ def in_turns(
   found = {name: [] for name in runs}
   for _ in range(repeats):
     for name, run in runs.items():
-      found[name].append(seconds(run))
+      found[name].append(timed(run)[0])
   return found

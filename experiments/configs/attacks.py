@@ -17,9 +17,9 @@ Seen on 32 digits, overlap at rho = 1 and 3.08, no image left out: reproduced
   .439 under signs, .750 and .666 of random points; SmoothGrad's .773 and .494,
   .830 and .564, .923 and .814; quadratic .809 and .598, relaxed .793 and .561.
   (The sparsified map has no slope to attack along.) The paired intervals of all
-  fourteen differences leave zero out by far. 3.5 minutes. On the 20 photos at
-  rho = 3, .008 an entry: reproduced, .330 (.313 to .351) under Algorithm 1,
-  .401 under signs, .573 of random points. 6 minutes.
+  fourteen differences leave zero out. 3.5 minutes. On the 20 photos at rho = 3,
+  .008 an entry: reproduced, .330 (.313 to .351) under Algorithm 1, .401 under
+  signs, .573 of random points. 6 minutes.
 Command: python -m experiments.attack --workdir=out/attacks \\
   --config=experiments/configs/attacks.py
 """

@@ -9,9 +9,8 @@ Here: EfficientNet-Lite0 (or :squeezenet) and ten of the photos; every program
   and of masks are the papers' (15 of 20 gradients, 500, and 4000 masks).
 Rule: see `common.py`, on the seconds of the maps; fixed before the run.
 Seen on SqueezeNet: reproduced, by smaller factors: I-GOS 5.0 s at 224 and 4.9 s
-  at 28, Mask 7.0 s, RISE 16.5 s. (Mask's 500 steps are one gradient each, the
-  15 of I-GOS 20 gradients and a line search; a batch of gradients costs less
-  on two cores than as many steps of one.) 6 minutes.
+  at 28, Mask 7.0 s, RISE 16.5 s. (I-GOS makes 300 gradients, in batches, and a
+  line search; Mask 500 gradients, one after the other.) 6 minutes.
 Command: python -m experiments.evaluate --workdir=out/igos_table_3 \\
   --config=experiments/configs/igos_table_3.py
 """

@@ -113,7 +113,8 @@ def _solve(grids, case, config):
       )
     )
   )
-  found = {'first_call': timing.seconds(lambda: solve(grids[:3], radii[:3]))}
+  first, _ = timing.timed(lambda: solve(grids[:3], radii[:3]))
+  found = {'first_call': first}
   timed = timing.in_turns(
     {
       'photo': lambda: solve(grids[:3], radii[:3]),
@@ -164,9 +165,8 @@ def _highs(g, radius):
     bounds=[(0, 0)] + [(None, None)] * (p - 1) + [(0, None)] * m,
     method='highs',
   )
-  out = []
-  seconds = timing.seconds(lambda: out.append(program().fun))
-  return out[0], seconds
+  seconds, result = timing.timed(lambda: program().fun)
+  return result, seconds
 
 
 def _whole(model, x, config):
@@ -199,8 +199,7 @@ def _whole(model, x, config):
       )
     )
     whole = lambda: program(x, key=jax.random.key(config['seed']))
-    first = timing.seconds(whole)
-    info = whole().info
+    first, (_, info) = timing.timed(whole)
     solve = jax.jit(
       functools.partial(
         leg_tv.leg_tv_of_moment,
