@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pathlib
 from typing import Any, NamedTuple
 
+from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,10 @@ from saliency_jax import models
 from saliency_jax.models import small
 from saliency_jax.models import types
 
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', None, 'Folder of the raw files of mnist, fashion_mnist, cifar10.'
+)
+
 
 class Example(NamedTuple):
   """One example as a classifier takes it."""
@@ -20,6 +25,17 @@ class Example(NamedTuple):
   name: str
   image: np.ndarray  # [H, W, C], in [0, 1].
   label: int | None  # True class, where it is known to be one of the network's.
+
+
+def open_source(name: str, split: str = 'test') -> data.Source:
+  """Opens what `data.load` knows, raw files from `--data_dir`.
+
+  Raises:
+    ValueError: no such data.
+  """
+  # A notebook or a test has parsed no flags.
+  folder = _DATA_DIR.value if flags.FLAGS.is_parsed() else None
+  return data.load(name, split, data_dir=folder)
 
 
 def load_model(config: Mapping[str, Any]) -> types.Model:
@@ -40,7 +56,7 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
   # Digits to learn from: never those that are explained.
   settings = dict(config.get('fit', {}))
   split = settings.pop('split', 'train')
-  source = data.load(config['data'], split)
+  source = open_source(config['data'], split)
   images, labels = data.arrays(source)
   return models.fit_small(
     name, images, labels, class_names=source.class_names, **settings
@@ -53,7 +69,7 @@ def load_source(config: Mapping[str, Any]) -> data.Source:
   Raises:
     ValueError: no such data, or fewer than `config.num_examples`.
   """
-  source = data.load(config['data'])
+  source = open_source(config['data'])
   wanted = config['num_examples']
   if not 1 <= wanted <= len(source):
     raise ValueError(

@@ -26,6 +26,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from experiments import app
+from experiments import examples
 from experiments import records
 from experiments import workdir
 from experiments.training import feeding
@@ -35,9 +36,6 @@ from experiments.training import recipes
 from experiments.training import robustness
 from saliency_jax import models
 
-_DATA_DIR = flags.DEFINE_string(
-  'data_dir', None, 'Folder of the raw files of mnist, fashion_mnist, cifar10.'
-)
 _SPLIT = flags.DEFINE_bool(
   'split_params', False, 'Split parameters over the devices (FSDP).'
 )
@@ -138,7 +136,7 @@ def _prepare(config, folder, mesh) -> looping.Run:
 
 def _examples(config, part) -> feeding.Examples:
   data = config['data']
-  return feeding.read(data['name'], data[part], data_dir=_DATA_DIR.value)
+  return feeding.stack(examples.open_source(data['name'], data[part]))
 
 
 def _wait(what) -> None:

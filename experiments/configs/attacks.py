@@ -11,6 +11,8 @@ Here: digits and the paper's MNIST net, whose softplus needs no surrogate,
   points. The noise of smoothed maps is the same before and after. Or :photos,
   SqueezeNet and the 20 photos, maps of the gradient alone: a softplus of
   sharpness 3 stands for the ReLUs where slopes are taken, on the same weights.
+  Or :cifar10, not run: a network of `training_cifar10.py`, whose softplus needs
+  no surrogate (or --config.model=FOLDER), and its files from --data_dir.
 Rule: see `common.py`; fixed before the run.
 Seen on 32 digits, overlap at rho = 1 and 3.08, no image left out: reproduced
   throughout. The gradient's map keeps .629 and .395 under Algorithm 1, .657 and
@@ -26,13 +28,37 @@ Command: python -m experiments.attack --workdir=out/attacks \\
 
 from experiments.configs import common
 
+_DIGITS = {
+  **common.SOFTPLUS_NET,
+  'num_examples': 32,
+  'batch_size': 16,
+  'rho': (1.0, 3.08),
+}
+_PHOTOS = {
+  'model': 'squeezenet',
+  'data': 'photos',
+  'num_examples': 20,
+  'batch_size': 1,
+  'rho': (3.0,),
+  'sharpness': 3.0,
+}
+_CIFAR10 = {
+  'model': 'out/training_cifar10/lam=0.0',
+  'data': 'cifar10',
+  'num_examples': 32,
+  'batch_size': 4,
+  'rho': (0.5,),
+}
+
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits' or for 'photos'."""
-  on_digits = which == 'digits'
+  """Returns the config for 'digits', 'photos' or 'cifar10'."""
+  chosen = common.choose(
+    which, {'digits': _DIGITS, 'photos': _PHOTOS, 'cifar10': _CIFAR10}
+  )
   smooth = {'sigma': 0.2, 'num_samples': 16, 'batch_size': 16}
   kinds = {'gradient': {}}
-  if on_digits:
+  if which != 'photos':
     kinds |= {'smooth_grad': smooth, 'quadratic': smooth, 'relaxed': smooth}
   budgets = {
     'top_k': {'num_restarts': 5, 'num_steps': 20, 'batch_size': 5},
@@ -51,23 +77,6 @@ def get_config(which: str = 'digits'):
     # All attacks on the two maps of Figure 7, the strongest on the others.
     if kind in ('gradient', 'smooth_grad') or attack == 'top_k'
   }
-  chosen = {
-    'model': 'squeezenet',
-    'data': 'photos',
-    'num_examples': 20,
-    'batch_size': 1,
-    'rho': (3.0,),
-    'sharpness': 3.0,
-  }
-  if on_digits:
-    chosen = {
-      'model': 'softplus_net',
-      'data': 'digits',
-      'fit': {'split': 'train', 'epochs': 12},
-      'num_examples': 32,
-      'batch_size': 16,
-      'rho': (1.0, 3.08),
-    }
   return common.attack(
     about=__doc__,
     contenders=contenders,

@@ -37,9 +37,7 @@ def get_config(which: str = 'efficientnet_lite0'):
   }
   if which == 'digits':
     chosen = {
-      'model': 'lenet',
-      'data': 'digits',
-      'fit': {'split': 'train', 'epochs': 12},
+      **common.LENET,
       'num_examples': 250,
       'batch_size': 50,
     }

@@ -29,9 +29,7 @@ def get_config():
   return common.study(
     'caso_relaxation',
     about=__doc__,
-    model='lenet',
-    data='digits',
-    fit={'split': 'train', 'epochs': 12},
+    **common.LENET,
     num_examples=100,
     brightness=0.5,
     grid=(4, 4),

@@ -41,10 +41,5 @@ def get_config():
     data='photos',
     num_examples=20,
     activations=('relu', 'softplus', 'silu'),
-    small={
-      'model': 'lenet',
-      'data': 'digits',
-      'fit': {'split': 'train', 'epochs': 12},
-      'num_examples': 100,
-    },
+    small={**common.LENET, 'num_examples': 100},
   )

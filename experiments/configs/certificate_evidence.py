@@ -29,9 +29,7 @@ def get_config():
   return common.study(
     'certificate_evidence',
     about=__doc__,
-    model='softplus_net',
-    data='digits',
-    fit={'split': 'train', 'epochs': 12},
+    **common.SOFTPLUS_NET,
     networks=(0, 1, 2),
     num_examples=32,
     batch_size=8,

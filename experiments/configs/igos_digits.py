@@ -40,9 +40,7 @@ def get_config():
   """Returns the config: see the top of this file."""
   return common.evaluation(
     about=__doc__,
-    model='lenet',
-    data='digits',
-    fit={'split': 'train', 'epochs': 12},
+    **common.LENET,
     num_examples=500,
     batch_size=10,
     methods={

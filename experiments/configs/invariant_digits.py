@@ -51,9 +51,7 @@ def get_config():
   stochastic = {'num_samples': 8, 'batch_size': 8}
   return common.evaluation(
     about=__doc__,
-    model='lenet',
-    data='digits',
-    fit={'split': 'train', 'epochs': 12},
+    **common.LENET,
     num_examples=500,
     batch_size=10,
     methods={

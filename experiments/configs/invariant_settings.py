@@ -25,9 +25,7 @@ def get_config():
   metric = 'flipping.flipped'
   return common.evaluation(
     about=__doc__,
-    model='lenet',
-    data='digits',
-    fit={'split': 'train', 'epochs': 12},
+    **common.LENET,
     num_examples=100,
     batch_size=10,
     methods={

@@ -38,14 +38,12 @@ _RIVALS = (
 
 def get_config(which: str = 'digits'):
   """Returns the config for 'digits' or for 'photos'."""
-  on_digits = which == 'digits'
+  on_digits = common.choose(which, {'digits': True, 'photos': False})
   leg = {'cells': 14, 'num_samples': 784, 'sigma': 0.2 if on_digits else 0.05}
   chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 20}
   if on_digits:
     chosen = {
-      'model': 'lenet',
-      'data': 'digits',
-      'fit': {'split': 'train', 'epochs': 12},
+      **common.LENET,
       'num_examples': 200,
       'batch_size': 10,
     }

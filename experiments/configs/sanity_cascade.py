@@ -28,9 +28,7 @@ def get_config(which: str = 'digits'):
   window = {}
   if which == 'digits':
     chosen = {
-      'model': 'lenet',
-      'data': 'digits',
-      'fit': {'split': 'train', 'epochs': 12},
+      **common.LENET,
       'num_examples': 50,
       'batch_size': 10,
     }

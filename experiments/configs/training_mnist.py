@@ -29,7 +29,7 @@ _SMALLER = {'num_restarts': 1, 'num_steps': 1, 'num_halvings': 1}
 
 def get_config(which: str = 'small'):
   """Returns the config for 'small' or for 'paper'."""
-  if which == 'paper':
+  if common.choose(which, {'small': False, 'paper': True}):
     return training_common.training(
       about=__doc__,
       loss=common.use('interpretation', lam=0.0, rho=3.08, attack={}),
@@ -38,8 +38,6 @@ def get_config(which: str = 'small'):
         'seed': (0, 1, 2),
       },
     )
-  if which != 'small':
-    raise ValueError(f"training_mnist:{which}: expected 'small' or 'paper'")
   return training_common.training(
     about=__doc__,
     data={
@@ -51,5 +49,8 @@ def get_config(which: str = 'small'):
     first_epochs=1,
     max_steps=1719 + 1200,
     save_every=200,
-    sweep={'loss.settings.lam': (0.0, 200.0, 1000.0), 'seed': (0, 1, 2)},
+    sweep={
+      'loss.settings.lam': (0.0, 200.0, 400.0, 1000.0),
+      'seed': (0, 1, 2),
+    },
   )

@@ -25,13 +25,13 @@ class Examples(NamedTuple):
   class_names: tuple[str, ...]
 
 
-def read(name: str, split: str, *, data_dir: str | None = None) -> Examples:
-  """Reads a data set that `data.load` knows.
+def stack(source: data.Source) -> Examples:
+  """Reads a whole data set.
 
   Raises:
-    ValueError: no such data; missing labels; images of several shapes.
+    ValueError: missing labels; images of several shapes.
   """
-  source = data.load(name, split, data_dir=data_dir)
+  name = source.name
   found = list(source)
   shapes = sorted({e['image'].shape for e in found})
   if len(shapes) != 1:

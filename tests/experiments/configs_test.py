@@ -59,7 +59,10 @@ class ConfigsTest(parameterized.TestCase):
   @parameterized.parameters(
     *((name, None) for name in _NAMES),
     ('caso_confidence', 'digits'),
+    ('attacks', 'photos'),
+    ('attacks', 'cifar10'),
     ('certificates', 'budget'),
+    ('certificates', 'cifar10'),
     ('leg_sensitivity', 'photos'),
     ('sanity_cascade', 'squeezenet'),
     ('certificates', 'photos'),
@@ -86,6 +89,11 @@ class ConfigsTest(parameterized.TestCase):
     self.assertEqual(bool(config.get('comparisons')), 'Rule: see' in text)
     self.assertIn(f'--config=experiments/configs/{name}.py', text)
     self.assertEqual(config.about, text)
+
+  @parameterized.parameters('attacks', 'certificates', 'training_mnist')
+  def test_no_such_variant(self, name):
+    with self.assertRaisesRegex(ValueError, ':plotted: expected one of '):
+      _module(name).get_config('plotted')
 
   def test_tables_1_2_of_some_resolutions(self):
     config = _module('igos_tables_1_2').get_config('28,14')

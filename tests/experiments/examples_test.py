@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
+from absl.testing import flagsaver
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,11 @@ class ExamplesTest(parameterized.TestCase):
       ValueError, r"'cat/a.png' has the shape \(40, 50, 3\), gray takes \(28"
     ):
       examples.prepare(source, 0, _GRAY)
+
+  def test_raw_files_come_from_the_flags_folder(self):
+    with flagsaver.flagsaver(data_dir=self._folder()):
+      with self.assertRaisesRegex(ValueError, 'cifar10.*data_batch_1'):
+        examples.open_source('cifar10')
 
   @parameterized.parameters(0, 1001)
   def test_too_many_examples(self, num):

@@ -28,6 +28,7 @@ from experiments.training import feeding
 from experiments.training import recipes
 from experiments.training import robustness
 from experiments.training import sharding
+from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.models import types
 from tests.experiments import launch
@@ -269,7 +270,7 @@ class TrainTest(parameterized.TestCase):
     self.assertLess(len(found), 20)
     self.assertGreater(found[-1], min(found))
     model = models.load(self.folder)
-    held = feeding.read('digits', 'train[52:70]')
+    held = feeding.stack(data.load('digits', 'train[52:70]'))
     xs = held.images.astype(np.float32) / np.float32(255)
     logits = jax.jit(jax.vmap(model.apply, (None, 0)))(model.params, xs)
     losses = -jax.nn.log_softmax(logits)[jnp.arange(18), held.labels]
