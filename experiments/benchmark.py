@@ -62,6 +62,7 @@ _FEW = {
   'mask': {'num_steps': 32},
   'sparsified_map': {'num_samples': 64},
   'relaxed_map': {'num_samples': 64},
+  'median_rank': {'num_samples': 64},
 }
 # A batch of 32 needs that many draws; these programs are not run.
 _DRAWS = ('num_samples', 'num_masks', 'num_steps', 'path_steps')

@@ -16,6 +16,12 @@ def stderr(out: types.Attribution) -> str:
   return f'standard error {noise:.1%} of the map'
 
 
+def median_rank(out: types.Attribution) -> str:
+  """States how well the draws tell the median rank."""
+  width = float(np.mean(np.asarray(out.info.high) - np.asarray(out.info.low)))
+  return f'95% intervals are {width:.1%} of the ranks wide'
+
+
 def completeness(out: types.Attribution) -> str:
   """States by how much the map's sum misses the score's change."""
   return f'completeness error {float(out.info.relative_error):.1%}'

@@ -177,8 +177,13 @@ METHODS: dict[str, Entry] = {
     saliency_jax.var_grad,
     calls=lambda settings, info: Calls(settings['num_samples'] + 1),
   ),
+  'scaled_map': _certifiable(certificates.scaled_map),
+  'quadratic_map': _certifiable(certificates.quadratic_map),
   'sparsified_map': _certifiable(certificates.sparsified_map),
   'relaxed_map': _certifiable(certificates.relaxed_map),
+  'median_rank': _certifiable(
+    certificates.median_rank, describe=diagnostics.median_rank
+  ),
   'integrated_gradients': Entry(
     saliency_jax.integrated_gradients,
     lambda settings, info: Calls(settings['num_steps'], 2),

@@ -60,9 +60,14 @@ class MedianRankInfo(NamedTuple):
   Attributes:
     below: share of the draws in which an entry ranks in a bin or a better one,
       `[n, num_bins]`.
+    low: lower end of a 95% interval of the score: the rank that half of the
+      draws and two standard errors of their number more have reached.
+    high: upper end, of two standard errors less.
   """
 
   below: Float[Array, 'n b']
+  low: Map
+  high: Map
 
 
 def scaled_map(
@@ -206,7 +211,7 @@ def median_rank(
 
   Ranks are counted in bins of equal width: memory is `batch_size num_bins` of
   the map's, whatever the number of draws. Each draw sorts the entries, which
-  for large examples costs more than their gradient; `sparsified_map` tells
+  for large examples costs as much as their gradient; `sparsified_map` tells
   without a sort whether the median rank is at most `tau n`.
 
   Args:
@@ -226,20 +231,27 @@ def median_rank(
 
   def binned(m):
     flat = m.ravel()
-    # Entries that tie all have the last of their places.
-    below = jnp.searchsorted(jnp.sort(flat), flat, side='left')
-    rank = flat.size - below.astype(jnp.int32)
-    ends = flat.size * np.arange(1, num_bins + 1) // num_bins
-    ends = jnp.asarray(ends, jnp.int32)
-    return (rank[:, None] <= ends[None]).astype(m.dtype)
+    ends = flat.size * np.arange(1, num_bins) // num_bins
+    # Of a rank up to `end`: above the entry of the next. Entries that tie all
+    # have the last of their places.
+    limits = jnp.sort(flat, descending=True)[ends]
+    within = flat[:, None] > limits[None]
+    within = jnp.pad(within, ((0, 0), (0, 1)), constant_values=True)
+    return within.astype(m.dtype)
 
   shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
   draws = (key, sigma, num_samples, batch_size)
   share, _ = _smoothed(binned, fn, x, base, draws)
-  # The first bin by whose end half of the draws have come.
-  place = 1 + jnp.sum(jnp.round(2 * num_samples * share) < num_samples, -1)
-  scores = -(place.astype(share.dtype) / num_bins).reshape(shape)
-  return types.Attribution(scores, MedianRankInfo(share))
+  counts = jnp.round(num_samples * share)
+
+  def score(wanted):
+    """Returns the first bin by whose end that many draws have come."""
+    place = 1 + jnp.sum(counts[:, :-1] < wanted, -1)
+    return -(place.astype(share.dtype) / num_bins).reshape(shape)
+
+  half, error = num_samples / 2, num_samples**0.5 / 2
+  info = MedianRankInfo(share, score(half + 2 * error), score(half - 2 * error))
+  return types.Attribution(score(half), info)
 
 
 def _smoothed(values, fn, x, base, draws):

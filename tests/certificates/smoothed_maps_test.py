@@ -165,6 +165,23 @@ class MedianRankTest(parameterized.TestCase):
     self.assertTrue(np.all(coarse <= exact))
     self.assertTrue(np.all(exact - coarse <= 1 / 12 + 1e-6))
 
+  def test_interval_covers_the_rank_of_many_draws(self):
+    fn, x = equivalence.score_fn(), equivalence.examples(1)[0]
+    run = jax.jit(
+      lambda key, num: certificates.median_rank(
+        fn, x, key=key, num_bins=x.size, num_samples=num, batch_size=None
+      ),
+      static_argnums=1,
+    )
+    want = run(jax.random.key(0), 4096).scores
+    covered, width = [], []
+    for seed in range(20):
+      info = run(jax.random.key(1 + seed), 64).info
+      covered.append((info.low <= want) & (want <= info.high))
+      width.append(info.high - info.low)
+    self.assertGreater(np.mean(covered), 0.95)
+    self.assertBetween(np.mean(width), 1 / x.size, 0.5)
+
   def test_equivalence(self):
     method = functools.partial(
       certificates.median_rank, num_samples=5, num_bins=4

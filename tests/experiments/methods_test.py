@@ -24,7 +24,10 @@ _SMALL = (
   'smooth_grad_squared.num_samples=3',
   'var_grad.num_samples=3',
   'sparsified_map.num_samples=3',
-  'relaxed_map.num_samples=3',
+  *(
+    f'{name}.num_samples=3'
+    for name in ('scaled_map', 'quadratic_map', 'relaxed_map', 'median_rank')
+  ),
   'integrated_gradients.num_steps=4',
   'expected_gradients.num_samples=3',
   'occlusion.window=4',
