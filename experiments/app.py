@@ -1,24 +1,22 @@
-"""What launchers share: flags, devices, the compilation cache, errors, files.
+"""What launchers share: flags, devices, the compilation cache, errors, tables.
 
 A launcher is `main(setup)` and `app.run(main)`. It may log and print; what is
 worth importing lives in the library.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
-import functools
-import json
 import os
 import pathlib
+import platform
 import sys
 import tempfile
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from absl import app
 from absl import flags
 from absl import logging
 import jax
-import numpy as np
 import tqdm
 
 from saliency_jax.core import cache
@@ -185,29 +183,16 @@ def out_dir(launcher: str) -> pathlib.Path:
   return path
 
 
-def write_npz(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
-  """Writes named arrays, whole or not at all."""
-  with _replacing(path) as f:
-    np.savez_compressed(f, **{k: np.asarray(v) for k, v in arrays.items()})
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON, whole or not at all; NaN and infinity become text."""
-  text = json.dumps(plain(value), indent=2, allow_nan=False)
-  with _replacing(path) as f:
-    f.write(f'{text}\n'.encode())
-
-
-def write_figure(path: pathlib.Path, figure: Any) -> None:
-  """Writes a matplotlib figure as PNG, whole or not at all."""
-  with _replacing(path) as f:
-    figure.savefig(f, format='png')
-
-
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
-  """Writes bytes, whole or not at all."""
-  with _replacing(path) as f:
-    f.write(data)
+def machine() -> dict[str, str]:
+  """Returns what a summary says of where its numbers were made."""
+  devices = jax.devices()
+  return {
+    'machine': (
+      f'{os.cpu_count()} cores of {platform.machine()}, '
+      f'{len(devices)} x {devices[0].device_kind}'
+    ),
+    'jax': jax.__version__,
+  }
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -235,43 +220,3 @@ def _cache_programs() -> None:
   # Everything: on a few cores even a small program costs more than a file.
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[IO[bytes]]:
-  """Opens a file beside `path`, which takes its place once it is whole."""
-  handle, name = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-  try:
-    with os.fdopen(handle, 'wb') as f:
-      yield f
-    os.chmod(name, 0o666 & ~_umask())  # A temporary file is its owner's alone.
-    os.replace(name, path)
-  except BaseException:
-    pathlib.Path(name).unlink(missing_ok=True)
-    raise
-
-
-def _umask() -> int:
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
-
-
-def plain(value: Any) -> Any:
-  """Returns a value in JSON's own types."""
-  if isinstance(value, Mapping):
-    return {str(k): plain(v) for k, v in value.items()}
-  if hasattr(value, '_asdict'):  # A NamedTuple, which is a tuple too.
-    return plain(value._asdict())
-  if isinstance(value, list | tuple):
-    return [plain(v) for v in value]
-  if hasattr(value, 'tolist'):
-    return plain(np.asarray(value).tolist())
-  if isinstance(value, float) and not np.isfinite(value):
-    return str(value)
-  if isinstance(value, functools.partial):
-    bound = ', '.join(f'{k}={v}' for k, v in value.keywords.items())
-    return f'{plain(value.func)}({bound})'
-  if callable(value):
-    return getattr(value, '__name__', str(value))
-  return value

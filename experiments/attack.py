@@ -12,9 +12,7 @@ mean overlaps, the paired differences and the verdicts; and `attacks.png`.
 
 from collections.abc import Mapping, Sequence
 import functools
-import os
 import pathlib
-import platform
 from typing import Any
 
 import jax
@@ -24,6 +22,7 @@ import numpy as np
 
 from experiments import app
 from experiments import examples
+from experiments import files
 from experiments import intervals
 from experiments import records
 from experiments import workdir
@@ -207,11 +206,10 @@ def _summarize(
     'left_out': left_out,
     'overlaps': means,
     'comparisons': verdicts,
-    'machine': f'{os.cpu_count()} cores of {platform.machine()}',
-    'jax': jax.__version__,
+    **app.machine(),
   }
-  app.write_json(folder / 'summary.json', summary)
-  app.write_figure(folder / 'attacks.png', _figure(config, means))
+  files.write_json(folder / 'summary.json', summary)
+  files.write_figure(folder / 'attacks.png', _figure(config, means))
   print(f'wrote {folder}/: summary.json and attacks.png')
 
 

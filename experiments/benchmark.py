@@ -16,8 +16,6 @@ from collections.abc import Mapping
 import functools
 import importlib.util
 import math
-import os
-import platform
 from typing import Any
 
 from absl import flags
@@ -26,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
+from experiments import files
 from experiments import inputs
 from experiments import methods
 from experiments import timing
@@ -92,7 +91,8 @@ def main(setup: app.Setup) -> None:
   sizes = _batch_sizes(_BATCHES.value)
   model = models.load(inputs.MODEL.value)
   settings = _settings(names, model.spec)
-  print(f'{model.spec.name} on {_machine()}, JAX {jax.__version__}')
+  where = app.machine()
+  print(f'{model.spec.name} on {where["machine"]}, JAX {where["jax"]}')
   x = jnp.asarray(inputs.read_image(inputs.IMAGE.value, model.spec))
   label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
   others, network = {}, None
@@ -123,13 +123,12 @@ def main(setup: app.Setup) -> None:
   if app.is_first():
     report = {
       'model': model.spec.name,
-      'machine': _machine(),
-      'jax': jax.__version__,
+      **where,
       'methods': found,
       'measures': judged,
       'model_calls': calls,
     }
-    app.write_json(out / f'{model.spec.name}.json', report)
+    files.write_json(out / f'{model.spec.name}.json', report)
     print(f'wrote {out}/{model.spec.name}.json')
 
 
@@ -342,14 +341,6 @@ def _model_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     }
     rows.append(line(kind, 'best', best))
   return rows
-
-
-def _machine() -> str:
-  devices = jax.devices()
-  return (
-    f'{platform.machine()}, {os.cpu_count()} cores, '
-    f'{len(devices)} x {devices[0].device_kind}'
-  )
 
 
 if __name__ == '__main__':

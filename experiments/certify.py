@@ -12,9 +12,7 @@ where the maps differ in their draws, `draws.png`, of that against these.
 
 from collections.abc import Mapping, Sequence
 import functools
-import os
 import pathlib
-import platform
 from typing import Any
 
 import jax
@@ -23,6 +21,7 @@ import numpy as np
 
 from experiments import app
 from experiments import examples
+from experiments import files
 from experiments import records
 from experiments import workdir
 from saliency_jax import certificates
@@ -166,14 +165,13 @@ def _summarize(
     'rho': config['rho'],
     'k': config['k'],
     'maps': table,
-    'machine': f'{os.cpu_count()} cores of {platform.machine()}',
-    'jax': jax.__version__,
+    **app.machine(),
   }
-  app.write_json(folder / 'summary.json', summary)
-  app.write_figure(folder / 'certificates.png', _figure(config, curves))
+  files.write_json(folder / 'summary.json', summary)
+  files.write_figure(folder / 'certificates.png', _figure(config, curves))
   written = ['summary.json', 'certificates.png']
   if len({chosen['num_samples'] for chosen in config['maps'].values()}) > 1:
-    app.write_figure(folder / 'draws.png', _draws_figure(config, curves))
+    files.write_figure(folder / 'draws.png', _draws_figure(config, curves))
     written.append('draws.png')
   print(f'wrote {folder}/: {", ".join(written)}')
 

@@ -13,9 +13,7 @@ of that in one file that opens from disk. Several processes share the folder,
 and each writes a file of records.
 """
 
-import os
 import pathlib
-import platform
 from typing import Any
 
 import jax
@@ -24,6 +22,7 @@ import numpy as np
 
 from experiments import app
 from experiments import examples
+from experiments import files
 from experiments import intervals
 from experiments import records
 from experiments import workdir
@@ -76,7 +75,7 @@ def _measure(config: dict[str, Any], folder: pathlib.Path) -> None:
           # The maps come first: a record is the sign that all is there.
           if record['index'] < config['num_maps']:
             path = folder / 'maps' / f'{record["index"]:05d}.npz'
-            app.write_npz(path, _small(maps))
+            files.write_npz(path, _small(maps))
           append(record)
         bar.update(len(batch))
 
@@ -95,13 +94,9 @@ def _summarize(config: dict[str, Any], folder: pathlib.Path) -> None:
   summary = {
     'num_examples': len(found),
     **summaries.summarize(found, config),
-    'machine': (
-      f'{os.cpu_count()} cores of {platform.machine()}, '
-      f'{jax.device_count()} of {jax.devices()[0].device_kind}'
-    ),
-    'jax': jax.__version__,
+    **app.machine(),
   }
-  app.write_json(folder / 'summary.json', summary)
+  files.write_json(folder / 'summary.json', summary)
   report.write(folder, config, found, summary)
   print(report.tables(config, summary))
   print(f'wrote {folder}/: report.html, summary.json and figures')

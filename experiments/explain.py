@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
+from experiments import files
 from experiments import inputs
 from experiments import methods
 from experiments import results
@@ -73,9 +74,9 @@ def main(setup: app.Setup) -> None:
       'methods': infos,
       'refused': refused,
     }
-    app.write_json(out / 'info.json', about)
+    files.write_json(out / 'info.json', about)
     if kept:
-      app.write_npz(out / 'maps.npz', {'image': x, **results.arrays(kept)})
+      files.write_npz(out / 'maps.npz', {'image': x, **results.arrays(kept)})
       figure = viz.contact_sheet(
         np.asarray(x),
         [
@@ -87,10 +88,10 @@ def main(setup: app.Setup) -> None:
         explained=classes[label],
         title=f'{classes[label]}, explained for {model.spec.name}',
       )
-      app.write_figure(out / 'explain.png', figure)
+      files.write_figure(out / 'explain.png', figure)
     seconds = time.perf_counter() - begin
-    files = 'explain.png, maps.npz and info.json' if kept else 'info.json'
-    print(f'wrote {out}/: {files}, after {seconds:.0f} s')
+    written = 'explain.png, maps.npz and info.json' if kept else 'info.json'
+    print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:
     raise ValueError(
       f'not saved for {inputs.IMAGE.value!r}: '

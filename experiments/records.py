@@ -13,7 +13,7 @@ import os
 import pathlib
 from typing import Any
 
-from experiments import app
+from experiments import files
 
 # What may change between the runs in one folder: no record depends on it.
 FREE = ('about', 'batch_size', 'num_examples', 'num_maps')
@@ -43,7 +43,7 @@ def keep_config(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
         f'--workdir: {"; ".join(changed[:4])}'
         + ('; ...' if len(changed) > 4 else '')
       )
-  app.write_json(path, new)
+  files.write_json(path, new)
 
 
 def read(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
@@ -92,7 +92,7 @@ def appending(
     os.truncate(handle, content.rfind(b'\n') + 1)
 
     def append(record):
-      line = json.dumps(app.plain(record), allow_nan=False) + '\n'
+      line = json.dumps(files.plain(record), allow_nan=False) + '\n'
       data = line.encode()
       written = os.write(handle, data)
       if written != len(data):

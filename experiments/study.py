@@ -9,13 +9,10 @@ work; the other fields are its settings. `--workdir` then holds `config.json`,
 """
 
 import importlib
-import os
-import platform
 import time
 
-import jax
-
 from experiments import app
+from experiments import files
 from experiments import records
 from experiments import workdir
 
@@ -33,17 +30,16 @@ def main(setup: app.Setup) -> None:
   if not app.is_first():
     return
   for name, figure in found.figures.items():
-    app.write_figure(folder / f'{name}.png', figure)
+    files.write_figure(folder / f'{name}.png', figure)
   seconds = time.perf_counter() - begin
   about = {
     'about': config['about'],
     'numbers': found.numbers,
     'table': [dict(zip(found.header, row, strict=True)) for row in found.rows],
     'seconds': seconds,
-    'machine': f'{os.cpu_count()} cores of {platform.machine()}',
-    'jax': jax.__version__,
+    **app.machine(),
   }
-  app.write_json(folder / 'study.json', about)
+  files.write_json(folder / 'study.json', about)
   names = ', '.join(['study.json', *(f'{n}.png' for n in found.figures)])
   print(f'wrote {folder}/: {names}, after {seconds:.0f} s')
 

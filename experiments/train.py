@@ -27,13 +27,15 @@ from jax.experimental import multihost_utils
 
 from experiments import app
 from experiments import examples
+from experiments import files
 from experiments import records
 from experiments import workdir
 from experiments.training import feeding
 from experiments.training import figures
+from experiments.training import judging
 from experiments.training import looping
 from experiments.training import recipes
-from experiments.training import robustness
+from experiments.training import summaries
 from saliency_jax import models
 
 _SPLIT = flags.DEFINE_bool(
@@ -54,10 +56,10 @@ def main(setup: app.Setup) -> None:
     _check(point)
     _run(point, folder / name, setup.mesh)
   if app.is_first():
-    summary = robustness.summarize(folder, config, runs)
-    app.write_json(folder / 'summary.json', summary)
+    summary = summaries.summarize(folder, config, runs)
+    files.write_json(folder / 'summary.json', summary)
     figures.write(folder, summary, list(runs))
-    print(robustness.table(summary))
+    print(summaries.table(summary))
     print(f'wrote {folder}/: summary.json, figures, a folder for each run')
 
 
@@ -90,14 +92,14 @@ def _run(
   folder.mkdir(parents=True, exist_ok=True)
   # Trained once, a network can be judged anew: its maps have their own folder.
   records.keep_config(folder, {**config, 'judge': None})
-  if not robustness.is_judged(config, folder):
+  if not judging.is_judged(config, folder):
     if not (folder / 'trained').is_file():
       looping.train(_prepare(config, folder, mesh))
       _wait('trained')
       if app.is_first():
-        app.write_bytes(folder / 'trained', b'')
+        files.write_bytes(folder / 'trained', b'')
     test = _examples(config, 'test')
-    robustness.judge(config, folder, models.load(folder), test)
+    judging.judge(config, folder, models.load(folder), test)
   _wait('judged')
 
 

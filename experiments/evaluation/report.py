@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import app
 from experiments import contenders
+from experiments import files
 from experiments.evaluation import metrics
 from experiments.evaluation import plots
 
@@ -98,7 +99,7 @@ def write(
     names = _curve_names(records, metric)
     if names:
       data = plots.png(plots.curves(records, methods, names))
-      app.write_bytes(folder / f'curves_{metric}.png', data)
+      files.write_bytes(folder / f'curves_{metric}.png', data)
       figures.append(
         f'<img class="curves" alt="curves of {html.escape(metric)}" '
         f'src="{_uri(data, "png")}">'
@@ -121,7 +122,7 @@ def write(
     + '\n'.join(filter(None, parts))
     + f'<script>{_SCRIPT}</script></body></html>\n'
   )
-  app.write_bytes(folder / 'report.html', page.encode())
+  files.write_bytes(folder / 'report.html', page.encode())
 
 
 def _section(title: str, body: str) -> str:

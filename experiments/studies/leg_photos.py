@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import app
 from experiments import examples
+from experiments import files
 from experiments import intervals
 from experiments import records
 from experiments import settings
@@ -47,7 +48,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       record, maps = _measure(
         model, example.image, config, variant, config['seed'] + photo
       )
-      app.write_npz(folder / 'maps' / f'{variant}-{photo:02d}.npz', maps)
+      files.write_npz(folder / 'maps' / f'{variant}-{photo:02d}.npz', maps)
       append(
         {
           'index': index,

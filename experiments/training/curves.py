@@ -14,6 +14,7 @@ from typing import Any
 import tensorboardX
 
 from experiments import app
+from experiments import files
 
 FILE = 'metrics.jsonl'
 
@@ -51,7 +52,7 @@ def writing(folder: pathlib.Path, step: int) -> Iterator[Write]:
     return
   kept = [line for line in read(folder) if line['step'] <= step]
   text = ''.join(json.dumps(line) + '\n' for line in kept)
-  app.write_bytes(folder / FILE, text.encode())
+  files.write_bytes(folder / FILE, text.encode())
   with (
     (folder / FILE).open('a') as f,
     contextlib.closing(
@@ -62,7 +63,7 @@ def writing(folder: pathlib.Path, step: int) -> Iterator[Write]:
   ):
 
     def write(step, kind, values):
-      values = app.plain(dict(values))
+      values = files.plain(dict(values))
       f.write(json.dumps({'step': step, 'kind': kind, **values}) + '\n')
       f.flush()
       os.fsync(f.fileno())

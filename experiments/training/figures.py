@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments.training import robustness
+from experiments import files
+from experiments.training import judging
 from saliency_jax import viz
 
 
@@ -16,13 +16,13 @@ def write(
   folder: pathlib.Path, summary: Mapping[str, Any], runs: Sequence[str]
 ) -> None:
   """Writes `trade.png` (Figure 6) and, where maps were kept, `maps.png` (2)."""
-  app.write_figure(folder / 'trade.png', trade(summary))
+  files.write_figure(folder / 'trade.png', trade(summary))
   firsts = [row['runs'][0] for row in summary['rows'].values()]
   names = sorted(
-    p.name for p in (folder / firsts[0] / robustness.FOLDER).glob('*.npz')
+    p.name for p in (folder / firsts[0] / judging.FOLDER).glob('*.npz')
   )
   if names:
-    app.write_figure(folder / 'maps.png', maps(folder, firsts, names))
+    files.write_figure(folder / 'maps.png', maps(folder, firsts, names))
 
 
 def trade(summary: Mapping[str, Any]) -> figure.Figure:
@@ -77,7 +77,7 @@ def maps(
     ax.set_axis_off()
   for i, name in enumerate(names):
     for j, run in enumerate(runs):
-      path = folder / run / robustness.FOLDER / name
+      path = folder / run / judging.FOLDER / name
       with np.load(path, allow_pickle=False) as found:
         image, scores = found['image'], [found['map'], found['attacked']]
       if j == 0:

@@ -4,6 +4,8 @@
 for one example; a batch is a `vmap`.
 """
 
+from saliency_jax.metrics.complexity import gini
+from saliency_jax.metrics.complexity import relative_variation
 from saliency_jax.metrics.deletion import deletion_insertion
 from saliency_jax.metrics.deletion import igos_protocol
 from saliency_jax.metrics.deletion import rise_protocol
@@ -21,11 +23,13 @@ __all__ = [
   'cascading_randomization',
   'decision_flips',
   'deletion_insertion',
+  'gini',
   'igos_protocol',
   'layer_order',
   'log_odds_curves',
   'max_sensitivity',
   'rank_correlation',
+  'relative_variation',
   'rise_protocol',
   'structural_similarity',
   'summarize_log_odds',

@@ -25,8 +25,8 @@ from experiments.configs import training_baselines
 from experiments.training import checkpoints
 from experiments.training import curves
 from experiments.training import feeding
+from experiments.training import judging
 from experiments.training import recipes
-from experiments.training import robustness
 from experiments.training import sharding
 from saliency_jax import data
 from saliency_jax import models
@@ -200,7 +200,7 @@ class TrainTest(parameterized.TestCase):
     events = list((run / 'events').iterdir())
     self.assertLen(events, 1)
     self.assertIn(b'train/loss', events[0].read_bytes())
-    judged = records.read(run / robustness.FOLDER)
+    judged = records.read(run / judging.FOLDER)
     self.assertEqual(list(judged), [0, 1, 2])
     summary = json.loads((whole / 'summary.json').read_text())
     means = summary['rows']['run']['means']
@@ -242,7 +242,7 @@ class TrainTest(parameterized.TestCase):
     # A cut checkpoint is put aside, and the one before it is used.
     for name in ('trained', 'model.npz'):
       (killed / _RUN / name).unlink()
-    shutil.rmtree(killed / _RUN / robustness.FOLDER)
+    shutil.rmtree(killed / _RUN / judging.FOLDER)
     folder = killed / _RUN / 'checkpoints'
     self.assertEqual(checkpoints.steps(folder), [95, 100])
     for path in (folder / '100').rglob('*'):
@@ -260,7 +260,7 @@ class TrainTest(parameterized.TestCase):
     config = tiny_training.get_config()
     config.patience = 1
     config.optimizer = common.use('sgd', learning_rate=1.5)
-    with mock.patch.object(robustness, 'judge'):
+    with mock.patch.object(judging, 'judge'):
       done = launch.run(
         lambda setup: train._run(config.to_dict(), self.folder, setup.mesh)
       )
@@ -336,15 +336,6 @@ class CheckpointsTest(parameterized.TestCase):
 
 
 class MeasuresTest(parameterized.TestCase):
-  def test_gini_and_variation(self):
-    self.assertAlmostEqual(
-      float(robustness.gini(jnp.ones((5, 5)))), 0, places=6
-    )
-    one = jnp.zeros((4, 4, 1)).at[1, 1].set(3.0)
-    self.assertAlmostEqual(float(robustness.gini(one)), 1 - 1 / 16, places=6)
-    self.assertAlmostEqual(float(robustness.variation(one)), 4.0, places=6)
-    self.assertEqual(robustness.variation(jnp.ones((3, 3, 1))), 0)
-
   def test_points_of_a_sweep(self):
     config = tiny_training.get_config().to_dict()
     config['sweep'] = (('seed', (0, 1)), ('optimizer.name', ('sgd', 'adam')))

@@ -40,6 +40,20 @@ def _problem():
 
 
 class MetricsTest(parameterized.TestCase):
+  def test_gini_is_quantus(self):
+    scores = np.random.default_rng(0).normal(size=(1, 1, 8, 9)) ** 3
+    theirs = quantus.Sparseness(
+      abs=True, normalise=False, disable_warnings=True
+    )(
+      model=None,
+      x_batch=scores,
+      y_batch=np.zeros(1, int),
+      a_batch=scores,
+      device='cpu',
+    )
+    ours = metrics.gini(jnp.asarray(scores[0, 0], jnp.float32))
+    np.testing.assert_allclose(ours, theirs[0], atol=1e-5)
+
   @parameterized.product(
     rescale=[False, True],
     perturbation=[

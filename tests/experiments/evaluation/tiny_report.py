@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import app
+from experiments import files
 from experiments.evaluation import report
 from experiments.evaluation import summaries
 from tests.experiments import tiny_config
@@ -34,7 +34,7 @@ def write(folder, num=3):
       }
     kept = {m: rng.random((28, 28, 1)) for m in maps if not maps[m]['refused']}
     image = rng.integers(0, 256, (28, 28, 1), np.uint8)
-    app.write_npz(folder / 'maps' / f'{i:05d}.npz', {'image': image, **kept})
+    files.write_npz(folder / 'maps' / f'{i:05d}.npz', {'image': image, **kept})
     records.append(
       {
         'index': i,

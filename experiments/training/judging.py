@@ -3,19 +3,16 @@
 Of each example, with `m = |gradient|` of the largest logit and `x~` the
 neighbour that the attack finds: the overlap of the top quarters of `m(x)` and
 `m(x~)`, and of those of the signed gradients, as the authors' evaluation has
-it; the Gini index of `m` (1 is sparsest), its total variation over its sum, its
-deletion and insertion areas; the certified overlap of sparsified SmoothGrad.
+it; the Gini index of `m` (1 is sparsest), its relative variation, its deletion
+and insertion areas; the certified overlap of sparsified SmoothGrad.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
   2019. https://arxiv.org/abs/1905.12105
-  Hurley and Rickard, Comparing measures of sparsity, 2009.
-  https://doi.org/10.1109/TIT.2009.2027527
 """
 
 from collections.abc import Mapping
 import functools
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -25,6 +22,7 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 
 from experiments import app
+from experiments import files
 from experiments import records
 from experiments.training import feeding
 from saliency_jax import attacks
@@ -63,23 +61,6 @@ COLUMNS = (
   'deletion',
   'insertion',
 )
-
-
-def gini(values: Float[Array, '...']) -> Float[Array, '']:
-  """Returns the Gini index: 0 where all are equal, near 1 where one counts."""
-  ordered = jnp.sort(jnp.abs(values).ravel())
-  n = ordered.size
-  rank = jnp.arange(1, n + 1, dtype=ordered.dtype)
-  total = jnp.sum(ordered)
-  share = jnp.sum(ordered * (n - rank + 0.5)) / n
-  return 1 - 2 * share / jnp.where(total > 0, total, 1)
-
-
-def variation(values: Float[Array, 'H W C']) -> Float[Array, '']:
-  """Returns the sum of differences of neighbours over the sum of values."""
-  total = jnp.sum(jnp.abs(values))
-  steps = sum(jnp.sum(jnp.abs(jnp.diff(values, axis=i))) for i in (0, 1))
-  return steps / jnp.where(total > 0, total, 1)
 
 
 def is_judged(config: Mapping[str, Any], folder: pathlib.Path) -> bool:
@@ -136,61 +117,11 @@ def judge(
             path = folder / FOLDER / f'{i:05d}.npz'
             image = _pixels(test, [i])[0]
             found = {'image': image, 'map': maps[j], 'attacked': one.attacked}
-            app.write_npz(path, found)
+            files.write_npz(path, found)
           append(_record(i, int(test.labels[i]), one, settings))
   if app.is_first():
     right = _accuracy(model, test)
-    app.write_json(folder / FOLDER / 'accuracy.json', {'accuracy': right})
-
-
-def summarize(
-  folder: pathlib.Path,
-  config: Mapping[str, Any],
-  runs: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-  """Returns the means of each point of the sweep, over its seeds.
-
-  `spread` is the standard deviation over the seeds of the runs' means, `None`
-  of one seed; `error` the standard error over all their examples.
-  """
-  groups: dict[str, list[str]] = {}
-  for name in runs:
-    parts = [p for p in name.split(',') if not p.startswith('seed=')]
-    groups.setdefault(','.join(parts) or 'run', []).append(name)
-  rows = {}
-  for group, names in groups.items():
-    columns = {}
-    found = [records.read(folder / n / FOLDER).values() for n in names]
-    for column in COLUMNS:
-      values = [[r[column] for r in f if r[column] is not None] for f in found]
-      if all(values):
-        columns[column] = _mean(values)
-    right = [[_right(folder / n)] for n in names]
-    columns['accuracy'] = _mean(right) | {'error': None}
-    rows[group] = {'runs': names, 'means': columns}
-  return {
-    'about': config['about'],
-    'num_examples': config['judge']['num_examples'],
-    'rows': rows,
-  }
-
-
-def table(summary: Mapping[str, Any]) -> str:
-  """Returns a summary as text: mean ± spread over the seeds."""
-  columns = ('accuracy', *COLUMNS)
-  kept = [
-    c for c in columns if all(c in r['means'] for r in summary['rows'].values())
-  ]
-
-  def cell(value):
-    spread = '' if value['spread'] is None else f' ± {value["spread"]:.4f}'
-    return f'{value["mean"]:.4f}{spread}'
-
-  lines = [
-    (name, *(cell(row['means'][c]) for c in kept))
-    for name, row in summary['rows'].items()
-  ]
-  return app.table(('run', *kept), lines)
+    files.write_json(folder / FOLDER / 'accuracy.json', {'accuracy': right})
 
 
 def _judge_one(target, x, *, key, settings) -> types.Attribution:
@@ -227,8 +158,8 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
     found=adversary.found,
     overlap=metrics.top_k_overlap(m, m_moved, k),
     signed_overlap=metrics.top_k_overlap(clean, moved, k),
-    sparsity=gini(m),
-    total_variation=variation(m),
+    sparsity=metrics.gini(m),
+    total_variation=metrics.relative_variation(m),
     deletion=areas.deletion,
     insertion=areas.insertion,
     attacked=m_moved,
@@ -273,11 +204,6 @@ def _accuracy(model, test) -> float:
   return right / len(test.labels)
 
 
-def _right(folder) -> float:
-  text = (folder / FOLDER / 'accuracy.json').read_text()
-  return json.loads(text)['accuracy']
-
-
 def _keys(rows):
   return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(
     jnp.asarray(rows, jnp.int32)
@@ -286,14 +212,3 @@ def _keys(rows):
 
 def _pixels(examples, rows) -> np.ndarray:
   return examples.images[rows].astype(np.float32) / np.float32(255)
-
-
-def _mean(values):
-  means = [float(np.mean(v)) for v in values]
-  pooled = np.concatenate([np.asarray(v, np.float64) for v in values])
-  error = pooled.std(ddof=1) / np.sqrt(pooled.size) if pooled.size > 1 else None
-  return {
-    'mean': float(np.mean(means)),
-    'spread': float(np.std(means, ddof=1)) if len(means) > 1 else None,
-    'error': None if error is None else float(error),
-  }

@@ -1,0 +1,36 @@
+"""How sparse and how smooth a map is.
+
+References:
+  Hurley and Rickard, Comparing measures of sparsity, 2009.
+  https://doi.org/10.1109/TIT.2009.2027527
+  Chalasani et al., Concise explanations of neural networks using adversarial
+  training, 2020. https://arxiv.org/abs/1810.06583
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def gini(scores: Float[Array, '...']) -> Float[Array, '']:
+  """Returns the Gini index of `|scores|`, from 0 to 1.
+
+  It is 0 where all are equal, `1 - 1/n` where one alone is not zero; a map of
+  zeros has index 1, as none of it counts.
+  """
+  ordered = jnp.sort(jnp.abs(scores).ravel())
+  n = ordered.size
+  rank = jnp.arange(1, n + 1, dtype=ordered.dtype)
+  total = jnp.sum(ordered)
+  share = jnp.sum(ordered * (n - rank + 0.5)) / n
+  return 1 - 2 * share / jnp.where(total > 0, total, 1)
+
+
+def relative_variation(scores: Float[Array, 'H W C']) -> Float[Array, '']:
+  """Returns the total variation over the sum of `|scores|`, from 0 to 4.
+
+  The variation is the sum of `|differences|` of neighbours in each channel. It
+  is 0 for a constant map, and 4 for points that lie apart.
+  """
+  total = jnp.sum(jnp.abs(scores))
+  steps = sum(jnp.sum(jnp.abs(jnp.diff(scores, axis=i))) for i in (0, 1))
+  return steps / jnp.where(total > 0, total, 1)
