@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from experiments import costs
 from experiments import methods
 from saliency_jax import explainer
 from saliency_jax import viz
@@ -48,7 +49,7 @@ def random_map(
 
 _RANDOM = methods.Entry(
   random_map,
-  lambda settings, info: methods.Calls(),
+  costs.nothing,
   lambda out: 'drawn at random',
   viz.HEAT,
 )

@@ -138,7 +138,7 @@ def _explain(setup, model, settings, x, label):
       'quality': entry.describe(one),
       'compile_seconds': compile_seconds,
       'run_seconds': seconds,
-      'calls': entry.calls(settings[name], one.info)._asdict(),
+      'calls': entry.cost(settings[name], one.info)._asdict(),
       'settings': {k: results.brief(v) for k, v in settings[name].items()},
       'scores': results.brief(one.scores),
       'info': jax.tree.map(results.brief, results.fields(one.info)),

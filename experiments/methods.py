@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from absl import flags
 import jax.numpy as jnp
-import numpy as np
 
+from experiments import costs
 from experiments import diagnostics
 from experiments import inputs
 from experiments import settings
@@ -25,7 +25,6 @@ from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import boxes
-from saliency_jax.solvers import line_search
 
 NAMES = flags.DEFINE_list(
   'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
@@ -35,20 +34,12 @@ SETTINGS = flags.DEFINE_multi_string(
 )
 
 
-class Calls(NamedTuple):
-  """How often a method calls the classifier."""
-
-  gradients: int = 0  # Of its value and gradient.
-  forwards: int = 0  # Of its value alone.
-  products: int = 0  # Of its Hessian with a vector.
-
-
 class Entry(NamedTuple):
   """A method, and what a launcher has to know of it.
 
   Attributes:
     method: `(fn, x, *, key, **settings) -> Attribution`.
-    calls: the number of calls, given the settings and the method's `info`.
+    cost: how often it calls the classifier.
     describe: one line of diagnostics of an attribution.
     drawing: how its map is drawn.
     score: what is explained.
@@ -59,7 +50,7 @@ class Entry(NamedTuple):
   """
 
   method: Callable[..., types.Attribution]
-  calls: Callable[[Mapping[str, Any], Any], Calls]
+  cost: costs.Cost
   describe: Callable[[types.Attribution], str]
   drawing: viz.Drawing
   score: explainer.Score = scores.logit
@@ -68,70 +59,13 @@ class Entry(NamedTuple):
   quick: bool = True
 
 
-def _one_gradient(settings, info):
-  return Calls(gradients=1)
-
-
-def _samples(settings, info):
-  return Calls(gradients=settings['num_samples'])
-
-
-def _mask_calls(settings, info):
-  # Every update takes a gradient; the last mask is looked at once more.
-  return Calls(settings['num_steps'], 1)
-
-
-def _descent_calls(terms):
-  def calls(settings, info):
-    # A direction is the mean of gradients along the path; every trial step of
-    # the search is a forward call, and so is the first mask.
-    trials = line_search.ladder(
-      settings['upper'], settings['lower'], settings['decay']
-    ).size
-    steps = settings['num_steps']
-    return Calls(
-      terms * steps * settings['path_steps'], terms * (1 + steps * trials)
-    )
-
-  return calls
-
-
-def _caso_calls(settings, info):
-  return Calls(
-    gradients=1, products=settings['num_steps'] + settings['eigen_steps']
-  )
-
-
-def _smooth_caso_calls(settings, info):
-  draws = settings['num_samples']
-  products = settings['num_steps'] + settings['eigen_steps'] + 1
-  return Calls(gradients=draws, products=draws * products)
-
-
-def _invariant_calls(settings, info):
-  return Calls(
-    gradients=settings['num_steps'] * settings['num_samples']
-    + settings['num_ascent']
-    + 1,
-    forwards=settings['num_checks'] + 2,
-  )
-
-
-def _linear_invariant_calls(settings, info):
-  # A gradient a margin of each noisy copy: the rows of the program.
-  return Calls(
-    gradients=info.solver.multipliers.size + settings['num_ascent'] + 1,
-    forwards=settings['num_checks'] + 2,
-  )
-
-
 def _tap(spec):
   return {'name': spec.taps[0]} if spec.taps else {}
 
 
 _smooth = functools.partial(
   Entry,
-  calls=_samples,
+  cost=costs.samples,
   describe=diagnostics.stderr,
   drawing=viz.MAGNITUDE,
 )
@@ -147,7 +81,7 @@ _leg = functools.partial(
 # Of 256 draws: a certificate wants thousands.
 _certifiable = functools.partial(
   Entry,
-  calls=_samples,
+  cost=costs.samples,
   describe=diagnostics.stderr,
   drawing=viz.HEAT,
   score=scores.max_logit,
@@ -155,7 +89,7 @@ _certifiable = functools.partial(
 )
 _cam = functools.partial(
   Entry,
-  calls=_one_gradient,
+  cost=costs.one_gradient,
   describe=diagnostics.discarded,
   drawing=viz.HEAT,
   for_model=_tap,
@@ -163,20 +97,17 @@ _cam = functools.partial(
 
 METHODS: dict[str, Entry] = {
   'gradient': Entry(
-    saliency_jax.gradient, _one_gradient, diagnostics.score, viz.MAGNITUDE
+    saliency_jax.gradient, costs.one_gradient, diagnostics.score, viz.MAGNITUDE
   ),
   'gradient_x_input': Entry(
     transforms.times_input(saliency_jax.gradient),
-    _one_gradient,
+    costs.one_gradient,
     diagnostics.score,
     viz.SIGNED,
   ),
   'smooth_grad': _smooth(saliency_jax.smooth_grad),
   'smooth_grad_squared': _smooth(saliency_jax.smooth_grad_squared),
-  'var_grad': _smooth(
-    saliency_jax.var_grad,
-    calls=lambda settings, info: Calls(settings['num_samples'] + 1),
-  ),
+  'var_grad': _smooth(saliency_jax.var_grad, cost=costs.var_grad),
   'scaled_map': _certifiable(certificates.scaled_map),
   'quadratic_map': _certifiable(certificates.quadratic_map),
   'sparsified_map': _certifiable(certificates.sparsified_map),
@@ -186,22 +117,20 @@ METHODS: dict[str, Entry] = {
   ),
   'integrated_gradients': Entry(
     saliency_jax.integrated_gradients,
-    lambda settings, info: Calls(settings['num_steps'], 2),
+    costs.integrated,
     diagnostics.completeness,
     viz.SIGNED,
   ),
   'adaptive_integrated_gradients': Entry(
     saliency_jax.adaptive_integrated_gradients,
-    lambda settings, info: Calls(int(info.num_steps), 2),
+    costs.adaptive,
     diagnostics.adaptive,
     viz.SIGNED,
     quick=False,
   ),
   'expected_gradients': Entry(
     saliency_jax.expected_gradients,
-    lambda settings, info: Calls(
-      settings['num_samples'], 1 + len(settings['references'])
-    ),
+    costs.expected,
     diagnostics.expected,
     viz.SIGNED,
     settings={'num_samples': 100},
@@ -211,14 +140,14 @@ METHODS: dict[str, Entry] = {
   'grad_cam_pp': _cam(saliency_jax.grad_cam_pp),
   'occlusion': Entry(
     saliency_jax.occlusion,
-    lambda settings, info: Calls(forwards=int(np.ravel(info.num_calls)[0])),
+    costs.forwards,
     diagnostics.occlusion,
     viz.SIGNED,
     scores.prob,
   ),
   'rise': Entry(
     saliency_jax.rise,
-    lambda settings, info: Calls(forwards=settings['num_masks']),
+    costs.rise,
     diagnostics.rise,
     viz.HEAT,
     scores.prob,
@@ -227,29 +156,32 @@ METHODS: dict[str, Entry] = {
   ),
   'leg': _leg(
     saliency_jax.leg,
-    lambda settings, info: Calls(forwards=int(info.num_calls)),
+    costs.forwards,
     diagnostics.leg,
     quick=False,
   ),
   'leg_tv': _leg(
     saliency_jax.leg_tv,
-    lambda settings, info: Calls(forwards=int(info.leg.num_calls)),
+    costs.leg_tv,
     diagnostics.leg_tv,
   ),
-  'cafo': _loss(saliency_jax.cafo, _one_gradient, diagnostics.cafo),
-  'caso': _loss(saliency_jax.caso, _caso_calls, diagnostics.caso),
+  'cafo': _loss(saliency_jax.cafo, costs.one_gradient, diagnostics.cafo),
+  'caso': _loss(saliency_jax.caso, costs.caso, diagnostics.caso),
   'smooth_cafo': _loss(
-    saliency_jax.smooth_cafo, _samples, diagnostics.smooth_cafo, quick=False
+    saliency_jax.smooth_cafo,
+    costs.samples,
+    diagnostics.smooth_cafo,
+    quick=False,
   ),
   'smooth_caso': _loss(
     saliency_jax.smooth_caso,
-    _smooth_caso_calls,
+    costs.smooth_caso,
     diagnostics.smooth_caso,
     quick=False,
   ),
   'invariant_perturbation': Entry(
     saliency_jax.invariant_perturbation,
-    _invariant_calls,
+    costs.invariant,
     diagnostics.invariant,
     viz.HEAT,
     boxes.prob_margins,
@@ -259,7 +191,7 @@ METHODS: dict[str, Entry] = {
   ),
   'linear_invariant': Entry(
     saliency_jax.linear_invariant,
-    _linear_invariant_calls,
+    costs.linear_invariant,
     diagnostics.linear_invariant,
     viz.HEAT,
     boxes.logit_margins,
@@ -268,7 +200,7 @@ METHODS: dict[str, Entry] = {
   ),
   'mask': Entry(
     saliency_jax.mask,
-    _mask_calls,
+    costs.mask,
     diagnostics.removed,
     viz.HEAT,
     scores.prob,
@@ -276,7 +208,7 @@ METHODS: dict[str, Entry] = {
   ),
   'igos': Entry(
     saliency_jax.igos,
-    _descent_calls(1),
+    costs.descent(1),
     diagnostics.searched,
     viz.HEAT,
     scores.prob,
@@ -284,7 +216,7 @@ METHODS: dict[str, Entry] = {
   ),
   'igos_pp': Entry(
     saliency_jax.igos_pp,
-    _descent_calls(4),
+    costs.descent(4),
     diagnostics.searched,
     viz.HEAT,
     scores.prob,

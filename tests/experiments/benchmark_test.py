@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from experiments import benchmark
-from experiments import methods
+from experiments import costs
+from experiments.benchmarking import programs
 from saliency_jax import scores
 from saliency_jax.optimization import boxes
 from tests.experiments import launch
@@ -69,9 +70,11 @@ class BenchmarkTest(parameterized.TestCase):
       return jnp.sum(x) * params
 
     model = mock.Mock(apply=apply, params=jnp.arange(3.0))
-    calls = methods.Calls(gradients=7, forwards=2)
-    make = benchmark._bare(model, score, 4, jnp.ones((2, 2, 1)), 1)
-    make(calls)()
+    calls = costs.Calls(gradients=7, forwards=2)
+    subject = programs.Subject(
+      model, jnp.ones((2, 2, 1)), 1, jax.random.key(0), 1
+    )
+    programs.bare(subject, score, 4)(calls)()
     jax.effects_barrier()
     # Seven gradients are two batches of four, two forwards one of two.
     self.assertLen(sizes, 2 * 4 + 2)

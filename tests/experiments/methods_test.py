@@ -100,7 +100,7 @@ class MethodsTest(parameterized.TestCase):
     jax.effects_barrier()
     one = jax.tree.map(lambda a: np.asarray(a[0]), out)
     entry = methods.METHODS[name]
-    calls = entry.calls(settings, one.info)
+    calls = entry.cost(settings, one.info)
     self.assertGreaterEqual(min(calls), 0)
     # Batches are filled up, and a method may look at the clean example too.
     # One derivative of a gradient serves many products with the Hessian.

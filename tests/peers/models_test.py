@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from experiments import torch_networks
+from experiments.benchmarking import torch_networks
 from saliency_jax import models
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments import inputs
 from experiments import methods
-from experiments import peers
-from experiments import torch_networks
+from experiments.benchmarking import peers
+from experiments.benchmarking import torch_networks
 from saliency_jax import models
 
 # Of few calls, and the same rule on both sides.

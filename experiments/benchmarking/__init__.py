@@ -1,0 +1,1 @@
+"""What `benchmark.py` is made of: programs, bare calls, networks, tables."""

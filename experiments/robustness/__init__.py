@@ -1,0 +1,1 @@
+"""What `certify.py` and `attack.py` say of all their examples."""
