@@ -16,6 +16,7 @@ References:
   https://doi.org/10.21105/joss.00638
 """
 
+import abc
 from collections.abc import Iterable, Iterator
 import importlib.util
 import io
@@ -74,17 +75,17 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     super().__init__(file_format='array_record', **kwargs)
 
   @classmethod
+  @abc.abstractmethod
   def find(cls, data_dir: pathlib.Path | None) -> tuple[pathlib.Path, ...]:
     """Lists the raw files; raises ValueError, naming any that is missing."""
-    raise NotImplementedError
 
   def unpack(self, dl_manager, paths) -> tuple[pathlib.Path, ...]:
     """Returns the raw files of the downloads."""
     return tuple(pathlib.Path(path) for path in paths)
 
+  @abc.abstractmethod
   def read(self, files) -> dict[str, Iterable[_Example]]:
     """Reads the examples of each split."""
-    raise NotImplementedError
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(

@@ -1,4 +1,4 @@
-"""Tests for `top_k.py` and `balls.py`."""
+"""Tests for `top_k.py`."""
 
 import functools
 
@@ -55,22 +55,6 @@ class ObjectiveTest(parameterized.TestCase):
     target = jnp.array([False, True])
     got = attacks.target_share(found, found, target=target)
     self.assertAlmostEqual(float(got), -0.75)
-
-
-class BallTest(parameterized.TestCase):
-  @parameterized.parameters('l2', 'linf')
-  def test_ball(self, name):
-    ball = getattr(balls, name)
-    order = {'l2': 2, 'linf': np.inf}[name]
-    like = jnp.zeros((3, 4))
-    step = ball.draw(jax.random.key(0), like, 0.5)
-    norm = np.linalg.norm(np.ravel(step), order)
-    np.testing.assert_allclose(norm, 0.5, rtol=1e-6)
-    np.testing.assert_allclose(ball.norm(step), norm, rtol=1e-6)
-    np.testing.assert_array_equal(ball.project(step, 0.6), step)
-    near = ball.project(step, 0.1)
-    np.testing.assert_allclose(ball.norm(near), 0.1, rtol=1e-6)
-    np.testing.assert_array_equal(ball.project(like, 0.1), like)
 
 
 class AttackTest(parameterized.TestCase):
