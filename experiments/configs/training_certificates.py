@@ -19,5 +19,5 @@ def get_config(which: str = 'small'):
   """Returns the config for 'small' or for 'paper'."""
   config = training_mnist.get_config(which)
   config.about = __doc__
-  config.judge = training_common.judge(num_examples=64, num_samples=8192)
+  config.judge = training_common.judge(num_examples=32, num_samples=8192)
   return config

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -45,8 +44,7 @@ def _l2_draw(
 
 
 def _linf_draw(key, like, rho):
-  signs = jax.random.rademacher(key, like.shape, like.dtype)
-  return jnp.asarray(rho, like.dtype) * signs
+  return jnp.asarray(rho, like.dtype) * sampling.signs(key, like)
 
 
 l2 = Ball(_l2_norm, _l2_project, _l2_draw)

@@ -139,7 +139,7 @@ def uniform(
   for i, leaf in enumerate(leaves):
     least, most = (jnp.asarray(v, leaf.dtype) for v in (low, high))
     leaf_key = sampling.draw_key(key, i)
-    unit = jax.random.uniform(leaf_key, leaf.shape, leaf.dtype)
+    unit = sampling.uniform(leaf_key, leaf)
     draws.append(least + (most - least) * unit)
   return jax.tree.unflatten(treedef, draws)
 

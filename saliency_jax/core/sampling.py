@@ -38,13 +38,35 @@ def draw_key(
 
 def normal(key: Key[Array, ''], like: types.Example) -> types.Example:
   """Draws standard normals shaped and typed as `like`."""
+  return _drawn(jax.random.normal, key, like)
+
+
+def uniform(
+  key: Key[Array, ''],
+  like: types.Example,
+  *,
+  low: float | int = 0,
+  high: float | int = 1,
+) -> types.Example:
+  """Draws from `[low, high)`, shaped and typed as `like`."""
+  draw = functools.partial(jax.random.uniform, minval=low, maxval=high)
+  return _drawn(draw, key, like)
+
+
+def signs(key: Key[Array, ''], like: types.Example) -> types.Example:
+  """Draws -1 or 1, shaped and typed as `like`."""
+  return _drawn(jax.random.rademacher, key, like)
+
+
+def _drawn(draw, key, like):
+  """Applies `draw(key, shape, dtype)` to each leaf, with keys of their own."""
   leaves, treedef = jax.tree.flatten(like)
   keys = [key] if len(leaves) == 1 else list(jax.random.split(key, len(leaves)))
   # The partitionable layout throws half of its bits away: four times slower
-  # here, and draws are made on one device at a time.
+  # for images, and to compile, and draws are made on one device at a time.
   with jax.threefry_partitionable(False):
     draws = [
-      jax.random.normal(k, leaf.shape, leaf.dtype)
+      draw(k, leaf.shape, leaf.dtype)
       for k, leaf in zip(keys, leaves, strict=True)
     ]
   return jax.tree.unflatten(treedef, draws)

@@ -151,7 +151,7 @@ def max_sensitivity(
 
   def change(i):
     draw = sampling.draw_key(key, i + 1)
-    shift = jax.random.uniform(draw, x.shape, x.dtype, -1, 1)
+    shift = sampling.uniform(draw, x, low=-1)
     other = method(fn, x + radius * shift, key=sampling.draw_key(key, 0))
     return jnp.sqrt(jnp.sum((other.scores - scores) ** 2))
 

@@ -102,13 +102,6 @@ def spread(
   return jnp.broadcast_to(widths, shape)
 
 
-def uniform(key: Key[Array, ''], like: Float[Array, '...']) -> Array:
-  """Draws from [-1, 1], shaped and typed as `like`."""
-  # As `sampling.normal`: without the layout that throws half its bits away.
-  with jax.threefry_partitionable(False):
-    return jax.random.uniform(key, like.shape, like.dtype, -1, 1)
-
-
 def place(
   x: Float[Array, '...'], box: Box, t: Float[Array, '...']
 ) -> Float[Array, '...']:
@@ -149,7 +142,7 @@ def inspect(
   least = lambda x: jnp.min(fn(x))
 
   def violated(i):
-    t = uniform(sampling.draw_key(key, first_draw + i), x)
+    t = sampling.uniform(sampling.draw_key(key, first_draw + i), x, low=-1)
     return (~holds(fn(place(x, box, t)))).astype(x.dtype)
 
   rate = sampling.batched_mean(

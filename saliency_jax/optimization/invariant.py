@@ -115,7 +115,7 @@ def invariant_perturbation(
     return jnp.sum((box.down + box.up) / 2)
 
   def hinge(widths, draw):
-    t = boxes.uniform(sampling.draw_key(key, draw), x)
+    t = sampling.uniform(sampling.draw_key(key, draw), x, low=-1)
     margins = fn(boxes.place(x, box_of(widths), t))
     violated = (~boxes.holds(margins)).astype(x.dtype)
     return jnp.sum(jax.nn.relu(-margins)), violated

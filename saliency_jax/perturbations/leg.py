@@ -157,8 +157,8 @@ def orthogonal(
   """
   h, w, k = like.shape
   block, row = jnp.divmod(i, like.size)
-  signs = jax.random.rademacher(
-    sampling.draw_key(key, block), (2, h, w * k), like.dtype
+  signs = sampling.signs(
+    sampling.draw_key(key, block), jnp.zeros((2, h, w * k), like.dtype)
   )
   unit = (jnp.arange(like.size) == row).astype(like.dtype).reshape(h, w * k)
   draw = signs[1] * grid.idct(signs[0] * grid.idct(unit))

@@ -54,7 +54,7 @@ def _loop(fn, x, key, rows):
       down, up = w[0], w[-1]
       total = 0.0
       for m in range(4):
-        t = boxes.uniform(sampling.draw_key(key, 4 * step + m), x)
+        t = sampling.uniform(sampling.draw_key(key, 4 * step + m), x, low=-1)
         r = -down + (up + down) * (t + 1) / 2
         total += jnp.sum(jnp.maximum(0, -fn(x + r))) / 4
       return jnp.sum(down + up) / 2 - 250.0 * total
