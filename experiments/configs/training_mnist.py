@@ -25,7 +25,7 @@ Command: python -m experiments.train --workdir=out/training_mnist \\
 from experiments.configs import common
 from experiments.configs import training_common
 
-_SMALLER = {'num_restarts': 1, 'num_steps': 1, 'num_halvings': 1}
+SMALLER = {'num_restarts': 1, 'num_steps': 1, 'num_halvings': 1}
 
 
 def get_config(which: str = 'small'):
@@ -46,7 +46,7 @@ def get_config(which: str = 'small'):
       'validation': 'train[55000:56000]',
       'batch_size': 32,
     },
-    loss=common.use('interpretation', lam=0.0, rho=3.08, attack=_SMALLER),
+    loss=common.use('interpretation', lam=0.0, rho=3.08, attack=SMALLER),
     first_epochs=1,
     max_steps=1719 + 1200,
     save_every=200,

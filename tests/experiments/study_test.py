@@ -6,6 +6,8 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import records
@@ -25,8 +27,10 @@ from experiments.configs import leg_known
 from experiments.configs import leg_photos
 from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
+from experiments.configs import training_cost
 from experiments.studies import caso_spectrum as caso_spectra
 from experiments.studies import invariant_pictures as invariant_picture
+from experiments.studies import training_cost as training_costs
 from tests.experiments import launch
 
 _FIT = {'split': 'train[:640]', 'epochs': 1}
@@ -248,6 +252,27 @@ class StudyTest(parameterized.TestCase):
     self.assertLen(numbers['network'], 2 * 3)
     self.assertLess(max(numbers['activations']['relu']['departure']), 1e-4)
     self.assertGreater(min(numbers['activations']['softplus']['departure']), 0)
+
+  def test_training_cost(self):
+    config = training_cost.get_config('4')
+    config.losses = {k: config.losses[k] for k in ('plain', 'input_gradient')}
+    config.update(repeats=1, split='train[:8]')
+    numbers, _ = self._run(config)
+    plain, other = numbers['plain'], numbers['input_gradient']
+    self.assertEqual((plain['ratio'], plain['passes']), (1, 3))
+    # A forward pass, a backward one to the input, and twice those back again.
+    self.assertBetween(other['passes'], 4, 6)
+    self.assertGreater(other['first_seconds'], other['seconds'])
+
+  def test_multiplications(self):
+    def program(w, x):
+      step = lambda c, _: (jnp.tanh(w @ c), None)
+      return jax.lax.scan(step, x, None, length=5)[0] @ w
+
+    count = training_costs.multiplications(
+      jax.vmap(program, (None, 0)), jnp.ones((3, 3)), jnp.ones((2, 3))
+    )
+    self.assertEqual(count, 2 * (5 + 1) * 9)
 
   def test_rank_one_error(self):
     self.assertEqual(caso_spectra.rank_one_error(np.array([0, 0, 3.0])), 0)
