@@ -63,6 +63,7 @@ class ConfigsTest(parameterized.TestCase):
     ('attacks', 'cifar10'),
     ('certificates', 'budget'),
     ('certificates', 'cifar10'),
+    ('invariant_digits', 'mnist'),
     ('leg_sensitivity', 'photos'),
     ('sanity_cascade', 'squeezenet'),
     ('certificates', 'photos'),
