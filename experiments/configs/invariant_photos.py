@@ -20,10 +20,9 @@ Seen, gray fill, area and ratio at tau = .2 and .5: invariant .385, .10, .25;
   SmoothGrad, integrated gradients and chance, for both weights; against
   occlusion undecided, by -.070 (-.160 to .042), -.023 and -.105 with the
   paper's weight. Near zero up to tau = .5 it does not stay. At d / 10 32% of
-  the widths are 1 (9 to 66%), which is why the order differs from that of
-  digits, where 99% are, and 4.4% of draws change the decision; tuned, 11% and
-  1.2%. An attack leaves every one of the boxes. 76 and 82 s a map beside
-  another run, 59 minutes in all.
+  the widths are 1 (9 to 66%), of digits 99%; 4.4% of draws change the decision;
+  tuned, 11% and 1.2%. An attack finds a change in every box. 76 and 82 s a map
+  beside another run, 59 minutes in all.
 Command: python -m experiments.evaluate \\
   --config=experiments/configs/invariant_photos.py \\
   --workdir=out/invariant_photos
