@@ -21,6 +21,7 @@ from experiments.configs import certificate_evidence
 from experiments.configs import common
 from experiments.configs import igos_pictures
 from experiments.configs import igos_toy
+from experiments.configs import invariant_certified
 from experiments.configs import invariant_pictures
 from experiments.configs import leg_facts
 from experiments.configs import leg_known
@@ -29,8 +30,10 @@ from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
 from experiments.configs import training_cost
 from experiments.studies import caso_spectrum as caso_spectra
+from experiments.studies import certified_boxes
 from experiments.studies import invariant_pictures as invariant_picture
 from experiments.studies import training_cost as training_costs
+from saliency_jax.optimization import boxes
 from tests.experiments import launch
 
 _FIT = {'split': 'train[:640]', 'epochs': 1}
@@ -252,6 +255,38 @@ class StudyTest(parameterized.TestCase):
     self.assertLen(numbers['network'], 2 * 3)
     self.assertLess(max(numbers['activations']['relu']['departure']), 1e-4)
     self.assertGreater(min(numbers['activations']['softplus']['departure']), 0)
+
+  def test_certified_boxes(self):
+    config = invariant_certified.get_config()
+    config.update(
+      networks=(0,), num_examples=2, batch_size=2, scales=(1.0, 1024.0)
+    )
+    config.fit = _FIT
+    config.attack.update(num_starts=1, num_steps=5)
+    for settings in config.boxes.values():
+      settings.num_steps = 3
+    numbers, _ = self._run(config)
+    self.assertEqual(numbers['certified']['broken'], 0)
+    self.assertEqual(numbers['certified']['empty'], 0)
+    self.assertEqual(numbers['broken_at_scale'], [0, 1])
+    sizes = numbers['certified']['size']['mean'], numbers['cube']['mean']
+    self.assertGreater(*sizes)
+    for name in config.boxes:
+      verified = numbers[name]['verified']['mean']
+      self.assertLessEqual(verified, numbers[name]['size']['mean'])
+
+  def test_least_margin_of_a_linear_decision(self):
+    w = jnp.array([1.0, -2.0, 0.5])
+    box = boxes.Box(jnp.array([0.1, 0.2, 0.3]), jnp.array([0.4, 0.5, 0.0]))
+    got = certified_boxes.least_margin(
+      lambda x: 1 + w @ x,
+      jnp.zeros(3),
+      box,
+      key=jax.random.key(0),
+      num_starts=2,
+      num_steps=10,
+    )
+    self.assertAlmostEqual(float(got), 1 - 0.1 - 1.0 - 0.15, places=5)
 
   def test_training_cost(self):
     config = training_cost.get_config('4')

