@@ -5,8 +5,9 @@ Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
   trains networks, and does not ask this.
 Claim: none; is the certified overlap (K = .2 n, rho = .03, q = 8192) of a
   network that was trained against the attack larger?
-Here: the networks of `training_mnist.py`. In its --workdir the networks are not
-  trained again: remove the folders `judged` first.
+Here: those networks of `training_mnist.py` that were trained with the least and
+  the largest lam, on 32 test digits. In its --workdir they are not trained
+  again: remove the folders `judged` first.
 Command: python -m experiments.train --workdir=out/training_certificates \\
   --config=experiments/configs/training_certificates.py --data_dir=DIR
 """
@@ -19,5 +20,10 @@ def get_config(which: str = 'small'):
   """Returns the config for 'small' or for 'paper'."""
   config = training_mnist.get_config(which)
   config.about = __doc__
+  lams = dict(config.sweep)['loss.settings.lam']
+  config.sweep = (
+    ('loss.settings.lam', (lams[0], lams[-1])),
+    ('seed', (0, 1, 2)),
+  )
   config.judge = training_common.judge(num_examples=32, num_samples=8192)
   return config
