@@ -115,8 +115,11 @@ def one_line(error: BaseException) -> str:
     where = f'{os.fspath(error.filename)!r}: ' if error.filename else ''
     return where + error.strerror.lower()
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  if isinstance(error, jax.errors.JaxRuntimeError):
-    lines = lines[-1:]  # The black box's own words, below its traceback.
+  if any(line.startswith('Traceback (') for line in lines) or isinstance(
+    error, jax.errors.JaxRuntimeError
+  ):
+    # The words of the black box, or of the config, below their traceback.
+    lines = [lines[-1].removeprefix('ValueError: ')]
   return ' '.join(lines) or type(error).__name__
 
 

@@ -60,6 +60,25 @@ class ErrorsTest(parameterized.TestCase):
     )
     self.assertEqual(done.stderr.count('\n'), 1)
 
+  def test_error_of_a_config_is_its_own_words(self):
+    run = subprocess.run(
+      [
+        sys.executable,
+        '-m',
+        'experiments.certify',
+        '--config=experiments/configs/certificates.py:plots',
+      ],
+      capture_output=True,
+      text=True,
+      cwd=pathlib.Path(__file__).parents[2],
+    )
+    self.assertEqual(run.returncode, 1)
+    self.assertEqual(
+      run.stderr,
+      'error: --config=...:plots: expected one of digits, budget, photos, '
+      'cifar10\n',
+    )
+
   def test_bug_keeps_its_traceback(self):
     def main(setup):
       raise TypeError('a bug')
