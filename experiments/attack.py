@@ -61,7 +61,7 @@ def main(setup: app.Setup) -> None:
   found = records.complete(
     folder, config, functools.partial(_attack, config, setup.mesh)
   )
-  attacked.summarize(config, folder, found)
+  attacked.report(config, folder, found)
 
 
 def _attack(config, mesh, missing, append):

@@ -54,7 +54,7 @@ def main(setup: app.Setup) -> None:
   found = records.complete(
     folder, config, functools.partial(_certify, config, setup.mesh)
   )
-  certified.summarize(config, folder, found)
+  certified.report(config, folder, found)
 
 
 def _certify(config, mesh, missing, append):

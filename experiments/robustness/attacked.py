@@ -12,12 +12,31 @@ from experiments import files
 from experiments import intervals
 
 
-def summarize(
+def report(
   config: Mapping[str, Any],
   folder: pathlib.Path,
   found: Sequence[Mapping[str, Any]],
 ) -> None:
-  """Writes, draws and prints the overlaps, their differences, the verdicts."""
+  """Writes, draws and prints what the records of a run say."""
+  summary = {**summarize(config, found), **app.machine()}
+  print(table(config, summary))
+  for c in summary['comparisons']:
+    print(
+      f'{c["a"]} {c["claim"]} {c["b"]} at rho {c["rho"]}: '
+      f'{_told(c["difference"])}, {c["verdict"]}'
+    )
+  files.write_json(folder / 'summary.json', summary)
+  files.write_figure(folder / 'attacks.png', draw(config, summary['overlaps']))
+  print(f'wrote {folder}/: summary.json and attacks.png')
+
+
+def summarize(
+  config: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Returns the mean overlaps, their paired differences and the verdicts.
+
+  An example on which one contender found nothing is left out for all.
+  """
   labels, rhos = list(config['contenders']), [f'{r:g}' for r in config['rho']]
   overlaps, left_out = {}, {}
   for rho in rhos:
@@ -26,51 +45,53 @@ def summarize(
     overlaps[rho] = {
       m: np.array([r['maps'][m][rho]['overlap'] for r in kept]) for m in labels
     }
-  means = {
-    m: {rho: intervals.mean_interval(overlaps[rho][m]) for rho in rhos}
-    for m in labels
-  }
-  told = lambda v: f'{v.mean:.3f} ({v.low:.3f} to {v.high:.3f})'
-  rows = [(m, *(told(means[m][rho]) for rho in rhos)) for m in labels]
-  rows.append(('left out', *(str(left_out[rho]) for rho in rhos)))
-  print(
-    app.table(
-      (
-        f'overlap of the top {config["k"]:.0%}',
-        *(f'rho {rho}' for rho in rhos),
-      ),
-      rows,
-    )
-  )
-  verdicts = []
-  for a, b, claim in config['comparisons']:
-    for rho in rhos:
-      difference = intervals.mean_interval(overlaps[rho][a] - overlaps[rho][b])
-      said = intervals.verdict(claim, difference)
-      verdicts.append(
-        {
-          'a': a,
-          'b': b,
-          'claim': claim,
-          'rho': rho,
-          'difference': difference,
-          'verdict': said,
-        }
-      )
-      print(f'{a} {claim} {b} at rho {rho}: {told(difference)}, {said}')
-  summary = {
+
+  def compare(a, b, claim, rho):
+    difference = intervals.mean_interval(overlaps[rho][a] - overlaps[rho][b])
+    return {
+      'a': a,
+      'b': b,
+      'claim': claim,
+      'rho': rho,
+      'difference': difference,
+      'verdict': intervals.verdict(claim, difference),
+    }
+
+  return {
     'num_examples': len(found),
     'left_out': left_out,
-    'overlaps': means,
-    'comparisons': verdicts,
-    **app.machine(),
+    'overlaps': {
+      m: {rho: intervals.mean_interval(overlaps[rho][m]) for rho in rhos}
+      for m in labels
+    },
+    'comparisons': [
+      compare(*comparison, rho)
+      for comparison in config['comparisons']
+      for rho in rhos
+    ],
   }
-  files.write_json(folder / 'summary.json', summary)
-  files.write_figure(folder / 'attacks.png', _figure(config, means))
-  print(f'wrote {folder}/: summary.json and attacks.png')
 
 
-def _figure(config, means):
+def table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+  """Returns the mean overlaps as text, a line a contender."""
+  rhos = list(summary['left_out'])
+  rows = [
+    (label, *(_told(by_rho[rho]) for rho in rhos))
+    for label, by_rho in summary['overlaps'].items()
+  ]
+  rows.append(('left out', *(str(n) for n in summary['left_out'].values())))
+  header = (
+    f'overlap of the top {config["k"]:.0%}',
+    *(f'rho {r}' for r in rhos),
+  )
+  return app.table(header, rows)
+
+
+def draw(
+  config: Mapping[str, Any],
+  means: Mapping[str, Mapping[str, intervals.Interval]],
+) -> figure.Figure:
+  """Draws the overlaps against the radius, a line a contender."""
   fig = figure.Figure(figsize=(8, 4), layout='constrained')
   ax = fig.subplots()
   for label, by_rho in means.items():
@@ -86,3 +107,7 @@ def _figure(config, means):
   ax.set_ylim(0, 1)
   fig.legend(loc='outside right center', frameon=False, fontsize=8)
   return fig
+
+
+def _told(v: intervals.Interval) -> str:
+  return f'{v.mean:.3f} ({v.low:.3f} to {v.high:.3f})'

@@ -11,67 +11,95 @@ from experiments import app
 from experiments import files
 from saliency_jax import certificates
 
+_STYLES = ('-', '--', ':', '-.')
 
-def summarize(
+
+def report(
   config: Mapping[str, Any],
   folder: pathlib.Path,
   found: Sequence[Mapping[str, Any]],
 ) -> None:
-  """Writes, draws and prints what most of the examples have at least."""
-  table, rows, curves = {}, [], {}
+  """Writes, draws and prints what the records of a run say."""
+  summary = {**summarize(config, found), **app.machine()}
+  print(table(config, summary))
+  # What is drawn is of the first K.
+  curves = {
+    name: [row[0].value for row in entry['guaranteed']]
+    for name, entry in summary['maps'].items()
+  }
+  files.write_json(folder / 'summary.json', summary)
+  files.write_figure(folder / 'certificates.png', draw(config, curves))
+  written = ['summary.json', 'certificates.png']
+  if len({chosen['num_samples'] for chosen in config['maps'].values()}) > 1:
+    files.write_figure(folder / 'draws.png', draw_by_draws(config, curves))
+    written.append('draws.png')
+  print(f'wrote {folder}/: {", ".join(written)}')
+
+
+def summarize(
+  config: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Returns what `config.share` of the examples have at least.
+
+  `guaranteed` is of `[rho, K]`, for each map and bound.
+  """
+
+  def guaranteed(overlaps):
+    return certificates.guaranteed(
+      overlaps, share=config['share'], confidence=config['confidence']
+    )
+
+  maps = {}
   for label, chosen in config['maps'].items():
-    refused = sum('refused' in r['maps'][label] for r in found)
+    records = [r['maps'][label] for r in found]
     for bound in chosen['bounds']:
-      overlaps = np.array(
-        [r['maps'][label][bound] for r in found if bound in r['maps'][label]]
-      )
-      kept = [
-        [
-          certificates.guaranteed(
-            overlaps[:, i, j],
-            share=config['share'],
-            confidence=config['confidence'],
-          )
-          for j in range(len(config['k']))
-        ]
-        for i in range(len(config['rho']))
-      ]
-      name = f'{label}, {bound}'
-      table[name] = {'guaranteed': kept, 'refused': refused}
-      curves[name] = [row[0].value for row in kept]
-      rows.append(
-        (
-          name,
-          *(
-            f'{row[0].value:.3f} ({row[0].low:.3f} to {row[0].high:.3f})'
-            for row in kept
-          ),
-          str(refused),
-        )
-      )
+      overlaps = np.array([r[bound] for r in records if bound in r])
+      maps[f'{label}, {bound}'] = {
+        'guaranteed': [
+          [guaranteed(overlaps[:, i, j]) for j in range(len(config['k']))]
+          for i in range(len(config['rho']))
+        ],
+        'refused': sum('refused' in r for r in records),
+      }
+  return {
+    'num_examples': len(found),
+    'rho': config['rho'],
+    'k': config['k'],
+    'maps': maps,
+  }
+
+
+def table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+  """Returns the certificates of the first K as text, a line a map and bound."""
+  told = lambda v: f'{v.value:.3f} ({v.low:.3f} to {v.high:.3f})'
+  rows = [
+    (name, *(told(row[0]) for row in e['guaranteed']), str(e['refused']))
+    for name, e in summary['maps'].items()
+  ]
   header = (
     f'certified top {config["k"][0]:.0%}, {config["share"]:.0%} of images',
     *(f'rho {rho:g}' for rho in config['rho']),
     'refused',
   )
-  print(app.table(header, rows))
-  summary = {
-    'num_examples': len(found),
-    'rho': config['rho'],
-    'k': config['k'],
-    'maps': table,
-    **app.machine(),
-  }
-  files.write_json(folder / 'summary.json', summary)
-  files.write_figure(folder / 'certificates.png', _figure(config, curves))
-  written = ['summary.json', 'certificates.png']
-  if len({chosen['num_samples'] for chosen in config['maps'].values()}) > 1:
-    files.write_figure(folder / 'draws.png', draws_figure(config, curves))
-    written.append('draws.png')
-  print(f'wrote {folder}/: {", ".join(written)}')
+  return app.table(header, rows)
 
 
-def draws_figure(config, curves):
+def draw(
+  config: Mapping[str, Any], curves: Mapping[str, Sequence[float]]
+) -> figure.Figure:
+  """Draws the overlap against rho, a line a map and bound."""
+  fig, ax = _axes(config)
+  for i, (name, values) in enumerate(curves.items()):
+    style = _STYLES[(i // 10) % 4]
+    ax.plot(config['rho'], values, style, marker='.', label=name)
+  ax.set_xlabel('rho, in units of the example')
+  fig.legend(loc='outside right center', frameon=False, fontsize=8)
+  return fig
+
+
+def draw_by_draws(
+  config: Mapping[str, Any], curves: Mapping[str, Sequence[float]]
+) -> figure.Figure:
   """Draws the overlap against the draws, a line for each bound and radius."""
   lines = {}
   for label, chosen in config['maps'].items():
@@ -81,32 +109,24 @@ def draws_figure(config, curves):
         line = lines.setdefault((bound, rho), [])
         line.append((chosen['num_samples'], value))
   bounds = list(dict.fromkeys(bound for bound, _ in lines))
-  fig = figure.Figure(figsize=(8, 4), layout='constrained')
-  ax = fig.subplots()
+  fig, ax = _axes(config)
   for (bound, rho), points in lines.items():
     ax.plot(
       *zip(*sorted(points), strict=True),
-      ('-', '--', ':', '-.')[bounds.index(bound) % 4],
+      _STYLES[bounds.index(bound) % 4],
       color=f'C{list(config["rho"]).index(rho) % 10}',
       marker='.',
       label=f'{bound}, rho {rho:g}',
     )
   ax.set_xscale('log', base=2)
   ax.set_xlabel('draws q of the map')
-  ax.set_ylabel(f'certified overlap of the top {config["k"][0]:.0%}')
-  ax.set_ylim(0, 1)
   fig.legend(loc='outside right center', frameon=False, fontsize=8)
   return fig
 
 
-def _figure(config, curves):
+def _axes(config):
   fig = figure.Figure(figsize=(8, 4), layout='constrained')
   ax = fig.subplots()
-  for i, (name, values) in enumerate(curves.items()):
-    style = ('-', '--', ':', '-.')[(i // 10) % 4]
-    ax.plot(config['rho'], values, style, marker='.', label=name)
-  ax.set_xlabel('rho, in units of the example')
   ax.set_ylabel(f'certified overlap of the top {config["k"][0]:.0%}')
   ax.set_ylim(0, 1)
-  fig.legend(loc='outside right center', frameon=False, fontsize=8)
-  return fig
+  return fig, ax

@@ -95,7 +95,7 @@ class CertifyTest(parameterized.TestCase):
       'q 64, hoeffding': [0.1, 0.0],
       'q 64, clopper_pearson': [0.2, 0.1],
     }
-    (ax,) = certified.draws_figure(config, curves).axes
+    (ax,) = certified.draw_by_draws(config, curves).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
     self.assertLen(lines, 4)
     self.assertEqual(lines['hoeffding, rho 0.001'], [[64, 0.1], [256, 0.5]])
