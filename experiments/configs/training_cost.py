@@ -8,6 +8,10 @@ Here: the paper's MNIST net at its batch of 512, with its attack (3 restarts of
   one step) of `training_mnist.py`; and the losses of `training_baselines.py`. A
   pass is one through the network; a plain step takes three, one forward, and
   one for the gradients of each of a layer's input and weights.
+Seen at the batch of 32, time over a plain step (5.1 ms), passes, and first
+  step: input_gradient 1.5, 6, 2.0 s; curvature 2.8, 12, 2.7 s; classification
+  10.4, 24, 2.4 s; interpretation with the smaller attack 10.2, 28, 5.8 s, with
+  the paper's 253, 255, 6.6 s; plain 1, 3, 1.2 s. 37 s.
 Command: python -m experiments.study --workdir=out/training_cost \\
   --config=experiments/configs/training_cost.py
 """
