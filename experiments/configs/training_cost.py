@@ -3,11 +3,12 @@
 Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
   learning, 2019, https://arxiv.org/abs/1905.12105.
 Claim: none of the paper.
-Here: the paper's MNIST net at its batch of 512, with its attack (3 restarts of
-  15 steps), and at the batch of 32 and with the smaller attack (1 restart of
-  one step) of `training_mnist.py`; and the losses of `training_baselines.py`. A
-  pass is one through the network; a plain step takes three, one forward, and
-  one for the gradients of each of a layer's input and weights.
+Here: the paper's MNIST net with the paper's attack (3 restarts of 15 steps) and
+  with the smaller one (1 restart of one step) of `training_mnist.py`, at the
+  batch of 32 of that config (:512 for the paper's); and the losses of
+  `training_baselines.py`. A pass is one through the network; a plain step takes
+  three, one forward, and one for the gradients of each of a layer's input and
+  weights.
 Seen at the batch of 32, time over a plain step (5.1 ms), passes, and first
   step: input_gradient 1.5, 6, 2.0 s; curvature 2.8, 12, 2.7 s; classification
   10.4, 24, 2.4 s; interpretation with the smaller attack 10.2, 28, 5.8 s, with
