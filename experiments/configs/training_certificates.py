@@ -8,6 +8,10 @@ Claim: none; is the certified overlap (K = .2 n, rho = .03, q = 8192) of a
 Here: those networks of `training_mnist.py` that were trained with the least and
   the largest lam, on 32 test digits. In its --workdir they are not trained
   again: remove the folders `judged` first.
+Seen, ± over the three seeds: the certified overlap is .717 ± .041 at lam = 0
+  and .895 ± .009 at lam = 1000, where the overlap under attack is .418 ± .026
+  and .678 ± .014: training makes what is certain larger, too. 4 minutes a
+  network beside another run.
 Command: python -m experiments.train --workdir=out/training_certificates \\
   --config=experiments/configs/training_certificates.py --data_dir=DIR
 """
