@@ -55,6 +55,7 @@ _FEW = {
   'expected_gradients': {'num_samples': 32},
   'rise': {'num_masks': 128},
   'mask': {'num_steps': 32},
+  'invariant_perturbation': {'num_steps': 16},
   'sparsified_map': {'num_samples': 64},
   'relaxed_map': {'num_samples': 64},
   'median_rank': {'num_samples': 64},
