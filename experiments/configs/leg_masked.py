@@ -7,11 +7,12 @@ Claim: what LEG-TV scores highest is the object itself: without it the class is
   lost, more than without what other maps score highest.
 Here: 78 of 28 x 28 cells; ten photos and EfficientNet-Lite0 (or :squeezenet),
   LEG and LEG-TV on 14 x 14 cells from 784 images; a figure each for six.
-Seen: p = .727 on average; without the tenth it is .365 (.169 to .626) by
-  LEG-TV, RISE .329, LEG .426, Grad-CAM .438, gradient .519, SmoothGrad .552,
+Seen: p = .727 on average; without the tenth it is .405 (.199 to .627) by
+  LEG-TV, RISE .329, LEG .400, Grad-CAM .438, gradient .519, SmoothGrad .552,
   chance .644: the class is weakened, not lost, and ten photos do not order the
-  first four. What LEG-TV finds lies about the object in pieces, which alone are
-  worth .001 (RISE's .050, Grad-CAM's .075). 147 s.
+  first four. (Other draws gave LEG-TV .365, LEG .426.) What LEG-TV finds lies
+  about the object in pieces, which alone are worth .008 (RISE's .050,
+  Grad-CAM's .075). 147 s.
 Command: python -m experiments.study --workdir=out/leg_masked \\
   --config=experiments/configs/leg_masked.py
 """
