@@ -97,11 +97,7 @@ class MetricsTest(parameterized.TestCase):
     scores = gradient.gradient(fn, x).scores
     key = jax.random.key(1)
     shifts = [
-      np.array(
-        jax.random.uniform(
-          sampling.draw_key(key, i + 1), x.shape, x.dtype, -1, 1
-        )
-      )
+      np.array(sampling.uniform(sampling.draw_key(key, i + 1), x, low=-1))
       for i in range(_NUM)
     ]
 
