@@ -20,6 +20,7 @@ Rule: see `common.py`; fixed before the run. `undecided` is not the end: raise
 Command: python -m experiments.evaluate \\
   --config=experiments/configs/invariant_digits.py \\
   --workdir=out/invariant_digits
+  (:mnist after `.py`, with --data_dir=FOLDER and a folder of its own.)
 Seen, on 1000 digits: it does not reproduce. Gray fill, area and ratio at
   tau = .5: SmoothGrad .085, .03; gradient .118, .04; occlusion .130, .02;
   integrated gradients .165, .11; LP(Smooth) .184, .06; LP .207, .09;
@@ -34,7 +35,7 @@ Seen, on 1000 digits: it does not reproduce. Gray fill, area and ratio at
   Seen on 600 of MNIST's digits, with 32 draws: what 8 draws leave undecided is
   reproduced, tuned against LP by -.062 (-.075 to -.048; gray: .175 and .237),
   against occlusion by -.021 (-.037 to -.005; black: .213 and .234). Of gray
-  occlusion keeps its lead (.116), of black LP (.139). 1.4 s a map, 15 minutes.
+  occlusion keeps its lead (.116), of black LP (.139). 1.4 s a map.
 """
 
 from experiments.configs import common
