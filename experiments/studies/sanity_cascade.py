@@ -75,11 +75,17 @@ def _findings(numbers, layers):
       for name in _SHOWN:
         values = found[name][:, depth]
         if name == 'norm':
-          # Quartiles: the trained network's own map may be next to nothing.
-          low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75))
+          # Quartiles that are values: where the trained network's own map is
+          # zero, a norm is infinite of it, and nothing lies halfway to that.
+          low, middle, high = np.nanquantile(
+            values, (0.25, 0.5, 0.75), method='nearest'
+          )
+          num = values.size
         else:
-          middle, low, high, _ = intervals.mean_interval(values)
-        cells.append(f'{middle:.3g} ({low:.3g} to {high:.3g})')
+          middle, low, high, num = intervals.mean_interval(values)
+        # A constant map has no order.
+        of = f', {num} of {values.size}' if num < values.size else ''
+        cells.append(f'{middle:.3g} ({low:.3g} to {high:.3g}{of})')
     rows.append((label, *cells))
   header = (
     'method',
@@ -94,8 +100,10 @@ def _findings(numbers, layers):
   colors = matplotlib.colormaps['tab20']
   for ax, (name, title) in zip(axes, _SHOWN.items(), strict=True):
     for i, (label, found) in enumerate(numbers['cascades'].items()):
-      typical = np.nanmedian if name == 'norm' else np.nanmean
-      ax.plot(typical(found[name], 0), marker='.', color=colors(i), label=label)
+      # What no example has is a gap.
+      known = np.ma.masked_where(np.isnan(found[name]), found[name])
+      typical = (np.ma.median if name == 'norm' else np.ma.mean)(known, 0)
+      ax.plot(typical, marker='.', color=colors(i), label=label)
     ax.set_title(title)
     ax.set_xlabel('layers made random, from the output')
   axes[-1].set_yscale('symlog', linthresh=1e-3)

@@ -377,10 +377,16 @@ class StudyTest(parameterized.TestCase):
     config = sanity_cascade.get_config()
     config.update(num_examples=3, batch_size=2)
     config.fit.update(split='train[:640]', epochs=1)
+    constant = 'leg_tv, absolute L'
     for name in list(config.methods):
-      if name not in ('gradient', 'gradient_x_input'):
+      if name not in ('gradient', 'gradient_x_input', constant):
         del config.methods[name]
+    config.methods[constant].settings.level = 1e6
     numbers, table = self._run(config)
+    flat = numbers['cascades'].pop(constant)
+    ranks = np.array(flat['rank_correlation_abs'], float)
+    self.assertTrue(np.isnan(ranks).all())
+    self.assertIn('0 of 3', table)
     depths = len(numbers['layers']) + 1
     for found in numbers['cascades'].values():
       self.assertEqual(np.shape(found['ssim']), (3, depths))
