@@ -24,7 +24,6 @@ from saliency_jax import transforms
 from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
-from saliency_jax.optimization import boxes
 
 NAMES = flags.DEFINE_list(
   'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
@@ -184,7 +183,7 @@ METHODS: dict[str, Entry] = {
     costs.invariant,
     diagnostics.invariant,
     viz.HEAT,
-    boxes.prob_margins,
+    scores.prob_margins,
     # A quarter of the paper's draws a step.
     settings={'num_samples': 8, 'batch_size': 8},
     quick=False,
@@ -194,7 +193,7 @@ METHODS: dict[str, Entry] = {
     costs.linear_invariant,
     diagnostics.linear_invariant,
     viz.HEAT,
-    boxes.logit_margins,
+    scores.margins,
     settings={'batch_size': 8},
     quick=False,
   ),

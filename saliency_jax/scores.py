@@ -54,6 +54,18 @@ def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   return fn
 
 
+def margins(apply: types.Apply, params: Any, label: Label) -> types.MarginsFn:
+  """Returns `x -> z_c - z_j` for every other class `j`, of logits."""
+  return lambda x: _against(apply(params, x), label)
+
+
+def prob_margins(
+  apply: types.Apply, params: Any, label: Label
+) -> types.MarginsFn:
+  """Returns `x -> p_c - p_j` for every other class `j`, of probabilities."""
+  return lambda x: _against(jax.nn.softmax(apply(params, x)), label)
+
+
 def loss(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> -log softmax(z)_c`, the cross-entropy at `c = label`."""
   log_prob_fn = log_prob(apply, params, label)
@@ -75,3 +87,10 @@ def _at(values: Array, label: Label) -> Array:
   return values.at[label].get(
     mode='fill', fill_value=jnp.nan, wrap_negative_indices=False
   )
+
+
+def _against(values: Array, label: Label) -> Array:
+  """Returns `values[label] - values[j]` for all other `j`, from the next on."""
+  own, k = _at(values, label), values.size
+  label = jnp.asarray(label, jnp.int32)
+  return own[None] - values[(label + jnp.arange(1, k, dtype=jnp.int32)) % k]

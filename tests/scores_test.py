@@ -31,6 +31,14 @@ class ScoresTest(parameterized.TestCase):
       got = score(_apply, _PARAMS, label)(_X)
       np.testing.assert_allclose(got, want, rtol=1e-6)
 
+  def test_margins_are_against_every_other_class(self):
+    p = np.exp(_Z) / np.exp(_Z).sum()
+    for label in (1, np.int64(1), jnp.array(1)):
+      got = scores.margins(_apply, _PARAMS, label)(_X)
+      np.testing.assert_allclose(got, [-0.5, 5.5], rtol=1e-6)
+      got = scores.prob_margins(_apply, _PARAMS, label)(_X)
+      np.testing.assert_allclose(got, [p[1] - p[2], p[1] - p[0]], rtol=1e-6)
+
   def test_margin_of_the_predicted_class_is_positive(self):
     label = scores.predict(_apply, _PARAMS, _X)
     self.assertEqual(label, 2)
@@ -39,14 +47,21 @@ class ScoresTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    scores.logit, scores.prob, scores.log_prob, scores.loss, scores.margin
+    scores.logit,
+    scores.prob,
+    scores.log_prob,
+    scores.loss,
+    scores.margin,
+    scores.margins,
+    scores.prob_margins,
   )
   def test_label_out_of_range(self, score):
     for label in (3, -1):
       with self.assertRaisesRegex(ValueError, f'label {label} is not one of 3'):
         score(_apply, _PARAMS, label)(_X)
       # A traced label cannot raise; it must not pass for another class.
-      self.assertTrue(jnp.isnan(score(_apply, _PARAMS, jnp.array(label))(_X)))
+      got = score(_apply, _PARAMS, jnp.array(label))(_X)
+      self.assertTrue(np.all(np.isnan(got)))
 
   def test_wants_one_example(self):
     with self.assertRaisesRegex(ValueError, r'logits \[k\].*\(3, 1\)'):

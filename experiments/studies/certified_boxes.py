@@ -22,7 +22,9 @@ from experiments import app
 from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
+from saliency_jax import scores
 from saliency_jax.core import sampling
+from saliency_jax.core import types
 from saliency_jax.optimization import boxes
 from saliency_jax.optimization import certified_box
 from saliency_jax.optimization import invariant
@@ -65,7 +67,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
 
 
 def least_margin(
-  fn: boxes.Margins,
+  fn: types.MarginsFn,
   x: Float[Array, '...'],
   box: boxes.Box,
   *,
@@ -102,7 +104,7 @@ def least_margin(
 def _one(apply, config, params, x, key):
   """Returns the boxes of one digit, and what the attack does to them."""
   label = jnp.argmax(apply(params, x))
-  fn = boxes.logit_margins(apply, params, label)
+  fn = scores.margins(apply, params, label)
   attack = lambda box, i: least_margin(
     fn, x, box, key=jax.random.fold_in(key, i), **config['attack']
   )
@@ -127,7 +129,7 @@ def _one(apply, config, params, x, key):
   }
   for i, (name, settings) in enumerate(config['boxes'].items()):
     box = invariant.invariant_perturbation(
-      boxes.prob_margins(apply, params, label),
+      scores.prob_margins(apply, params, label),
       x,
       key=jax.random.fold_in(key, 100 + i),
       **settings,

@@ -14,6 +14,9 @@ ScoreFn = Callable[[Example], Float[Array, '']]
 # For methods that compare classes: one example in, `k` logits out.
 LogitsFn = Callable[[Example], Float[Array, 'k']]
 
+# A decision: one example in, its margins out, all positive while it holds.
+MarginsFn = Callable[[Example], Float[Array, 'm']]
+
 # A classifier: parameters and one example in, `k` logits out.
 Apply = Callable[[Any, Example], Float[Array, 'k']]
 

@@ -2,33 +2,26 @@
 
     R(u, v) = prod_i [x_i - v_i, x_i + u_i]
 
-A decision is a function of one example whose outputs, one or several margins,
-are all positive while it holds: `scores.margin`, or `prob_margins` and
-`logit_margins` here, with a margin for each other class. Draws from a box in
-high dimension hardly ever come near its corners: what they say is statistics,
-and the corners and the ascent of `inspect` say how little it is a guarantee.
+A decision is a function of one example whose outputs, its margins, are all
+positive while it holds: `scores.margins` and `scores.prob_margins` have one for
+each other class. Draws from a box in high dimension hardly ever come near its
+corners: what they say is statistics, and the corners and the ascent of
+`inspect` say how little it is a guarantee.
 
 References:
   Ikeno and Hara, Maximizing invariant data perturbation with stochastic
   optimization, 2018. https://arxiv.org/abs/1807.05077
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
-import numpy as np
+from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.core import types
-
-# One example in, the margins of a decision out, positive while it holds.
-Margins = Callable[[Float[Array, '...']], Float[Array, '*m']]
-
-Label = int | Int[Array, ''] | np.integer
 
 # The 97.5% quantile of the normal distribution.
 _Z = 1.959964
@@ -62,16 +55,6 @@ class Inspection(NamedTuple):
   violation_high: Float[Array, '']
   corner_margin: Float[Array, '']
   attack_margin: Float[Array, '']
-
-
-def prob_margins(apply: types.Apply, params: Any, label: Label) -> Margins:
-  """Returns `x -> p_c - p_j` for every other class `j`, of probabilities."""
-  return lambda x: _against(jax.nn.softmax(apply(params, x)), label)
-
-
-def logit_margins(apply: types.Apply, params: Any, label: Label) -> Margins:
-  """Returns `x -> z_c - z_j` for every other class `j`, of logits."""
-  return lambda x: _against(apply(params, x), label)
 
 
 def grid_shape(
@@ -115,7 +98,7 @@ def holds(margins: Float[Array, '*m']) -> Array:
 
 
 def inspect(
-  fn: Margins,
+  fn: types.MarginsFn,
   x: Float[Array, '...'],
   box: Box,
   *,
@@ -171,11 +154,3 @@ def _wilson(rate, n):
   middle = (rate + _Z**2 / (2 * n)) / shrunk
   half = _Z / shrunk * jnp.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
   return jnp.maximum(middle - half, 0), jnp.minimum(middle + half, 1)
-
-
-def _against(values, label):
-  """Returns `values[label] - values[j]` for all other `j`, from the next on."""
-  k = values.shape[0]
-  label = jnp.asarray(label, jnp.int32)
-  others = values[(label + jnp.arange(1, k, dtype=jnp.int32)) % k]
-  return values[label][None] - others

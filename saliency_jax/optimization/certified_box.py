@@ -49,7 +49,7 @@ class CertifiedInfo(NamedTuple):
 
 
 def certified_box(
-  fn: boxes.Margins,
+  fn: types.MarginsFn,
   x: Float[Array, '...'],
   *,
   key: Key[Array, ''] | None = None,
@@ -63,7 +63,7 @@ def certified_box(
   """Finds a large box about `x` on which a decision provably holds.
 
   Args:
-    fn: margins of the decision, `boxes.logit_margins`: those of probabilities
+    fn: margins of the decision, `scores.margins`: those of probabilities
       have looser bounds.
     x: the example.
     key: not used.

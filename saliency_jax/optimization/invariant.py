@@ -4,8 +4,8 @@
         - lam E_t sum_j max(0, -g_j(x + t * w)),   t ~ U[-1, 1]^d        (3.3)
 
 with `g_j = f_c - f_j` the margins of the decision `c`, of probabilities in the
-authors' code: `boxes.prob_margins`. Any optax transformation, widths clipped to
-the box after each step. The scores are `-w`: what may move little matters.
+authors' code: `scores.prob_margins`. Any optax transformation, widths clipped
+to the box after each step. The scores are `-w`: what may move little matters.
 
 At the paper's `lam = d / 10` many widths are `C`, and tie. The penalty sees
 uniform draws, which in high dimension stay away from the corners: the box is
@@ -51,7 +51,7 @@ class InvariantInfo(NamedTuple):
 
 
 def invariant_perturbation(
-  fn: boxes.Margins,
+  fn: types.MarginsFn,
   x: Float[Array, '...'],
   *,
   key: Key[Array, ''] | None = None,
@@ -72,7 +72,7 @@ def invariant_perturbation(
   """Finds the largest box about `x` on which a decision mostly holds.
 
   Args:
-    fn: margins of the decision, `boxes.prob_margins` in the paper.
+    fn: margins of the decision, `scores.prob_margins` in the paper.
     x: the example; points of the box are not clipped.
     key: consumed; required.
     lam: weight of the penalty; `None` is `d / 10`. With a target, the first.

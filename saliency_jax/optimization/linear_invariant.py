@@ -3,7 +3,7 @@
     argmax_{0 <= u, v <= delta} sum_k (u_k + v_k) - 2 d lambda xi,   xi >= 0,
     s.t.  sum_k max(0, -h_k) u_k + max(0, h_k) v_k - xi <= g - <h, n>
 
-for every margin `g = f_c - f_j` of logits (`boxes.logit_margins`) and its
+for every margin `g = f_c - f_j` of logits (`scores.margins`) and its
 gradient `h`, both at `x + n`: at `n = 0` alone (LP), and at noisy copies, too
 (LP(Smooth)). The left side is the worst of `-<h, r>` over the box, and the
 right side follows from `f(x + r) ~ f(x + n) + <h, r - n>`. The authors' code
@@ -48,7 +48,7 @@ class LinearInvariantInfo(NamedTuple):
 
 
 def linear_invariant(
-  fn: boxes.Margins,
+  fn: types.MarginsFn,
   x: Float[Array, '...'],
   *,
   key: Key[Array, ''] | None = None,
@@ -66,7 +66,7 @@ def linear_invariant(
   """Finds the largest box on which the linearised decision holds.
 
   Args:
-    fn: margins of the decision, `boxes.logit_margins` in the paper; each has
+    fn: margins of the decision, `scores.margins` in the paper; each has
       its gradient taken, at each noisy copy.
     x: the example.
     key: consumed; required.

@@ -9,6 +9,23 @@ import numpy as np
 from saliency_jax.core import selection
 
 
+class CountTest(parameterized.TestCase):
+  def test_is_the_ceiling_of_the_exact_product(self):
+    for n in (1, 3, 784, 785, 1000, 150_528):
+      for percent in (0, 1, 2, 5, 10, 20, 25, 33, 50, 70, 100):
+        want = -(-percent * n // 100)  # In whole numbers.
+        for share in (percent / 100, np.float32(percent / 100)):
+          self.assertEqual(selection.count(share, n), want, (percent, n))
+    self.assertEqual(selection.count(0.2, 785), 157)
+    self.assertEqual(selection.count(jnp.float32(0.2), 785), 157)
+    self.assertEqual(selection.count(1, 7), 7)
+    self.assertIsInstance(selection.count(np.float32(0.2), 785), int)
+
+  def test_traced(self):
+    got = jax.jit(lambda s: selection.count(s, 785))(0.2)
+    self.assertEqual((got, got.dtype), (157, jnp.int32))
+
+
 class KthSmallestTest(parameterized.TestCase):
   @parameterized.parameters(jnp.float16, jnp.float32, jnp.float64)
   def test_is_that_of_a_sort(self, dtype):

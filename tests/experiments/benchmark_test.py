@@ -14,7 +14,6 @@ from experiments import benchmark
 from experiments import costs
 from experiments.benchmarking import programs
 from saliency_jax import scores
-from saliency_jax.optimization import boxes
 from tests.experiments import launch
 
 _FEW = ('rise.num_masks=8', 'rise.batch_size=4')
@@ -61,7 +60,7 @@ class BenchmarkTest(parameterized.TestCase):
     for text in ('rise', 'gradient', 'best', 'MiB', 'squeezenet.json'):
       self.assertIn(text, done.stdout)
 
-  @parameterized.parameters(scores.logit, boxes.prob_margins)
+  @parameterized.parameters(scores.logit, scores.prob_margins)
   def test_bare_calls_are_as_many_as_told(self, score):
     sizes = []
 

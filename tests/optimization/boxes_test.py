@@ -25,16 +25,9 @@ def _inspect(box, fn=_margin, x=None, **settings):
   )
 
 
-class MarginsTest(parameterized.TestCase):
-  def test_against_every_other_class(self):
-    logits = jnp.array([1.0, 3.0, -2.0])
-    apply = lambda params, x: params + x
-    got = boxes.logit_margins(apply, logits, 1)(jnp.zeros(3))
-    np.testing.assert_allclose(got, [5, 2])
-    p = np.asarray(jax.nn.softmax(logits))
-    got = boxes.prob_margins(apply, logits, np.int64(1))(jnp.zeros(3))
-    np.testing.assert_allclose(got, [p[1] - p[2], p[1] - p[0]], rtol=1e-6)
-    self.assertTrue(boxes.holds(got))
+class HoldsTest(parameterized.TestCase):
+  def test_all_margins_count(self):
+    self.assertTrue(boxes.holds(jnp.array([1.0, 2.0])))
     self.assertFalse(boxes.holds(jnp.array([1.0, jnp.nan])))
     self.assertFalse(boxes.holds(jnp.array([1.0, 0.0])))
 

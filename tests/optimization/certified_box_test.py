@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import scores
 from saliency_jax.optimization import boxes
 from saliency_jax.optimization import certified_box
 from tests import equivalence
@@ -50,7 +51,7 @@ class CertifiedBoxTest(parameterized.TestCase):
     @jax.vmap
     def certify(x):
       label = jnp.argmax(apply(params, x))
-      fn = boxes.logit_margins(apply, params, label)
+      fn = scores.margins(apply, params, label)
       out = certified_box.certified_box(
         fn, x, patch=patch, per_channel=per_channel, num_rounds=4
       )
@@ -96,9 +97,7 @@ class CertifiedBoxTest(parameterized.TestCase):
     method = functools.partial(
       certified_box.certified_box, num_rounds=1, num_halvings=3
     )
-    equivalence.check(
-      self, method, score=boxes.logit_margins, dtypes=[jnp.float32]
-    )
+    equivalence.check(self, method, score=scores.margins, dtypes=[jnp.float32])
 
   @parameterized.parameters(
     ({'most': 0.0}, 'most must be positive, got 0.0'),

@@ -12,7 +12,6 @@ from scipy import stats
 
 from saliency_jax import scores
 from saliency_jax.core import sampling
-from saliency_jax.optimization import boxes
 from saliency_jax.optimization import invariant
 from tests import equivalence
 
@@ -106,7 +105,7 @@ class InvariantTest(parameterized.TestCase):
   def test_matches_loop(self, asymmetric):
     (x,) = equivalence.examples(1)
     apply, params = equivalence.network()
-    fn = boxes.prob_margins(apply, params, 1)
+    fn = scores.prob_margins(apply, params, 1)
     out = invariant.invariant_perturbation(
       fn,
       x,
@@ -141,7 +140,7 @@ class InvariantTest(parameterized.TestCase):
   @parameterized.parameters((1, False, (8, 6, 1)), (4, True, (2, 2, 3)))
   def test_shared_widths(self, patch, per_channel, shape):
     (x,) = equivalence.examples(1)
-    fn = boxes.prob_margins(*equivalence.network(), 1)
+    fn = scores.prob_margins(*equivalence.network(), 1)
     out = invariant.invariant_perturbation(
       fn, x, key=_KEY, patch=patch, per_channel=per_channel, **_SMALL
     )
@@ -177,7 +176,7 @@ class InvariantTest(parameterized.TestCase):
       self,
       method,
       draws=True,
-      score=boxes.prob_margins,
+      score=scores.prob_margins,
       batch_sizes=(3,),
       dtypes=[jnp.float32],
     )
@@ -206,7 +205,7 @@ class InvariantTest(parameterized.TestCase):
     apply, params = equivalence.network()
     label = int(scores.predict(apply, params, x))
     found = []
-    for score in (scores.margin, boxes.logit_margins):
+    for score in (scores.margin, scores.margins):
       out = invariant.invariant_perturbation(
         score(apply, params, label), x, key=_KEY, **_SMALL
       )

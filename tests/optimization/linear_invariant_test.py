@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
+from saliency_jax import scores
 from saliency_jax.core import sampling
-from saliency_jax.optimization import boxes
 from saliency_jax.optimization import linear_invariant
 from tests import equivalence
 
@@ -83,7 +83,7 @@ class LinearInvariantTest(parameterized.TestCase):
   @parameterized.parameters((0.01, 0), (0.5, 2))
   def test_matches_highs(self, slack, num_noisy):
     x = equivalence.examples(1)[0]
-    fn = boxes.logit_margins(*equivalence.network(), 2)
+    fn = scores.margins(*equivalence.network(), 2)
     settings = {'most': 0.1, 'num_noisy': num_noisy, 'sigma': 0.05}
     out = _explain(fn, x, slack=slack, patch=1, **settings)
     want = _highs(fn, x, slack, **settings)
@@ -96,7 +96,7 @@ class LinearInvariantTest(parameterized.TestCase):
 
   def test_patches_share_a_width(self):
     x = equivalence.examples(1)[0]
-    fn = boxes.logit_margins(*equivalence.network(), 2)
+    fn = scores.margins(*equivalence.network(), 2)
     out = _explain(fn, x, patch=4, per_channel=False)
     self.assertEqual(out.info.box.up.shape, (2, 2, 1))
     self.assertEqual(np.ptp(out.scores[4:, 4:]), 0)
@@ -116,7 +116,7 @@ class LinearInvariantTest(parameterized.TestCase):
       self,
       method,
       draws=True,
-      score=boxes.logit_margins,
+      score=scores.margins,
       batch_sizes=(3,),
       dtypes=[jnp.float32],
     )
