@@ -56,7 +56,6 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
   'draw': _by_name(leg.orthogonal, leg.gaussian),
-  'fill': BASELINES,
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
   # For masks and widths in [0, 1].

@@ -14,7 +14,9 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
 from saliency_jax.core import types
@@ -34,15 +36,19 @@ def map_scores(
 
 
 def times_input(
-  method: types.Method, *, baseline: types.Example | None = None
+  method: types.Method, *, baseline: baselines.Baseline = 0
 ) -> types.Method:
-  """Multiplies the scores with the input, or with its way from a baseline."""
+  """Multiplies the scores with the input's way from a baseline.
+
+  Args:
+    method: the method whose scores are multiplied.
+    baseline: a number, an array, or a function that draws nothing.
+  """
 
   def multiply(scores, x):
-    if baseline is not None:
-      checks.same_shape('baseline', baseline, x)
-      x = jax.tree.map(jnp.subtract, x, baseline)
-    return jax.tree.map(jnp.multiply, scores, x)
+    x = examples.floats(x)
+    start = baselines.evaluate(baseline, x, None)
+    return jax.tree.map(lambda s, a, b: s * (a - b), scores, x, start)
 
   return map_scores(method, multiply)
 
@@ -67,7 +73,7 @@ def sparsify(
     sparsity: share of the scores that become zero, in [0, 1]; a little more
       where scores tie.
   """
-  checks.between('sparsity', sparsity, 0, 1)
+  checks.within('sparsity', sparsity, '[0, 1]')
 
   def cut(scores, x):
     del x
@@ -122,8 +128,8 @@ def smooth(
     num_samples: draws of the noise.
     batch_size: draws held in memory at once; `None` holds them all.
   """
-  checks.positive('sigma', sigma)
-  checks.at_least('num_samples', num_samples, 1)
+  checks.within('sigma', sigma, '(0, inf)')
+  checks.count('num_samples', num_samples)
 
   @functools.wraps(method)
   def smoothed(fn, x, *, key=None, **settings):

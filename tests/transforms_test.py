@@ -49,7 +49,7 @@ class TransformsTest(parameterized.TestCase):
     np.testing.assert_array_equal(scores.ravel(), want)
 
   def test_sparsify_refuses(self):
-    with self.assertRaisesRegex(ValueError, 'sparsity must be between 0 and 1'):
+    with self.assertRaisesRegex(ValueError, r'sparsity must be in \[0, 1\]'):
       transforms.sparsify(_gradient, sparsity=1.5)
 
   def test_nest(self):
@@ -117,8 +117,11 @@ class TransformsTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'sigma': -1.0}, 'sigma must be positive, got -1.0'),
-    ({'num_samples': 0}, 'num_samples must be at least 1, got 0'),
+    ({'sigma': -1.0}, r'sigma must be in \(0, inf\), got -1.0'),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
   )
   def test_smooth_rejects(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

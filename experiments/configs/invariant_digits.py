@@ -98,7 +98,7 @@ def get_config(which: str = 'digits'):
     methods=methods,
     metrics={
       'flipping': common.use('flipping'),
-      'flipping_black': common.use('flipping', fill='black'),
+      'flipping_black': common.use('flipping', baseline='black'),
     },
     comparisons=comparisons,
   )

@@ -60,8 +60,8 @@ def get_config():
     },
     metrics={
       'flipping': common.use('flipping'),
-      'flipping_black': common.use('flipping', fill='black'),
-      'flipping_white': common.use('flipping', fill='white'),
+      'flipping_black': common.use('flipping', baseline='black'),
+      'flipping_white': common.use('flipping', baseline='white'),
     },
     comparisons=tuple(
       (f'{metric}.flipped', ours, rival, 'below')

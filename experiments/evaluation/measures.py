@@ -116,7 +116,7 @@ def flipping(
   key: Key[Array, ''],
   largest_first: bool = False,
   per_pixel: bool = True,
-  fill: str = 'grey',
+  baseline: str = 'grey',
   num_points: int = 21,
   batch_size: int = 32,
 ) -> Measured:
@@ -127,7 +127,7 @@ def flipping(
     scores,
     key=key,
     fractions=jnp.linspace(0, 1, num_points, dtype=x.dtype),
-    fill=_named('fill', settings.BASELINES, fill),
+    baseline=_named('baseline', settings.BASELINES, baseline),
     per_pixel=per_pixel,
     largest_first=largest_first,
     batch_size=batch_size,
@@ -145,7 +145,7 @@ def sensitivity(
   key: Key[Array, ''],
   most: float = 0.4,
   num_points: int = 41,
-  fill: str = 'black',
+  baseline: str = 'black',
   batch_size: int = 32,
 ) -> Measured:
   """Measures LEG's key size and log-odds, up to the part `most` of the pixels.
@@ -160,7 +160,7 @@ def sensitivity(
     key=key,
     label=case.label,
     fractions=jnp.linspace(0, most, num_points, dtype=x.dtype),
-    fill=_named('fill', settings.BASELINES, fill),
+    baseline=_named('baseline', settings.BASELINES, baseline),
     batch_size=batch_size,
   )
   values = {

@@ -76,7 +76,7 @@ def top_k_share(
     k: number of entries; `None` takes a quarter, as the paper does.
   """
   k = max(1, clean.size // 4) if k is None else k
-  checks.between('k', k, 1, clean.size)
+  checks.count('k', k, 1, clean.size)
   _, top = jax.lax.top_k(clean.ravel(), k)
   total = jnp.sum(found)
   return jnp.sum(found.ravel()[top]) / jnp.where(total > 0, total, 1)
@@ -187,7 +187,7 @@ def top_k_attack(
     ('num_steps', num_steps),
     ('num_halvings', num_halvings),
   ):
-    checks.at_least(name, count, 1)
+    checks.count(name, count)
   task = _task(logits_fn, x, rho, method, objective, ball, box)
   judge = _judge(task, logits_fn, surrogate)
 
@@ -260,7 +260,7 @@ def random_search(
   Raises:
     ValueError: without a key, for `rho <= 0` or no draw.
   """
-  checks.at_least('num_draws', num_draws, 1)
+  checks.count('num_draws', num_draws)
   task = _task(logits_fn, x, rho, method, objective, ball, box)
 
   def point(i):
@@ -292,7 +292,7 @@ class _Task(NamedTuple):
 
 
 def _task(logits_fn, x, rho, method, objective, ball, box):
-  checks.positive('rho', rho)
+  checks.within('rho', rho, '(0, inf)')
   radius = jnp.asarray(rho, x.dtype)
   label = jnp.argmax(logits_fn(x))
 

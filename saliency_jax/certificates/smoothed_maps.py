@@ -142,8 +142,7 @@ def sparsified_map(
   Raises:
     ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
   """
-  checks.positive('tau', tau)
-  checks.at_least('1 - tau', 1 - tau, 0)
+  checks.within('tau', tau, '(0, 1]')
 
   def top(m):
     return _above(m, tau).astype(m.dtype)
@@ -183,9 +182,8 @@ def relaxed_map(
   Raises:
     ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
   """
-  checks.positive('tau', tau)
-  checks.at_least('1 - tau', 1 - tau, 0)
-  checks.between('gamma', gamma, 0, tau)
+  checks.within('tau', tau, '(0, 1]')
+  checks.within('gamma', gamma, f'[0, {tau}]')
 
   def ramp(m):
     one = _largest(m, max(1, round(gamma * m.size)))
@@ -227,7 +225,7 @@ def median_rank(
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
   """
-  checks.at_least('num_bins', num_bins, 1)
+  checks.count('num_bins', num_bins)
 
   def binned(m):
     flat = m.ravel()
@@ -257,8 +255,8 @@ def median_rank(
 def _smoothed(values, fn, x, base, draws):
   """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
   key, sigma, num_samples, batch_size = draws
-  checks.at_least('num_samples', num_samples, 1)
-  checks.positive('sigma', sigma)
+  checks.count('num_samples', num_samples)
+  checks.within('sigma', sigma, '(0, inf)')
 
   def draw(i):
     noise = sampling.normal(sampling.draw_key(key, i), x)

@@ -1,27 +1,30 @@
 """Baselines: what an example is when a feature of it is missing.
 
-A baseline is a function `(x, *, key=None) -> like x`, its settings bound by
-`functools.partial`. Integrated gradients start their path at one; occlusion,
-RISE, masks and deletion curves fill removed pixels with one.
+A baseline is a number, an array, or a function `(x, *, key=None)`, its
+settings bound by `functools.partial`: every argument called `baseline` takes
+any of the three. Integrated gradients start their path at one; occlusion, RISE,
+masks and deletion curves fill removed pixels with one.
 
 References:
   Sturmfels, Lundberg, Lee, Visualizing the impact of feature attribution
   baselines, 2020. https://distill.pub/2020/attribution-baselines
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
-# `(x, *, key=None) -> like x`.
-Baseline = Callable[..., types.Example]
+# A number, an array that broadcasts to `x`, a pytree like `x`, or a function
+# `(x, *, key=None)` that returns one of these.
+Baseline = Any
 
 # A place in a method's key that none of its draws reaches.
 _KEY_INDEX = 2**32 - 1
@@ -30,16 +33,30 @@ _KEY_INDEX = 2**32 - 1
 def evaluate(
   baseline: Baseline, x: types.Example, key: Key[Array, ''] | None
 ) -> types.Example:
-  """Returns `baseline(x)`, drawn from a place of `key` that no draw uses.
+  """Returns a baseline as an example like `x`.
+
+  Args:
+    baseline: a number, an array that broadcasts to `x` (one colour `[C]`, an
+      image), a pytree like `x`, or a function.
+    x: the example, of JAX's arrays.
+    key: where a function draws from: a place that no draw of a method uses.
 
   Raises:
-    ValueError: if the baseline is not shaped and typed as `x`.
+    ValueError: for another shape or structure, or for a value that the dtype of
+      `x` cannot hold, such as .5 among integers.
   """
-  if key is not None:
-    key = sampling.draw_key(key, _KEY_INDEX)
-  value = baseline(x, key=key)
-  checks.same_shape('baseline', value, x)
-  return value
+  if callable(baseline):
+    if key is not None:
+      key = sampling.draw_key(key, _KEY_INDEX)
+    baseline = baseline(x, key=key)
+  if jax.tree.structure(baseline) == jax.tree.structure(x):
+    return jax.tree.map(_like, baseline, x)
+  if jax.tree_util.all_leaves([baseline]):
+    return jax.tree.map(lambda leaf: _like(baseline, leaf), x)
+  raise ValueError(
+    f'the baseline is a tree {jax.tree.structure(baseline)}, expected a number '
+    f'or a tree like the example, {jax.tree.structure(x)}'
+  )
 
 
 def black(x: types.Example, *, key: Key[Array, ''] | None = None):
@@ -56,25 +73,10 @@ def constant(
 ) -> types.Example:
   """Returns `value` everywhere: by default the grey between black and white."""
   del key  # Nothing is drawn.
-  return jax.tree.map(
-    lambda a: jnp.full(a.shape, jnp.asarray(value, a.dtype)), x
-  )
+  return jax.tree.map(lambda a: _like(value, a), x)
 
 
-def fixed(
-  x: types.Example,
-  *,
-  key: Key[Array, ''] | None = None,
-  value: types.Example,
-) -> types.Example:
-  """Returns `value`, an example of the user's own, whatever `x` is."""
-  del x, key
-  return value
-
-
-def mean(
-  x: Float[Array, 'H W C'], *, key: Key[Array, ''] | None = None
-) -> Float[Array, 'H W C']:
+def mean(x: types.Image, *, key: Key[Array, ''] | None = None) -> types.Image:
   """Returns the mean colour of the image.
 
   Raises:
@@ -82,16 +84,17 @@ def mean(
   """
   del key  # Nothing is drawn.
   checks.image(x)
-  return jnp.broadcast_to(jnp.mean(x, (0, 1), keepdims=True), x.shape)
+  colour = jnp.mean(_summable(x), (0, 1), keepdims=True)
+  return jnp.broadcast_to(_rounded(colour, x.dtype), x.shape)
 
 
 def gaussian_blur(
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   kernel_size: int = 51,
   sigma: float | int = 50.0,
-) -> Float[Array, 'H W C']:
+) -> types.Image:
   """Blurs the image, as `cv2.GaussianBlur` does.
 
   The border is mirrored about its own pixels (reflect-101). The defaults are
@@ -108,16 +111,19 @@ def gaussian_blur(
   """
   del key  # Nothing is drawn.
   checks.image(x)
-  checks.positive('sigma', sigma)
-  if kernel_size < 1 or kernel_size % 2 == 0:
-    raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
+  checks.within('sigma', sigma, '(0, inf)')
+  checks.count('kernel_size', kernel_size)
+  if kernel_size % 2 == 0:
+    raise ValueError(f'kernel_size must be odd, got {kernel_size}')
+  pixels = _summable(x)
   rows, cols = (
-    jnp.asarray(_blur_matrix(n, kernel_size, sigma), x.dtype)
+    jnp.asarray(_blur_matrix(n, kernel_size, sigma), pixels.dtype)
     for n in x.shape[:2]
   )
-  return jnp.einsum(
-    'hi,wj,ijc->hwc', rows, cols, x, precision=jax.lax.Precision.HIGHEST
+  blurred = jnp.einsum(
+    'hi,wj,ijc->hwc', rows, cols, pixels, precision=jax.lax.Precision.HIGHEST
   )
+  return _rounded(blurred, x.dtype)
 
 
 def uniform(
@@ -127,21 +133,66 @@ def uniform(
   low: types.Scalar = 0.0,
   high: types.Scalar = 1.0,
 ) -> types.Example:
-  """Draws each entry uniformly from `[low, high)`.
+  """Draws each entry uniformly from `[low, high)`; integers rounded down.
 
   Raises:
     ValueError: if there is no key, or `low` is not below `high`.
   """
   if not any(isinstance(v, jax.core.Tracer) for v in (low, high)):
-    checks.positive('high - low', high - low)
+    checks.within('high - low', high - low, '(0, inf)')
   leaves, treedef = jax.tree.flatten(x)
   draws = []
   for i, leaf in enumerate(leaves):
-    least, most = (jnp.asarray(v, leaf.dtype) for v in (low, high))
+    dtype = examples.result_dtype(leaf)
+    least, most = (jnp.asarray(v, dtype) for v in (low, high))
     leaf_key = sampling.draw_key(key, i)
-    unit = sampling.uniform(leaf_key, leaf)
-    draws.append(least + (most - least) * unit)
+    unit = sampling.uniform(leaf_key, jax.ShapeDtypeStruct(leaf.shape, dtype))
+    draw = least + (most - least) * unit
+    whole = jnp.issubdtype(leaf.dtype, jnp.integer)
+    draws.append((jnp.floor(draw) if whole else draw).astype(leaf.dtype))
   return jax.tree.unflatten(treedef, draws)
+
+
+def _like(value, leaf):
+  """Returns a value with the shape and the dtype of one array of `x`."""
+  given = value if isinstance(value, jax.Array) else np.asarray(value)
+  if given.dtype == object or not jnp.issubdtype(given.dtype, jnp.number):
+    raise ValueError(f'the baseline {value!r} is no number, array or function')
+  try:
+    shape = np.broadcast_shapes(given.shape, leaf.shape)
+  except ValueError:
+    shape = None
+  if shape != leaf.shape:
+    raise ValueError(
+      f'the baseline has shape {given.shape}, expected a number or an array '
+      f'that broadcasts to the example, {leaf.shape}'
+    )
+  _check_whole(given, leaf.dtype)
+  return jnp.broadcast_to(jnp.asarray(given).astype(leaf.dtype), leaf.shape)
+
+
+def _summable(x):
+  return x.astype(examples.accumulator(x.dtype))
+
+
+def _rounded(values, dtype):
+  """Returns floats as a dtype that may be one of integers."""
+  if jnp.issubdtype(dtype, jnp.integer):
+    values = jnp.round(values)
+  return values.astype(dtype)
+
+
+def _check_whole(value, dtype):
+  """Refuses what becomes another number among integers."""
+  if jnp.issubdtype(dtype, jnp.floating) or isinstance(value, jax.core.Tracer):
+    return
+  known = np.asarray(value)
+  if (known != known.astype(dtype)).any():
+    wrong = known[known != known.astype(dtype)].flat[0]
+    raise ValueError(
+      f'the baseline {wrong} is no value of {dtype}: pass one that is, such as '
+      'baseline=127 for pixels of 0 to 255'
+    )
 
 
 def _blur_matrix(size, kernel_size, sigma):

@@ -3,31 +3,55 @@
 Only what is known while tracing is checked; a traced setting passes.
 """
 
+import operator
 from typing import Any
 
 import jax
+import numpy as np
 
-from saliency_jax.core import types
-
-
-def at_least(name: str, value: Any, least: types.Scalar) -> None:
-  """Raises `ValueError` unless `value >= least`."""
-  if not isinstance(value, jax.core.Tracer) and not value >= least:
-    raise ValueError(f'{name} must be at least {least}, got {value}')
+# The largest number of draws, steps or pixels that an index of 32 bits counts.
+MOST = 2**31 - 1
 
 
-def positive(name: str, value: Any) -> None:
-  """Raises `ValueError` unless `value > 0`."""
-  if not isinstance(value, jax.core.Tracer) and not value > 0:
-    raise ValueError(f'{name} must be positive, got {value}')
+def within(name: str, value: Any, interval: str) -> None:
+  """Raises `ValueError` unless a number lies in an interval.
+
+  Args:
+    name: what the number is called where the user set it.
+    value: one number; NaN is in no interval.
+    interval: its ends, as in '[0, 1)', '(0, inf)' or f'[1, {most}]'; a round
+      bracket leaves the end out.
+  """
+  if isinstance(value, jax.core.Tracer):
+    return
+  low, high = (float(end) for end in interval[1:-1].split(','))
+  above = operator.ge if interval[0] == '[' else operator.gt
+  below = operator.le if interval[-1] == ']' else operator.lt
+  number = _number(value)
+  if number is None or not (above(number, low) and below(number, high)):
+    raise ValueError(f'{name} must be in {interval}, got {_shown(value)}')
 
 
-def between(
-  name: str, value: Any, least: types.Scalar, most: types.Scalar
-) -> None:
-  """Raises `ValueError` unless `least <= value <= most`."""
-  if not isinstance(value, jax.core.Tracer) and not least <= value <= most:
-    raise ValueError(f'{name} must be between {least} and {most}, got {value}')
+def count(name: str, value: Any, least: int = 1, most: int = MOST) -> None:
+  """Raises `ValueError` unless `value` is a whole number of a range.
+
+  Args:
+    name: what the number is called where the user set it.
+    value: a whole number.
+    least: the smallest that is accepted.
+    most: the largest that is accepted.
+  """
+  if isinstance(value, jax.core.Tracer):
+    return
+  number = _number(value)
+  whole = number is not None and number == np.floor(number)
+  if not whole or not least <= number <= most:
+    ends = f'of at least {least}' if most == MOST else f'in [{least}, {most}]'
+    if number is not None and number > MOST:
+      ends = f'in [{least}, {most}]'
+    raise ValueError(
+      f'{name} must be a whole number {ends}, got {_shown(value)}'
+    )
 
 
 def image(x: Any) -> None:
@@ -47,3 +71,17 @@ def same_shape(name: str, value: Any, x: Any) -> None:
     raise ValueError(
       f'{name} must be like the example, {describe(x)}, got {describe(value)}'
     )
+
+
+def _number(value):
+  """Returns a number as one of Python's, and `None` for what is no number."""
+  if isinstance(value, bool | str) or np.ndim(value) != 0:
+    return None
+  try:
+    return int(value) if isinstance(value, int) else float(value)
+  except (TypeError, ValueError):
+    return None
+
+
+def _shown(value):
+  return repr(value) if isinstance(value, str) else value

@@ -122,8 +122,8 @@ def lanczos(
     `Eigenpairs`, with the residual of each in `info`.
   """
   flat, unravel = jax.flatten_util.ravel_pytree(start)
-  checks.at_least('num_pairs', num_pairs, 1)
-  checks.between('num_steps', num_steps, num_pairs, flat.size)
+  checks.count('num_pairs', num_pairs)
+  checks.count('num_steps', num_steps, num_pairs, flat.size)
   krylov = _krylov(product, start, num_steps)
   values, coefficients = _ritz(krylov)
   values, coefficients = values[:num_pairs], coefficients[:, :num_pairs]
@@ -179,9 +179,8 @@ def top_eigenvalue(
   Returns:
     One pair of `Eigenpairs`, and `TopEigenvalueInfo`.
   """
-  checks.at_least('num_steps', num_steps, 1)
-  checks.positive('failure', failure)
-  checks.at_least('1 - failure', 1 - failure, 0)
+  checks.count('num_steps', num_steps)
+  checks.within('failure', failure, '(0, 1]')
   start = sampling.normal(sampling.draw_key(key, 0), like)
   size = sum(leaf.size for leaf in jax.tree.leaves(like))
   krylov = _krylov(product, start, min(num_steps, size))
@@ -232,7 +231,7 @@ def shifted_solve(
     shift: larger than every eigenvalue of `A`.
     num_steps: products with the operator; no more than `b` has entries.
   """
-  checks.at_least('num_steps', num_steps, 1)
+  checks.count('num_steps', num_steps)
   flat, unravel = jax.flatten_util.ravel_pytree(b)
   krylov = _krylov(product, b, min(num_steps, flat.size))
   norm = jnp.linalg.norm(flat)

@@ -97,7 +97,7 @@ def eigenpairs(
     `curvature.Eigenpairs`, and `SpectrumInfo`.
   """
   rows = factor(logits_fn, x, batch_size=batch_size)
-  checks.between('num_pairs', num_pairs, 1, rows.shape[0])
+  checks.count('num_pairs', num_pairs, 1, rows.shape[0])
   gram = jnp.matmul(rows, rows.T, precision=_HIGHEST)
   values, coefficients = jnp.linalg.eigh(gram)
   values, coefficients = values[::-1], coefficients[:, ::-1]
@@ -142,7 +142,7 @@ def departure(
     label: class whose cross-entropy is meant; `None` takes the prediction.
     num_probes: directions.
   """
-  checks.at_least('num_probes', num_probes, 1)
+  checks.count('num_probes', num_probes)
   if label is None:
     label = jnp.argmax(logits_fn(x))
   loss_fn = lambda logits: -jax.nn.log_softmax(logits)[label]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import types
 
 
@@ -110,7 +111,8 @@ def batched_moments(
     batch_size: calls of `f` held in memory at once; `None` holds all `n`.
 
   Returns:
-    The mean and the (biased) variance, each shaped as one output of `f`.
+    The mean and the (biased) variance, each shaped as one output of `f`, in
+    float32 at least: half precision would forget what each draw adds.
   """
   n = _length(xs)
   num, size = _split(n, batch_size)
@@ -118,6 +120,7 @@ def batched_moments(
   def merge(i, mean, sum_sq, ys):
     start = i * size
     stop = jnp.minimum(start + size, n)
+    ys = ys.astype(mean.dtype)
     weight = (start + jnp.arange(size) < n).astype(ys.dtype)
     n_a, n_b, total = (c.astype(ys.dtype) for c in (start, stop - start, stop))
     # Sums over the leading axis as products: XLA's own reduction of that axis
@@ -142,7 +145,9 @@ def batched_moments(
     ), None
 
   shapes = jax.eval_shape(f, _element(xs))
-  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  zeros = jax.tree.map(
+    lambda s: jnp.zeros(s.shape, examples.accumulator(s.dtype)), shapes
+  )
   carry = (zeros, zeros)
   if num == 1:
     carry, _ = step(carry, jnp.array(0))
@@ -179,10 +184,10 @@ def _element(xs):
 
 def _split(n, batch_size):
   """Returns the fewest batches, and the least size that they need."""
-  checks.at_least('the number of elements', n, 1)
+  checks.count('the number of elements', n)
   if batch_size is None:
     return 1, n
-  checks.at_least('batch_size', batch_size, 1)
+  checks.count('batch_size', batch_size)
   num = math.ceil(n / batch_size)
   return num, math.ceil(n / num)
 

@@ -3,10 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, Num, PyTree
+import numpy as np
 
 # One example: an array, or a pytree of arrays where a method needs no grid.
-Example = PyTree[Float[Array, '...']]
+# Methods of forward calls take integers too; all others say which cast is
+# missing (see `examples.py`).
+Example = PyTree[Num[Array | np.ndarray, '...']]
+
+# One image of floats, or of integers where a method asks for forward calls.
+Image = Num[Array | np.ndarray, 'H W C']
 
 # The function being explained: one example in, one number out.
 ScoreFn = Callable[[Example], Float[Array, '']]

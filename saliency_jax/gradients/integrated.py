@@ -106,7 +106,7 @@ def integrated_gradients(
     fn: score of one example.
     x: the example.
     key: for a baseline that draws.
-    baseline: `(x, *, key) -> like x`, where the path starts.
+    baseline: where the path starts: a number, an array or a function.
     num_steps: nodes on the path, each one gradient.
     quadrature_fn: `num_steps -> (nodes, weights)` on [0, 1].
     batch_size: gradients held in memory at once; `None` holds them all.
@@ -158,7 +158,7 @@ def adaptive_integrated_gradients(
     fn: score of one example.
     x: the example.
     key: for a baseline that draws.
-    baseline: `(x, *, key) -> like x`, where the path starts.
+    baseline: where the path starts: a number, an array or a function.
     tolerance: largest relative completeness error accepted.
     min_steps: intervals before which no error is believed, a power of two.
     max_steps: intervals after which the loop ends, a power of two; `info` then
@@ -170,14 +170,14 @@ def adaptive_integrated_gradients(
     ValueError: for a baseline unlike `x`, a number of steps that is no power of
       two, or `min_steps > max_steps`.
   """
-  checks.positive('tolerance', tolerance)
+  checks.within('tolerance', tolerance, '(0, inf)')
   for name, count in (('min_steps', min_steps), ('max_steps', max_steps)):
-    checks.at_least(name, count, 1)
+    checks.count(name, count)
     if count & (count - 1):
       raise ValueError(f'{name} must be a power of two, got {count}')
-  checks.between('min_steps', min_steps, 1, max_steps)
+  checks.count('min_steps', min_steps, 1, max_steps)
   batch_size = min_steps if batch_size is None else batch_size
-  checks.at_least('batch_size', batch_size, 1)
+  checks.count('batch_size', batch_size)
   batch_size = min(1 << (batch_size.bit_length() - 1), min_steps)
   start = baselines.evaluate(baseline, x, key)
   path, difference = _line(x, start)
@@ -266,7 +266,7 @@ def expected_gradients(
   Raises:
     ValueError: without a key or a draw, or for references unlike `x`.
   """
-  checks.at_least('num_samples', num_samples, 1)
+  checks.count('num_samples', num_samples)
   # A row of a numpy array cannot be drawn inside a program.
   references = jax.tree.map(jnp.asarray, references)
   first = jax.tree.map(lambda a: a[0], references)

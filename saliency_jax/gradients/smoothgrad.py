@@ -52,7 +52,7 @@ def of_range(
   x: types.Example, *, fraction: types.Scalar = 0.15
 ) -> Float[Array, '']:
   """Returns `fraction (max x - min x)`: PAIR's `stdev_spread`, as a `sigma`."""
-  checks.positive('fraction', fraction)
+  checks.within('fraction', fraction, '(0, inf)')
   leaves = jax.tree.leaves(x)
   most = jnp.max(jnp.stack([jnp.max(a) for a in leaves]))
   least = jnp.min(jnp.stack([jnp.min(a) for a in leaves]))
@@ -143,7 +143,7 @@ def var_grad(
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than two draws.
   """
-  checks.at_least('num_samples', num_samples, 2)
+  checks.count('num_samples', num_samples, 2)
   # Moments about the clean gradient: about zero they would cancel.
   centre = jax.grad(fn)(x)
 
@@ -168,10 +168,10 @@ def var_grad(
 
 def _moments(statistics, fn, x, key, sigma, num_samples, batch_size):
   """Returns the mean and variance of statistics of the noisy gradient."""
-  checks.at_least('num_samples', num_samples, 1)
+  checks.count('num_samples', num_samples)
   if callable(sigma):
     sigma = sigma(x)
-  checks.positive('sigma', sigma)
+  checks.within('sigma', sigma, '(0, inf)')
 
   def draw(i):
     noise = sampling.normal(sampling.draw_key(key, i), x)

@@ -128,7 +128,7 @@ def rise_protocol(
   """
   checks.image(x)
   pixels = ranking.per_pixel(scores, x)
-  checks.between('num_steps', num_steps, 1, pixels.size)
+  checks.count('num_steps', num_steps, 1, pixels.size)
   counts = np.rint(np.linspace(0, pixels.size, num_steps + 1)).astype(np.int32)
   return Plan(
     ranks=ranking.ranks(pixels, key=key),

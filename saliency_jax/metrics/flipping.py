@@ -40,7 +40,7 @@ def decision_flips(
   *,
   key: Key[Array, ''] | None = None,
   fractions: Float[Array, 'm'] | None = None,
-  fill: baselines.Baseline = baselines.constant,
+  baseline: baselines.Baseline = baselines.constant,
   per_pixel: bool = False,
   largest_first: bool = False,
   batch_size: int | None = None,
@@ -53,7 +53,7 @@ def decision_flips(
     scores: of its features, broadcastable against `x`.
     key: consumed; ties are broken at random by it, by place without it.
     fractions: of the features, in [0, 1]; `None` is 0, .05, ..., 1.
-    fill: what masked features become, .5 in the paper.
+    baseline: what masked features become, .5 in the paper.
     per_pixel: whether a feature is a pixel, scored by its sum over channels, or
       an entry of `x`.
     largest_first: which features go first. The text of the paper removes those
@@ -69,7 +69,7 @@ def decision_flips(
   order = order[..., None] if per_pixel else order
   num_features = values.size
   counts = ranking.counts(fractions, num_features)
-  blank = baselines.evaluate(fill, x, key)
+  blank = baselines.evaluate(baseline, x, key)
 
   def masked(count):
     return jnp.where(order < count, blank, x)

@@ -59,7 +59,7 @@ def square(
     ValueError: if the square is larger than the image.
   """
   checks.image(x)
-  checks.between('size', size, 1, min(x.shape[:2]))
+  checks.count('size', size, 1, min(x.shape[:2]))
   corners = [
     jax.random.randint(k, (), 0, n - size + 1)
     for k, n in zip(jax.random.split(key), x.shape[:2], strict=True)
@@ -96,7 +96,7 @@ def infidelity(
     rescale: whether the map is first multiplied by the least-squares `beta`.
     batch_size: calls of `fn` held in memory at once; `None` holds all.
   """
-  checks.at_least('num_samples', num_samples, 1)
+  checks.count('num_samples', num_samples)
   scores = ranking.per_entry(scores, x)
   whole = fn(x)
 
@@ -145,8 +145,8 @@ def max_sensitivity(
     num_samples: uniform draws from the box.
     batch_size: maps made at once, one by default; `None` makes all.
   """
-  checks.positive('radius', radius)
-  checks.at_least('num_samples', num_samples, 1)
+  checks.within('radius', radius, '(0, inf)')
+  checks.count('num_samples', num_samples)
   ranking.matching(scores, x)
 
   def change(i):

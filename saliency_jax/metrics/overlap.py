@@ -30,7 +30,7 @@ def top_k_overlap(
     ValueError: if the maps are of two shapes, or `k` exceeds their size.
   """
   checks.same_shape('the second map', b, a)
-  checks.between('k', k, 1, a.size)
+  checks.count('k', k, 1, a.size)
 
   def best(scores):
     _, index = jax.lax.top_k(scores.ravel(), k)
@@ -81,7 +81,7 @@ def structural_similarity(
     ValueError: if the images are of two shapes, or smaller than a window.
   """
   checks.same_shape('the second map', b, a)
-  checks.between('window', window, 2, min(a.shape))
+  checks.count('window', window, 2, min(a.shape))
   n = window**2
 
   def mean(image):

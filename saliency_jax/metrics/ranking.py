@@ -84,6 +84,6 @@ def counts(fractions: Float[Array, 'm'], num: int) -> Int[Array, 'm']:
     raise ValueError(f'expected fractions [m], got shape {fractions.shape}')
   if not isinstance(fractions, jax.core.Tracer):
     known = np.asarray(fractions)
-    checks.between('the least fraction', known.min(), 0, 1)
-    checks.between('the largest fraction', known.max(), 0, 1)
+    checks.within('the least fraction', known.min(), '[0, 1]')
+    checks.within('the largest fraction', known.max(), '[0, 1]')
   return jnp.round(fractions * num).astype(jnp.int32)

@@ -51,7 +51,7 @@ def log_odds_curves(
   key: Key[Array, ''] | None = None,
   label: score_functions.Label | None = None,
   fractions: Float[Array, 'm'] | None = None,
-  fill: baselines.Baseline = baselines.black,
+  baseline: baselines.Baseline = baselines.black,
   largest_first: bool = True,
   batch_size: int | None = None,
 ) -> LogOddsCurves:
@@ -64,7 +64,7 @@ def log_odds_curves(
     key: consumed; ties are broken at random by it, by place without it.
     label: class; `None` is the decision on `x`.
     fractions: of the pixels, ascending, in [0, 1]; `None` is 0, .01, ..., .4.
-    fill: what masked pixels become.
+    baseline: what masked pixels become.
     largest_first: or the least important ones, which should change nothing.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
@@ -76,7 +76,7 @@ def log_odds_curves(
     jnp.abs(ranking.per_pixel(scores, x))[..., None],
     key=key,
     fractions=fractions,
-    fill=fill,
+    baseline=baseline,
     per_pixel=True,
     largest_first=largest_first,
     batch_size=batch_size,

@@ -67,7 +67,7 @@ def grid_shape(
     patch: side of the squares that share a width.
     per_channel: whether each channel has its own.
   """
-  checks.at_least('patch', patch, 1)
+  checks.count('patch', patch)
   if patch == 1 and per_channel:
     return x.shape
   checks.image(x)
@@ -120,8 +120,8 @@ def inspect(
     num_ascent: steps of the ascent, each a quarter of the box's half width.
     batch_size: draws held in memory at once.
   """
-  checks.at_least('num_checks', num_checks, 1)
-  checks.at_least('num_ascent', num_ascent, 1)
+  checks.count('num_checks', num_checks)
+  checks.count('num_ascent', num_ascent)
   least = lambda x: jnp.min(fn(x))
 
   def violated(i):

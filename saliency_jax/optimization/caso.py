@@ -332,20 +332,19 @@ def curve_of_pairs(eigenpairs: curvature.Eigenpairs) -> Curve:
 
 def _lam1(lam1, sparsity, problem) -> Float[Array, ''] | None:
   if lam1 is None:
-    checks.at_least('sparsity', sparsity, 0)
-    checks.positive('1 - sparsity', 1 - sparsity)
+    checks.within('sparsity', sparsity, '[0, 1)')
     return None
   if callable(lam1):
     return lam1(problem)
-  checks.at_least('lam1', lam1, 0)
+  checks.within('lam1', lam1, '[0, inf)')
   return jnp.asarray(lam1, problem.gradient.dtype)
 
 
 def _lam2(lam2, kappa, eigenvalue) -> Float[Array, '']:
   if lam2 is None:
-    checks.positive('kappa', kappa)
+    checks.within('kappa', kappa, '(0, inf)')
     return jnp.maximum(eigenvalue, 0) / 2 + jnp.asarray(kappa, eigenvalue.dtype)
-  checks.positive('lam2', lam2)
+  checks.within('lam2', lam2, '(0, inf)')
   return jnp.asarray(lam2, eigenvalue.dtype)
 
 

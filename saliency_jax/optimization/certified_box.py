@@ -82,9 +82,9 @@ def certified_box(
     ValueError: for a primitive that the bounds do not know, by its name.
   """
   del key
-  checks.positive('most', most)
-  checks.at_least('num_rounds', num_rounds, 0)
-  checks.at_least('num_halvings', num_halvings, 1)
+  checks.within('most', most, '(0, inf)')
+  checks.count('num_rounds', num_rounds, 0)
+  checks.count('num_halvings', num_halvings)
   most = jnp.asarray(most, x.dtype)
   shape = boxes.grid_shape(x, patch, per_channel)
   if start is None:

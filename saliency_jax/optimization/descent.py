@@ -113,8 +113,8 @@ def descend(
     batch_size: model calls held in memory at once.
     combine: the one mask whose emptiness calls for a rescue.
   """
-  checks.at_least('num_steps', num_steps, 1)
-  checks.at_least('path_steps', path_steps, 1)
+  checks.count('num_steps', num_steps)
+  checks.count('path_steps', path_steps)
   if not weight_path:
     raise ValueError('weight_path must hold at least one scale, got none')
   dtype = jnp.result_type(*jax.tree.leaves(mask))
@@ -182,7 +182,7 @@ def noisy(
   place_noise: Callable[..., Float[Array, 'H W C']],
 ) -> masks.Compose:
   """Returns `Phi` with the noise of a numbered draw; plain if `sigma` is 0."""
-  checks.at_least('sigma', sigma, 0)
+  checks.within('sigma', sigma, '[0, inf)')
   if isinstance(sigma, int | float) and sigma == 0:
     return masks.composite
   noise = sigma * sampling.normal(sampling.draw_key(key, draw), x)

@@ -81,7 +81,7 @@ def igos_pp(
   """
   checks.image(x)
   if batch_size is not None:
-    checks.at_least('batch_size', batch_size, 1)
+    checks.count('batch_size', batch_size)
     batch_size = max(1, batch_size // 4)
   preset_l1, preset_tv = descent.weights(resolution)
   l1 = preset_l1 if l1 is None else l1

@@ -94,13 +94,12 @@ def invariant_perturbation(
     Scores, minus the mean of both widths, and `InvariantInfo`.
   """
   for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):
-    checks.at_least(name, count, 1)
-  checks.positive('most', most)
+    checks.count(name, count)
+  checks.within('most', most, '(0, inf)')
   lam = x.size / 10 if lam is None else lam
-  checks.positive('lam', lam)
+  checks.within('lam', lam, '(0, inf)')
   if target is not None:
-    checks.positive('target', target)
-    checks.between('target', target, 0, 1)
+    checks.within('target', target, '(0, 1]')
   optimizer = optax.adam(0.01) if optimizer is None else optimizer
   most = jnp.asarray(most, x.dtype)
   goal = jnp.asarray(1 if target is None else target, x.dtype)

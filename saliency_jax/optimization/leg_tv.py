@@ -111,13 +111,13 @@ def relative(
   evidence: Evidence, level: types.Scalar = 0.05
 ) -> Float[Array, 'k']:
   """Returns `K_L L_max` for `K_L = level`, .05 or .1 in the paper."""
-  checks.at_least('level', level, 0)
+  checks.within('level', level, '[0, inf)')
   return jnp.asarray(level, evidence.largest.dtype) * evidence.largest
 
 
 def absolute(evidence: Evidence, level: types.Scalar) -> Float[Array, 'k']:
   """Returns `level` itself, in units of the score times those of `x`."""
-  checks.at_least('level', level, 0)
+  checks.within('level', level, '[0, inf)')
   return jnp.full_like(evidence.largest, level)
 
 
@@ -166,7 +166,7 @@ def bootstrap(
     ValueError: if only the moment is known, or for a bad number.
   """
   _check_probability(level)
-  checks.at_least('num_replicates', num_replicates, 1)
+  checks.count('num_replicates', num_replicates)
   if evidence.term is None:
     raise ValueError(
       'bootstrap needs the terms d_i z_i, and only their mean is known'
@@ -298,7 +298,7 @@ def leg_tv_of_moment(
   """
   if total.ndim != 3:
     raise ValueError(f'expected a sum [h, w, k], got shape {total.shape}')
-  checks.at_least('num_terms', num_terms, 1)
+  checks.count('num_terms', num_terms)
   moment = total / num_terms
   spectrum = leg.scaled(covariance, total.shape[:2], sigma, total.dtype)
   g = _each(lambda u: grid.filtered(u, 1 / spectrum))(moment)
@@ -381,5 +381,4 @@ def _flat(g, step):
 
 
 def _check_probability(level):
-  checks.positive('level', level)
-  checks.between('level', level, 0, 1)
+  checks.within('level', level, '(0, 1]')

@@ -85,11 +85,11 @@ def linear_invariant(
   Returns:
     Scores, minus the mean of both widths, and `LinearInvariantInfo`.
   """
-  checks.positive('most', most)
-  checks.at_least('num_noisy', num_noisy, 0)
-  checks.at_least('sigma', sigma, 0)
+  checks.within('most', most, '(0, inf)')
+  checks.count('num_noisy', num_noisy, 0)
+  checks.within('sigma', sigma, '[0, inf)')
   if slack is not None:
-    checks.at_least('slack', slack, 0)
+    checks.within('slack', slack, '[0, inf)')
   shape = boxes.grid_shape(x, patch, per_channel)
   spread = lambda cells: boxes.spread(cells, x.shape, patch)
   cells = jnp.zeros(shape, x.dtype)

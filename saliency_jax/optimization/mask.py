@@ -67,7 +67,7 @@ def mask(
     each step: see `info.objective`.
   """
   checks.image(x)
-  checks.at_least('num_steps', num_steps, 1)
+  checks.count('num_steps', num_steps)
   optimizer = optax.adam(0.1) if optimizer is None else optimizer
   blank = baselines.evaluate(baseline, x, key)
   size = x.shape[:2]

@@ -93,7 +93,7 @@ def interpolation_matrix(n: int, s: int) -> Float[np.ndarray, 'n s']:
   Raises:
     ValueError: unless `1 <= s <= n`.
   """
-  checks.between('the resolution of a mask', s, 1, n)
+  checks.count('the resolution of a mask', s, 1, n)
   if s == 1:
     return np.ones((n, 1))
   at = np.arange(n) * ((s - 1) / (n - 1))

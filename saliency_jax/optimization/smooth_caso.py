@@ -151,10 +151,10 @@ class _Smooth(NamedTuple):
 
 
 def _smooth(fn, x, key, sigma, num_samples, batch_size):
-  checks.at_least('num_samples', num_samples, 1)
+  checks.count('num_samples', num_samples)
   if callable(sigma):
     sigma = sigma(x)
-  checks.positive('sigma', sigma)
+  checks.within('sigma', sigma, '(0, inf)')
 
   def neighbour(x, i):
     noise = sampling.normal(sampling.draw_key(key, i), x)

@@ -85,10 +85,10 @@ def search(
     num_halvings: tried from it.
     batch_size: solves held in memory at once.
   """
-  checks.positive('least', least)
-  checks.positive('first', first)
-  checks.at_least('num_decades', num_decades, 1)
-  checks.at_least('num_halvings', num_halvings, 1)
+  checks.within('least', least, '(0, inf)')
+  checks.within('first', first, '(0, inf)')
+  checks.count('num_decades', num_decades)
+  checks.count('num_halvings', num_halvings)
   most = jnp.max(jnp.abs(problem.gradient))
   dtype = most.dtype
   decades = jnp.ceil(jnp.log10(most / jnp.asarray(first, dtype)))

@@ -254,9 +254,9 @@ def estimate(
   checks.image(x)
   h, w = operators.pair(cells)
   for num, size in zip((h, w), x.shape[:2], strict=True):
-    checks.between('cells', num, 1, size)
+    checks.count('cells', num, 1, size)
   num_signs = 2 if antithetic else 1
-  checks.at_least('num_samples', num_samples, num_signs)
+  checks.count('num_samples', num_samples, num_signs)
   if num_samples % num_signs:
     raise ValueError(
       f'num_samples must be even for antithetic pairs, got {num_samples}'
@@ -267,7 +267,7 @@ def estimate(
   n = num_samples // num_signs
   size = batch_size
   if size is not None:
-    checks.at_least('batch_size', size, 1)
+    checks.count('batch_size', size)
     size = max(1, size // (num_signs * num_groups))
 
   spectrum = scaled(covariance, (h, w), sigma, x.dtype)
@@ -344,14 +344,14 @@ def scaled(
   Raises:
     ValueError: if it has a wrong shape or is not positive.
   """
-  checks.positive('sigma', sigma)
+  checks.within('sigma', sigma, '(0, inf)')
   spectrum = covariance(*cells)
   if jnp.shape(spectrum) != cells:
     raise ValueError(
       f'covariance must return the shape {cells}, got {jnp.shape(spectrum)}'
     )
   if not isinstance(spectrum, jax.core.Tracer):
-    checks.positive('the least eigenvalue', np.min(spectrum))
+    checks.within('the least eigenvalue', np.min(spectrum), '(0, inf)')
   return jnp.asarray(spectrum, dtype) * jnp.asarray(sigma, dtype) ** 2
 
 

@@ -45,7 +45,7 @@ def occlusion(
   key: Key[Array, ''] | None = None,
   window: int | tuple[int, int] = 32,
   stride: int | tuple[int, int] = 16,
-  fill: baselines.Baseline = baselines.constant,
+  baseline: baselines.Baseline = baselines.constant,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Slides a filled window over the image, through all channels at once.
@@ -55,10 +55,10 @@ def occlusion(
   Args:
     fn: score of one example; no gradient is taken.
     x: the image.
-    key: for a fill that draws.
+    key: for a baseline that draws.
     window: side of the window in pixels, or `(rows, columns)`.
     stride: pixels between windows, or `(rows, columns)`; at most the window.
-    fill: `(x, *, key) -> like x`, what the window shows.
+    baseline: what the window shows: a number, an array or a function.
     batch_size: occluded images held in memory at once; `None` holds them all.
 
   Returns:
@@ -66,7 +66,7 @@ def occlusion(
 
   Raises:
     ValueError: for a window larger than the image, a stride larger than the
-      window, or a fill unlike `x`.
+      window, or a baseline unlike `x`.
   """
   checks.image(x)
   rows, cols = (
@@ -75,7 +75,7 @@ def occlusion(
       x.shape[:2], operators.pair(window), operators.pair(stride), strict=True
     )
   )
-  filling = baselines.evaluate(fill, x, key)
+  blank = baselines.evaluate(baseline, x, key)
   shape = (rows.shape[1], cols.shape[1])
   num_windows = shape[0] * shape[1]
 
@@ -84,7 +84,7 @@ def occlusion(
     col = cols[:, i % shape[1]]
     # The call after the last window hides nothing: it gives f(x).
     hidden = row[:, None] * col[None] * (i < num_windows).astype(x.dtype)
-    return fn(operators.blend(x, filling, 1 - hidden))
+    return fn(operators.blend(x, blank, 1 - hidden))
 
   values = sampling.batched_map(
     occluded_score, jnp.arange(num_windows + 1), batch_size=batch_size

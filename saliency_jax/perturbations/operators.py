@@ -1,7 +1,7 @@
 """How masks act on an image, and where masks come from.
 
 A mask `m` in [0, 1] keeps `m` of an image and fills the rest: the perturbed
-image is `x * m + fill * (1 - m)`. Small grids are stretched, and windows are
+image is `x * m + b * (1 - m)`. Small grids are stretched, and windows are
 placed, by one small matrix an axis: `mask = R grid C'` suits accelerators, and
 a map over all windows never leaves the grid.
 """
@@ -16,11 +16,11 @@ from saliency_jax.core import checks
 
 def blend(
   x: Float[Array, 'H W C'],
-  fill: Float[Array, 'H W C'],
+  baseline: Float[Array, 'H W C'],
   mask: Float[Array, 'H W'],
 ) -> Float[Array, 'H W C']:
-  """Returns `x * mask + fill * (1 - mask)`, one mask for all channels."""
-  return fill + mask[..., None] * (x - fill)
+  """Returns `x * mask + baseline * (1 - mask)`, one mask for all channels."""
+  return baseline + mask[..., None] * (x - baseline)
 
 
 def spread(
@@ -40,8 +40,8 @@ def stretch_matrix(size: int, new_size: int) -> np.ndarray:
   Past the outermost centres the grid is mirrored (corners are not aligned), as
   `skimage.transform.resize(mode='reflect')` does, which RISE's authors call.
   """
-  checks.at_least('size', size, 1)
-  checks.at_least('new_size', new_size, 1)
+  checks.count('size', size)
+  checks.count('new_size', new_size)
   at = np.abs((np.arange(new_size) + 0.5) * size / new_size - 0.5)
   last = size - 1
   at = np.clip(np.minimum(at, 2 * last - at), 0, last)
@@ -63,8 +63,8 @@ def window_matrix(size: int, window: int, stride: int) -> np.ndarray:
     ValueError: for a window outside of `[1, size]`, or a stride outside of
       `[1, window]`, which would leave pixels out.
   """
-  checks.between('window', window, 1, size)
-  checks.between('stride', stride, 1, window)
+  checks.count('window', window, 1, size)
+  checks.count('stride', stride, 1, window)
   starts = stride * np.arange(1 + -(-(size - window) // stride))
   pixels = np.arange(size)[:, None]
   return ((starts <= pixels) & (pixels < starts + window)).astype(float)

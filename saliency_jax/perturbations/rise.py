@@ -1,6 +1,6 @@
 """RISE: the mean of random masks, weighted by the score of what they leave.
 
-The scores are `E_M[f(x * M + fill * (1 - M)) M] / E[M]`, with `M` a grid of
+The scores are `E_M[f(x * M + baseline * (1 - M)) M] / E[M]`, with `M` a grid of
 Bernoulli(p) cells, stretched, and shifted by up to one cell.
 
 References:
@@ -46,7 +46,7 @@ def rise(
   num_masks: int = 4000,
   cells: int | tuple[int, int] = 7,
   keep_prob: types.Scalar = 0.5,
-  fill: baselines.Baseline = baselines.black,
+  baseline: baselines.Baseline = baselines.black,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Weighs random masks by the score of the image that they leave.
@@ -61,7 +61,7 @@ def rise(
     num_masks: draws of the mask; 4000 for VGG, 8000 for ResNet in the paper.
     cells: cells of the grid a side, or `(rows, columns)`.
     keep_prob: probability in (0, 1] that a cell is kept.
-    fill: `(x, *, key) -> like x`, what shows through a mask.
+    baseline: what shows through a mask: a number, an array or a function.
     batch_size: masked images held in memory at once; `None` holds them all.
 
   Returns:
@@ -69,21 +69,20 @@ def rise(
 
   Raises:
     ValueError: without a key or a mask, for `keep_prob` out of range, more
-      cells than pixels, or a fill unlike `x`.
+      cells than pixels, or a baseline unlike `x`.
   """
   checks.image(x)
-  checks.at_least('num_masks', num_masks, 1)
-  checks.positive('keep_prob', keep_prob)
-  checks.between('keep_prob', keep_prob, 0, 1)
+  checks.count('num_masks', num_masks)
+  checks.within('keep_prob', keep_prob, '(0, 1]')
   cells = operators.pair(cells)
   for num, size in zip(cells, x.shape[:2], strict=True):
-    checks.between('cells', num, 1, size)
-  filling = baselines.evaluate(fill, x, key)
+    checks.count('cells', num, 1, size)
+  blank = baselines.evaluate(baseline, x, key)
   keep_prob = jnp.asarray(keep_prob, x.dtype)
 
   def draw(i):
     mask = random_mask(sampling.draw_key(key, i), x.shape[:2], cells, keep_prob)
-    score = fn(operators.blend(x, filling, mask))
+    score = fn(operators.blend(x, blank, mask))
     return score.astype(x.dtype) * mask, score
 
   (mean, mean_score), (var, score_var) = sampling.batched_moments(

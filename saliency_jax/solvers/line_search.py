@@ -43,8 +43,8 @@ def ladder(
   Raises:
     ValueError: unless `0 < lower <= upper` and `0 < decay < 1`.
   """
-  checks.positive('lower', lower)
-  checks.at_least('upper', upper, lower)
+  checks.within('lower', lower, '(0, inf)')
+  checks.within('upper', upper, f'[{lower}, inf)')
   if not 0 < decay < 1:
     raise ValueError(f'decay must be strictly between 0 and 1, got {decay}')
   # The small number keeps a lower bound that is on the ladder from standing

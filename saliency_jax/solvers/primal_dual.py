@@ -105,7 +105,7 @@ def pdhg(
     `x`, within its bounds, and `LinearProgramInfo`: `x` need not meet `A x <=
     b` to the last digit.
   """
-  checks.at_least('num_steps', num_steps, 1)
+  checks.count('num_steps', num_steps)
   operator, rows, columns = _scaled(a, b, c)
   back = lambda x: columns * x
   problem = _Problem(

@@ -137,8 +137,8 @@ def fista(
   Returns:
     The last point taken, and `FistaInfo`. A NaN in a gradient makes both NaN.
   """
-  checks.at_least('num_steps', num_steps, 1)
-  checks.positive('step', step)
+  checks.count('num_steps', num_steps)
+  checks.within('step', step, '(0, inf)')
   if not isinstance(decay, jax.core.Tracer) and not 0 < decay < 1:
     raise ValueError(f'decay must be strictly between 0 and 1, got {decay}')
   flat, unravel = jax.flatten_util.ravel_pytree(start)

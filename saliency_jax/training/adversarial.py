@@ -155,8 +155,8 @@ def l2_pgd(
   Returns:
     The last point.
   """
-  checks.positive('rho', rho)
-  checks.at_least('num_steps', num_steps, 1)
+  checks.within('rho', rho, '(0, inf)')
+  checks.count('num_steps', num_steps)
   rho = jnp.asarray(rho, x.dtype)
   size = 2.5 * rho / num_steps if step_size is None else step_size
 

@@ -24,7 +24,7 @@ def crop_and_flip(loss: losses.Loss, *, pad: int = 4) -> losses.Loss:
     pad: the most pixels by which it is moved, down or up and across; zeros
       take the place of what leaves.
   """
-  checks.at_least('pad', pad, 0)
+  checks.count('pad', pad, 0)
 
   def augmented(
     apply: types.Apply,

@@ -57,7 +57,7 @@ def terms(
     weight: of the penalty, at least 0.
     found: whether the penalty counts.
   """
-  checks.at_least('lam', weight, 0)
+  checks.within('lam', weight, '[0, inf)')
   cross_entropy = -jax.nn.log_softmax(logits)[label]
   penalty = jnp.zeros((), logits.dtype) if penalty is None else penalty
   penalty = jnp.where(found, penalty, 0)

@@ -75,7 +75,7 @@ def curvature(
     h: length of the step, in units of `x`.
   """
   del key  # Nothing is drawn.
-  checks.positive('h', h)
+  checks.within('h', h, '(0, inf)')
   gradient = _loss_gradient(apply, params, label)
   grad, logits = gradient(x)
   signs = jnp.sign(jax.lax.stop_gradient(grad))

@@ -148,7 +148,7 @@ def accumulate(total: Total, num_parts: int) -> Total:
   Raises:
     ValueError: if it does not.
   """
-  checks.at_least('num_parts', num_parts, 1)
+  checks.count('num_parts', num_parts)
   if num_parts == 1:
     return total
 

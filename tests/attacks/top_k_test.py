@@ -154,14 +154,23 @@ class AttackTest(parameterized.TestCase):
     self.assertEqual(out.norm, 0)
 
   @parameterized.parameters(
-    (dict(rho=0), 'rho must be positive, got 0'),
-    (dict(num_restarts=0), 'num_restarts must be at least 1, got 0'),
-    (dict(num_steps=0), 'num_steps must be at least 1, got 0'),
-    (dict(num_tries=0), 'num_tries must be at least 1, got 0'),
+    (dict(rho=0), r'rho must be in \(0, inf\), got 0'),
+    (
+      dict(num_restarts=0),
+      r'num_restarts must be a whole number of at least 1, got 0',
+    ),
+    (
+      dict(num_steps=0),
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    (
+      dict(num_tries=0),
+      r'num_tries must be a whole number of at least 1, got 0',
+    ),
     (dict(key=None), 'pass key='),
     (
       dict(objective=functools.partial(attacks.top_k_share, k=13)),
-      'k must be between 1 and 12, got 13',
+      r'k must be a whole number in \[1, 12\], got 13',
     ),
   )
   def test_bad_arguments(self, settings, message):

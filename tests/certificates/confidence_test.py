@@ -72,7 +72,12 @@ class ConfidenceTest(parameterized.TestCase):
       np.testing.assert_array_equal(got, mean)
 
   @parameterized.parameters(
-    ([0.5], 0, 0.95, 'num_samples must be at least 1, got 0'),
+    (
+      [0.5],
+      0,
+      0.95,
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
     ([0.5], 9, 1.0, 'strictly between 0 and 1, got 1.0'),
     ([1.5], 9, 0.95, r'entries in \[0, 1\]'),
     ([math.nan], 9, 0.95, 'without NaN'),

@@ -113,11 +113,17 @@ class SmoothedMapsTest(parameterized.TestCase):
       self.assertEqual(smoothed_maps._largest(m, 38), 0)
 
   @parameterized.parameters(
-    (dict(sigma=0), 'sigma must be positive, got 0'),
-    (dict(num_samples=0), 'num_samples must be at least 1, got 0'),
-    (dict(tau=0), 'tau must be positive, got 0'),
-    (dict(tau=1.5), '1 - tau must be at least 0, got -0.5'),
-    (dict(batch_size=0), 'batch_size must be at least 1, got 0'),
+    (dict(sigma=0), r'sigma must be in \(0, inf\), got 0'),
+    (
+      dict(num_samples=0),
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
+    (dict(tau=0), r'tau must be in \(0, 1\], got 0'),
+    (dict(tau=1.5), r'tau must be in \(0, 1\], got 1.5'),
+    (
+      dict(batch_size=0),
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     (dict(key=None), 'pass key='),
   )
   def test_bad_arguments(self, settings, message):
@@ -128,7 +134,7 @@ class SmoothedMapsTest(parameterized.TestCase):
       )
 
   def test_gamma_is_within_tau(self):
-    with self.assertRaisesRegex(ValueError, 'gamma must be between 0 and 0.1'):
+    with self.assertRaisesRegex(ValueError, r'gamma must be in \[0, 0.1\]'):
       certificates.relaxed_map(
         equivalence.score_fn(),
         equivalence.examples(1)[0],
@@ -189,7 +195,9 @@ class MedianRankTest(parameterized.TestCase):
     equivalence.check(self, method, draws=True)
 
   def test_bad_bins(self):
-    with self.assertRaisesRegex(ValueError, 'num_bins must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'num_bins must be a whole number of at least 1'
+    ):
       certificates.median_rank(
         equivalence.score_fn(),
         equivalence.examples(1)[0],

@@ -47,7 +47,39 @@ class BaselinesTest(parameterized.TestCase):
       np.broadcast_to(np.mean(x, (0, 1)), x.shape),
       rtol=1e-6,
     )
-    self.assertIs(baselines.fixed(x, value=x), x)
+
+  @parameterized.parameters(
+    (0.25, 0.25),
+    (np.float64(0.25), 0.25),
+    (np.arange(3.0), np.arange(3.0)),
+    (np.ones((7, 9, 3)), 1.0),
+    (jnp.zeros((7, 9, 1)), 0.0),
+    (lambda x, key: 0.5, 0.5),
+  )
+  def test_numbers_arrays_and_functions(self, baseline, want):
+    out = baselines.evaluate(baseline, _image(), None)
+    self.assertEqual((out.shape, out.dtype), ((7, 9, 3), jnp.float32))
+    np.testing.assert_array_equal(out, np.broadcast_to(want, out.shape))
+
+  def test_integers(self):
+    x = jnp.asarray([[[0], [255]], [[10], [20]]], jnp.uint8)
+    evaluate = lambda b: baselines.evaluate(b, x, jax.random.key(0))
+    np.testing.assert_array_equal(evaluate(127), np.full(x.shape, 127))
+    np.testing.assert_array_equal(
+      evaluate(baselines.mean), np.full(x.shape, 71)
+    )
+    blur = functools.partial(baselines.gaussian_blur, kernel_size=3, sigma=50)
+    want = ndimage.uniform_filter(
+      np.asarray(x, float), (3, 3, 1), mode='mirror'
+    )
+    np.testing.assert_allclose(evaluate(blur), want, atol=0.6)
+    draw = functools.partial(baselines.uniform, low=0, high=256)
+    self.assertEqual(evaluate(draw).dtype, jnp.uint8)
+    for bad in (0.5, baselines.constant, -1, 256):
+      with self.assertRaisesRegex(
+        ValueError, 'no value of uint8.*baseline=127'
+      ):
+        evaluate(bad)
 
   @parameterized.parameters(
     ((70, 64, 3), 51, 50.0),  # I-GOS's baseline image.
@@ -109,16 +141,15 @@ class BaselinesTest(parameterized.TestCase):
     (baselines.uniform, 'key=jax.random.key'),
     (
       functools.partial(baselines.gaussian_blur, kernel_size=4),
-      'odd and positive, got 4',
+      'odd, got 4',
     ),
-    (functools.partial(baselines.gaussian_blur, sigma=0), 'positive, got 0'),
-    (
-      functools.partial(baselines.fixed, value=jnp.zeros((2, 2, 3))),
-      r'baseline must be like the example.*\(2, 2, 3\)',
-    ),
+    (functools.partial(baselines.gaussian_blur, sigma=0), r'\(0, inf\), got 0'),
+    (lambda x: np.zeros((2, 2, 3)), r'baseline has shape \(2, 2, 3\)'),
+    (lambda x: {'a': 1.0}, 'the baseline is a tree'),
+    (lambda x: 'grey', "'grey' is no number"),
     (
       functools.partial(baselines.uniform, key=None, low=1, high=0),
-      'high - low must be positive, got -1',
+      r'high - low must be in \(0, inf\), got -1',
     ),
   )
   def test_bad_arguments(self, baseline, message):

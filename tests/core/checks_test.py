@@ -4,25 +4,49 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from saliency_jax.core import checks
 
 
 class ChecksTest(parameterized.TestCase):
   @parameterized.parameters(
-    (lambda v: checks.at_least('n', v, 1), 1, 0),
-    (lambda v: checks.positive('n', v), 0.1, 0.0),
-    (lambda v: checks.between('n', v, 0, 1), 1.0, 1.1),
-    (lambda v: checks.between('n', v, 0, 1), 0.5, float('nan')),
+    ('[0, 1)', 0, 1),
+    ('(0, 1]', 1, 0),
+    ('(0, inf)', 0.1, float('inf')),
+    ('[0, 1]', 0.5, float('nan')),
+    ('(-1, 2)', np.float32(1.5), -1),
+    ('[0, 1]', 0.5, 'half'),
+    ('[0, 1]', 0.5, np.ones(2)),
   )
-  def test_names_the_value(self, check, good, bad):
-    check(good)
-    check(jnp.asarray(good))
-    with self.assertRaisesRegex(ValueError, f'n must be .* got {bad}'):
-      check(bad)
+  def test_within(self, interval, good, bad):
+    checks.within('n', good, interval)
+    checks.within('n', jnp.asarray(good), interval)
+    with self.assertRaises(ValueError) as caught:
+      checks.within('n', bad, interval)
+    shown = repr(bad) if isinstance(bad, str) else bad
+    self.assertEqual(
+      str(caught.exception), f'n must be in {interval}, got {shown}'
+    )
+
+  @parameterized.parameters(0, 2.5, 2**40, float('nan'), True, '3', None)
+  def test_count_refuses(self, bad):
+    with self.assertRaisesRegex(ValueError, 'n must be a whole number'):
+      checks.count('n', bad)
+
+  @parameterized.parameters(1, np.int64(7), 3.0, 2**31 - 1)
+  def test_count_takes(self, good):
+    checks.count('n', good)
+
+  def test_count_names_the_range(self):
+    with self.assertRaisesRegex(ValueError, r'in \[2, 5\], got 6'):
+      checks.count('n', 6, 2, 5)
+    with self.assertRaisesRegex(ValueError, r'in \[1, 2147483647\], got 1099'):
+      checks.count('n', 2**40)
 
   def test_passes_what_is_traced(self):
-    jax.jit(lambda v: checks.positive('n', v))(-1.0)
+    jax.jit(lambda v: checks.within('n', v, '(0, inf)'))(-1.0)
+    jax.jit(lambda v: checks.count('n', v))(-1)
 
   def test_image(self):
     checks.image(jnp.ones((2, 3, 1)))

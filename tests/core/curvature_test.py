@@ -240,9 +240,12 @@ class TopEigenvalueTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'key': None}, 'pass key='),
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'failure': 0.0}, 'failure must be positive, got 0.0'),
-    ({'failure': 1.5}, '1 - failure must be at least 0, got -0.5'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    ({'failure': 0.0}, r'failure must be in \(0, 1\], got 0.0'),
+    ({'failure': 1.5}, r'failure must be in \(0, 1\], got 1.5'),
   )
   def test_bad_arguments(self, settings, message):
     settings = {'key': jax.random.key(0), **settings}

@@ -143,10 +143,16 @@ class EigenpairsTest(parameterized.TestCase):
     self.assertEqual(batch.rank[1], 4)
 
   @parameterized.parameters(
-    ({'num_pairs': 6}, 'num_pairs must be between 1 and 5, got 6'),
-    ({'num_pairs': 0}, 'num_pairs must be between 1 and 5, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
-    ({'num_probes': 0}, 'num_probes must be at least 1, got 0'),
+    ({'num_pairs': 6}, r'num_pairs must be a whole number in \[1, 5\], got 6'),
+    ({'num_pairs': 0}, r'num_pairs must be a whole number in \[1, 5\], got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'num_probes': 0},
+      r'num_probes must be a whole number of at least 1, got 0',
+    ),
     ({'key': None}, 'pass key='),
   )
   def test_bad_arguments(self, settings, message):

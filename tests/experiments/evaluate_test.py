@@ -223,7 +223,7 @@ class EvaluateTest(parameterized.TestCase):
     ({'methods.magic': common.use('magic')}, "methods.magic: 'magic' is no"),
     (
       {'methods.smooth.settings.num_samples': 0},
-      'config.methods.smooth: num_samples must be at least 1, got 0',
+      'config.methods.smooth: num_samples must be a whole number of at least 1',
     ),
     ({'metrics.flipping.name': 'magic'}, "'magic': expected one of"),
     (

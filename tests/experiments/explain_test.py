@@ -130,7 +130,7 @@ class ExplainTest(parameterized.TestCase):
     ({'set': ['magic.x=1']}, "'magic' is not one of the methods"),
     ({'set': ['rise.masks=1']}, 'rise has num_masks, cells, keep_prob'),
     ({'set': ['rise.num_masks=many']}, "num_masks=many': expected int"),
-    ({'set': ['rise.fill=pink']}, 'expected black or white or'),
+    ({'set': ['rise.baseline=pink']}, 'expected black or white or'),
     ({'image': 'nowhere.png'}, "'nowhere.png': no such file"),
     ({'image': ''}, "'' is a folder|'': no such file"),
   )
@@ -142,8 +142,11 @@ class ExplainTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('smooth_grad.batch_size=0', 'batch_size must be .*, got 0'),
-    ('smooth_grad.sigma=-1', 'sigma must be positive, got -1'),
-    ('smooth_grad.num_samples=0', 'num_samples must be at least 1, got 0'),
+    ('smooth_grad.sigma=-1', r'sigma must be in \(0, inf\), got -1'),
+    (
+      'smooth_grad.num_samples=0',
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
     ('integrated_gradients.num_steps=0', 'num_steps must be .*, got 0'),
     ('occlusion.window=999', 'window must be .*, got 999'),
     ('grad_cam.name=nowhere', "'nowhere', found 0"),

@@ -56,7 +56,7 @@ class IntegratedGradientsTest(parameterized.TestCase):
     out = integrated.integrated_gradients(
       fn,
       x,
-      baseline=functools.partial(baselines.fixed, value=b),
+      baseline=b,
       num_steps=10,
       quadrature_fn=quadrature.right_riemann,
       batch_size=3,
@@ -129,8 +129,14 @@ class IntegratedGradientsTest(parameterized.TestCase):
     self.assertLess(out.info.relative_error, 1e-3)
 
   @parameterized.parameters(
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     (
       {'baseline': lambda x, key: x[0]},
       r'baseline must be like the example, \(\(2, 3\), .*\(\(3,\)',
@@ -221,11 +227,17 @@ class AdaptiveIntegratedGradientsTest(parameterized.TestCase):
     equivalence.check_memory(self, integrated.adaptive_integrated_gradients)
 
   @parameterized.parameters(
-    ({'tolerance': 0}, 'tolerance must be positive, got 0'),
+    ({'tolerance': 0}, r'tolerance must be in \(0, inf\), got 0'),
     ({'max_steps': 100}, 'max_steps must be a power of two, got 100'),
-    ({'min_steps': 0}, 'min_steps must be at least 1, got 0'),
+    (
+      {'min_steps': 0},
+      r'min_steps must be a whole number of at least 1, got 0',
+    ),
     ({'min_steps': 64, 'max_steps': 32}, 'between 1 and 32, got 64'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     ({'baseline': lambda x, key: x[0]}, 'baseline must be like'),
   )
   def test_bad_arguments(self, settings, message):
@@ -266,9 +278,7 @@ class ExpectedGradientsTest(parameterized.TestCase):
     )
     truth = np.mean(
       [
-        integrated.integrated_gradients(
-          fn, x, baseline=functools.partial(baselines.fixed, value=r)
-        ).scores
+        integrated.integrated_gradients(fn, x, baseline=r).scores
         for r in references
       ],
       axis=0,
@@ -319,13 +329,19 @@ class ExpectedGradientsTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'num_samples': 0}, 'num_samples must be at least 1, got 0'),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
     ({'key': None}, 'key=jax.random.key'),
     (
       {'references': jnp.ones((4, 2))},
       r'each of references must be like the example, \(\(3,\).*\(\(2,\)',
     ),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     settings = {

@@ -55,7 +55,8 @@ class QuadratureTest(parameterized.TestCase):
   @parameterized.product(rule=RULES, num_steps=(0, -3))
   def test_bad_arguments(self, rule, num_steps):
     with self.assertRaisesRegex(
-      ValueError, f'num_steps must be at least [12], got {num_steps}'
+      ValueError,
+      rf'num_steps must be a whole number of at least [12], got {num_steps}',
     ):
       rule(num_steps)
 

@@ -162,10 +162,16 @@ class SmoothGradTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'sigma': -1}, 'sigma must be positive, got -1'),
-    ({'sigma': 0.0}, 'sigma must be positive, got 0.0'),
-    ({'num_samples': 0}, 'num_samples must be at least [12], got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    ({'sigma': -1}, r'sigma must be in \(0, inf\), got -1'),
+    ({'sigma': 0.0}, r'sigma must be in \(0, inf\), got 0.0'),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least [12], got 0',
+    ),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     ({'key': None}, 'key=jax.random.key'),
     ({'key': jax.random.key(0, impl='rbg')}, 'threefry'),
   )

@@ -234,7 +234,7 @@ class DeletionTest(parameterized.TestCase):
     self.assertLess(size(2), size(None) / 4)
 
   @parameterized.parameters(
-    ({'resolution': 17}, 'must be between 1 and 16, got 17'),
+    ({'resolution': 17}, r'must be a whole number in \[1, 16\], got 17'),
     (
       {'resolution': 4, 'baseline': lambda x, key: x[:2]},
       'baseline must be like the example',
@@ -250,7 +250,9 @@ class DeletionTest(parameterized.TestCase):
   def test_bad_rise_protocol(self, num_steps):
     fn, _, x, pixels = _problem()
     protocol = functools.partial(metrics.rise_protocol, num_steps=num_steps)
-    message = f'num_steps must be between 1 and 256, got {num_steps}'
+    message = (
+      rf'num_steps must be a whole number in \[1, 256\], got {num_steps}'
+    )
     with self.assertRaisesRegex(ValueError, message):
       metrics.deletion_insertion(fn, x, pixels, protocol=protocol)
 
@@ -260,7 +262,9 @@ class DeletionTest(parameterized.TestCase):
       metrics.deletion_insertion(
         fn, x, pixels[:3], protocol=metrics.rise_protocol
       )
-    with self.assertRaisesRegex(ValueError, 'batch_size must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'batch_size must be a whole number of at least 1'
+    ):
       metrics.deletion_insertion(
         fn, x, pixels, protocol=metrics.rise_protocol, batch_size=0
       )

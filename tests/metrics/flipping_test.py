@@ -22,7 +22,7 @@ class FlippingTest(parameterized.TestCase):
   def test_flips_where_half_is_gone(self):
     x = jnp.ones((4, 5, 1))
     got = metrics.decision_flips(
-      _count, x, x, key=jax.random.key(0), fill=baselines.black
+      _count, x, x, key=jax.random.key(0), baseline=baselines.black
     )
     np.testing.assert_allclose(got.fractions, np.linspace(0, 1, 21), atol=1e-6)
     # Argmax takes the first of two equal logits.
@@ -70,7 +70,7 @@ class FlippingTest(parameterized.TestCase):
       flat,
       key=jax.random.key(0),
       fractions=jnp.array([0.3]),
-      fill=baselines.black,
+      baseline=baselines.black,
     )
     np.testing.assert_allclose(got.fractions, 0.3)
     np.testing.assert_allclose(got.logits[0, 0], 0.3 * 40)

@@ -113,13 +113,17 @@ class InfidelityTest(parameterized.TestCase):
 
   def test_bad_arguments(self):
     fn, x, key = lambda x: jnp.sum(x), jnp.ones((4, 4, 1)), jax.random.key(0)
-    with self.assertRaisesRegex(ValueError, 'num_samples must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'num_samples must be a whole number of at least 1'
+    ):
       infidelity.infidelity(fn, x, x, key=key, num_samples=0)
     with self.assertRaisesRegex(ValueError, 'size must be .* got 10'):
       infidelity.infidelity(fn, x, x, key=key, perturbation=infidelity.square)
     with self.assertRaisesRegex(ValueError, 'do not broadcast'):
       infidelity.infidelity(fn, x, x[:2], key=key)
-    with self.assertRaisesRegex(ValueError, 'radius must be positive, got 0'):
+    with self.assertRaisesRegex(
+      ValueError, r'radius must be in \(0, inf\), got 0'
+    ):
       metrics.max_sensitivity(
         fn, x, x, method=gradient.gradient, key=key, radius=0
       )

@@ -301,13 +301,19 @@ class CasoTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'key': None}, 'pass key='),
-    ({'lam1': -1.0}, 'lam1 must be at least 0, got -1.0'),
-    ({'lam2': 0.0}, 'lam2 must be positive, got 0.0'),
-    ({'kappa': 0.0}, 'kappa must be positive, got 0.0'),
-    ({'sparsity': 1.0}, '1 - sparsity must be positive, got 0.0'),
-    ({'sparsity': -0.5}, 'sparsity must be at least 0, got -0.5'),
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'eigen_steps': 0}, 'num_steps must be at least 1, got 0'),
+    ({'lam1': -1.0}, r'lam1 must be in \[0, inf\), got -1.0'),
+    ({'lam2': 0.0}, r'lam2 must be in \(0, inf\), got 0.0'),
+    ({'kappa': 0.0}, r'kappa must be in \(0, inf\), got 0.0'),
+    ({'sparsity': 1.0}, r'sparsity must be in \[0, 1\), got 1.0'),
+    ({'sparsity': -0.5}, r'sparsity must be in \[0, 1\), got -0.5'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'eigen_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     settings = {'key': jax.random.key(0), **settings}

@@ -100,9 +100,15 @@ class CertifiedBoxTest(parameterized.TestCase):
     equivalence.check(self, method, score=scores.margins, dtypes=[jnp.float32])
 
   @parameterized.parameters(
-    ({'most': 0.0}, 'most must be positive, got 0.0'),
-    ({'num_rounds': -1}, 'num_rounds must be at least 0, got -1'),
-    ({'num_halvings': 0}, 'num_halvings must be at least 1, got 0'),
+    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    (
+      {'num_rounds': -1},
+      r'num_rounds must be a whole number of at least 0, got -1',
+    ),
+    (
+      {'num_halvings': 0},
+      r'num_halvings must be a whole number of at least 1, got 0',
+    ),
     ({'start': jnp.ones(3)}, 'start must be like the example'),
   )
   def test_bad_arguments(self, settings, message):

@@ -237,11 +237,20 @@ class IgosTest(parameterized.TestCase):
     equivalence.check_memory(self, method)
 
   @parameterized.parameters(
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'path_steps': 0}, 'path_steps must be at least 1, got 0'),
-    ({'sigma': -1.0}, 'sigma must be at least 0, got -1.0'),
-    ({'resolution': 20}, 'must be between 1 and 8, got 20'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'path_steps': 0},
+      r'path_steps must be a whole number of at least 1, got 0',
+    ),
+    ({'sigma': -1.0}, r'sigma must be in \[0, inf\), got -1.0'),
+    ({'resolution': 20}, r'must be a whole number in \[1, 8\], got 20'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     ({'weight_path': ()}, 'weight_path must hold at least one scale'),
     ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
     ({'baseline': lambda x, key: x[:2]}, 'baseline must be like the example'),

@@ -219,15 +219,27 @@ class InvariantTest(parameterized.TestCase):
     equivalence.check_memory(self, method)
 
   @parameterized.parameters(
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'num_samples': 0}, 'num_samples must be at least 1, got 0'),
-    ({'num_checks': 0}, 'num_checks must be at least 1, got 0'),
-    ({'num_ascent': 0}, 'num_ascent must be at least 1, got 0'),
-    ({'most': 0.0}, 'most must be positive, got 0.0'),
-    ({'lam': -1.0}, 'lam must be positive, got -1.0'),
-    ({'target': 0.0}, 'target must be positive, got 0.0'),
-    ({'target': 2.0}, 'target must be between 0 and 1, got 2.0'),
-    ({'patch': 0}, 'patch must be at least 1, got 0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'num_checks': 0},
+      r'num_checks must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'num_ascent': 0},
+      r'num_ascent must be a whole number of at least 1, got 0',
+    ),
+    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    ({'lam': -1.0}, r'lam must be in \(0, inf\), got -1.0'),
+    ({'target': 0.0}, r'target must be in \(0, 1\], got 0.0'),
+    ({'target': 2.0}, r'target must be in \(0, 1\], got 2.0'),
+    ({'patch': 0}, r'patch must be a whole number of at least 1, got 0'),
     ({'patch': 2}, r'expected one image \[H, W, C\], got shape \(4,\)'),
     ({'key': None}, 'pass key='),
   )

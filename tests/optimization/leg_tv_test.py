@@ -258,7 +258,9 @@ class LegTvTest(parameterized.TestCase):
       (ValueError, jaxtyping.TypeCheckError), 'h,? w,? k'
     ):
       leg_tv.leg_tv_of_moment(total[..., 0], 20, sigma=0.1)
-    with self.assertRaisesRegex(ValueError, 'num_terms must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'num_terms must be a whole number of at least 1'
+    ):
       leg_tv.leg_tv_of_moment(total, 0, sigma=0.1)
 
   @parameterized.parameters(leg_tv.PAPER, leg_tv.V1)
@@ -337,25 +339,28 @@ class LegTvTest(parameterized.TestCase):
     equivalence.check_memory(self, method)
 
   @parameterized.parameters(
-    ({'level': -0.1}, 'level must be at least 0, got -0.1'),
+    ({'level': -0.1}, r'level must be in \[0, inf\), got -0.1'),
     (
       {'level': -0.1, 'radius': leg_tv.absolute},
-      'level must be at least 0, got -0.1',
+      r'level must be in \[0, inf\), got -0.1',
     ),
-    ({'level': 0, 'radius': leg_tv.paper}, 'level must be positive, got 0'),
+    ({'level': 0, 'radius': leg_tv.paper}, r'level must be in \(0, 1\], got 0'),
     (
       {'level': 2.0, 'radius': leg_tv.mcdiarmid},
-      'level must be between 0 and 1, got 2.0',
+      r'level must be in \(0, 1\], got 2.0',
     ),
     (
       {'radius': functools.partial(leg_tv.bootstrap, num_replicates=0)},
-      'num_replicates must be at least 1, got 0',
+      r'num_replicates must be a whole number of at least 1, got 0',
     ),
     (
       {'radius': lambda evidence, level: jnp.zeros(3)},
       'the result of radius must be like the example',
     ),
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
     ({'num_samples': 3}, 'num_samples must be even'),
     ({'key': None}, 'key=jax.random.key'),
   )

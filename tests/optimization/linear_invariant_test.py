@@ -122,11 +122,17 @@ class LinearInvariantTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'most': 0.0}, 'most must be positive, got 0.0'),
-    ({'num_noisy': -1}, 'num_noisy must be at least 0, got -1'),
-    ({'sigma': -1.0}, 'sigma must be at least 0, got -1.0'),
-    ({'slack': -1.0}, 'slack must be at least 0, got -1.0'),
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
+    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    (
+      {'num_noisy': -1},
+      r'num_noisy must be a whole number of at least 0, got -1',
+    ),
+    ({'sigma': -1.0}, r'sigma must be in \[0, inf\), got -1.0'),
+    ({'slack': -1.0}, r'slack must be in \[0, inf\), got -1.0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -81,8 +81,11 @@ class MaskTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'resolution': 20}, 'must be between 1 and 8, got 20'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    ({'resolution': 20}, r'must be a whole number in \[1, 8\], got 20'),
     ({'baseline': lambda x, key: x[:2]}, 'baseline must be like the example'),
   )
   def test_bad_arguments(self, settings, message):

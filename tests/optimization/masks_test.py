@@ -64,7 +64,9 @@ class MasksTest(parameterized.TestCase):
 
   @parameterized.parameters(0, 9)
   def test_bad_resolution(self, s):
-    message = f'resolution of a mask must be between 1 and 8, got {s}'
+    message = (
+      rf'resolution of a mask must be a whole number in \[1, 8\], got {s}'
+    )
     with self.assertRaisesRegex(ValueError, message):
       masks.upsample(jnp.ones((s, s)), (8, 8))
 

@@ -139,9 +139,15 @@ class SmoothTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'key': None}, 'pass key='),
-    ({'sigma': 0.0}, 'sigma must be positive, got 0.0'),
-    ({'num_samples': 0}, 'num_samples must be at least 1, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    ({'sigma': 0.0}, r'sigma must be in \(0, inf\), got 0.0'),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     settings = {'key': jax.random.key(0), **settings}

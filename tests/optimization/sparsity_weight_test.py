@@ -88,10 +88,16 @@ class SearchTest(parameterized.TestCase):
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
   @parameterized.parameters(
-    ({'least': 0.0}, 'least must be positive, got 0.0'),
-    ({'first': 0.0}, 'first must be positive, got 0.0'),
-    ({'num_decades': 0}, 'num_decades must be at least 1, got 0'),
-    ({'num_halvings': 0}, 'num_halvings must be at least 1, got 0'),
+    ({'least': 0.0}, r'least must be in \(0, inf\), got 0.0'),
+    ({'first': 0.0}, r'first must be in \(0, inf\), got 0.0'),
+    (
+      {'num_decades': 0},
+      r'num_decades must be a whole number of at least 1, got 0',
+    ),
+    (
+      {'num_halvings': 0},
+      r'num_halvings must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -157,7 +157,7 @@ class MetricsTest(parameterized.TestCase):
       jnp.asarray(np.moveaxis(x, 0, -1)),
       jnp.asarray(np.moveaxis(m, 0, -1)),
       fractions=jnp.arange(1, 11, dtype=jnp.float32) / 10,
-      fill=baselines.constant,
+      baseline=baselines.constant,
       largest_first=True,
     )
     probs = jax.nn.softmax(got.logits)[:, 2]

@@ -58,7 +58,7 @@ class OcclusionTest(parameterized.TestCase):
       x,
       window=window,
       stride=stride,
-      fill=functools.partial(baselines.constant, value=0.3),
+      baseline=functools.partial(baselines.constant, value=0.3),
     )
     want = attr.Occlusion(net).attribute(
       torch.tensor(np.asarray(x).transpose(2, 0, 1)[None]),

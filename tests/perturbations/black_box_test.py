@@ -19,7 +19,7 @@ from tests import equivalence
 
 METHODS = {
   'occlusion': functools.partial(
-    occlusion.occlusion, window=2, stride=1, fill=baselines.black
+    occlusion.occlusion, window=2, stride=1, baseline=baselines.black
   ),
   'rise': functools.partial(rise.rise, cells=4, num_masks=200),
 }

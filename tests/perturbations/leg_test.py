@@ -482,16 +482,22 @@ class LegTest(parameterized.TestCase):
     equivalence.check_memory(self, method)
 
   @parameterized.parameters(
-    ({'num_samples': 0}, 'num_samples must be at least 2, got 0'),
+    (
+      {'num_samples': 0},
+      r'num_samples must be a whole number of at least 2, got 0',
+    ),
     ({'num_samples': 5}, 'num_samples must be even .* got 5'),
-    ({'sigma': 0.0}, 'sigma must be positive, got 0.0'),
-    ({'cells': 7}, 'cells must be between 1 and 6, got 7'),
-    ({'cells': (0, 2)}, 'cells must be between 1 and 8, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    ({'sigma': 0.0}, r'sigma must be in \(0, inf\), got 0.0'),
+    ({'cells': 7}, r'cells must be a whole number in \[1, 6\], got 7'),
+    ({'cells': (0, 2)}, r'cells must be a whole number in \[1, 8\], got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
     ({'covariance': lambda h, w: np.ones(3)}, r'return the shape \(2, 2\)'),
     (
       {'covariance': lambda h, w: np.zeros((h, w))},
-      'the least eigenvalue must be positive, got 0.0',
+      r'the least eigenvalue must be in \(0, inf\), got 0.0',
     ),
     (
       {'colours': lambda c: leg.Colours(np.ones((2, c)))},

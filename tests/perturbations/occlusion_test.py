@@ -13,7 +13,7 @@ from saliency_jax.perturbations import occlusion
 from tests import equivalence
 
 
-def _occlusion_loop(fn, x, window, stride, fill):
+def _occlusion_loop(fn, x, window, stride, baseline):
   """Occlusion as it is described: hide, measure, average over windows."""
   h, w, _ = x.shape
   total, count = np.zeros((h, w)), np.zeros((h, w))
@@ -21,7 +21,7 @@ def _occlusion_loop(fn, x, window, stride, fill):
     for left in range(0, w - window[1] + stride[1], stride[1]):
       at = np.s_[top : top + window[0], left : left + window[1]]
       hidden = np.array(x)
-      hidden[at] = fill[at]
+      hidden[at] = baseline[at]
       total[at] += fn(x) - fn(hidden)
       count[at] += 1
   return total / count
@@ -32,7 +32,11 @@ class OcclusionTest(parameterized.TestCase):
     x = jax.random.uniform(jax.random.key(0), (3, 4, 2))
     w = jax.random.normal(jax.random.key(1), (3, 4, 2))
     out = occlusion.occlusion(
-      lambda x: jnp.sum(w * x) + 2, x, window=1, stride=1, fill=baselines.black
+      lambda x: jnp.sum(w * x) + 2,
+      x,
+      window=1,
+      stride=1,
+      baseline=baselines.black,
     )
     np.testing.assert_allclose(
       out.scores, (w * x).sum(-1, keepdims=True), atol=1e-5
@@ -46,11 +50,11 @@ class OcclusionTest(parameterized.TestCase):
   def test_matches_loop(self, window, stride, batch_size):
     fn = equivalence.score_fn()
     (x,) = equivalence.examples(1)
-    fill = np.full(x.shape, 0.5, np.float32)
+    baseline = np.full(x.shape, 0.5, np.float32)
     out = occlusion.occlusion(
       fn, x, window=window, stride=stride, batch_size=batch_size
     )
-    want = _occlusion_loop(jax.jit(fn), np.asarray(x), window, stride, fill)
+    want = _occlusion_loop(jax.jit(fn), np.asarray(x), window, stride, baseline)
     np.testing.assert_allclose(out.scores[..., 0], want, atol=1e-6)
     self.assertEqual(out.info.num_calls, out.info.drops.size + 1)
 
@@ -63,28 +67,28 @@ class OcclusionTest(parameterized.TestCase):
       x,
       window=(1, 2),
       stride=1,
-      fill=baselines.black,
+      baseline=baselines.black,
     )
     np.testing.assert_allclose(out.info.drops, [[3, 6]])
     np.testing.assert_allclose(out.scores[0, :, 0], [3, 4.5, 6])
     np.testing.assert_allclose(out.info.spread[0, :, 0], [0, 1.5, 0])
 
   @parameterized.parameters(baselines.black, baselines.mean, baselines.uniform)
-  def test_fills_with(self, fill):
+  def test_fills_with(self, baseline):
     (x,) = equivalence.examples(1)
     fn = equivalence.score_fn()
     out = occlusion.occlusion(
-      fn, x, window=(8, 6), stride=1, fill=fill, key=jax.random.key(3)
+      fn, x, window=(8, 6), stride=1, baseline=baseline, key=jax.random.key(3)
     )
-    drop = fn(x) - fn(baselines.evaluate(fill, x, jax.random.key(3)))
+    drop = fn(x) - fn(baselines.evaluate(baseline, x, jax.random.key(3)))
     np.testing.assert_allclose(out.info.drops, [[drop]], rtol=1e-4)
 
   @parameterized.parameters(baselines.constant, baselines.uniform)
-  def test_equivalence(self, fill):
+  def test_equivalence(self, baseline):
     method = functools.partial(
-      occlusion.occlusion, window=(4, 3), stride=(3, 2), fill=fill
+      occlusion.occlusion, window=(4, 3), stride=(3, 2), baseline=baseline
     )
-    equivalence.check(self, method, draws=fill is baselines.uniform)
+    equivalence.check(self, method, draws=baseline is baselines.uniform)
 
   def test_batch_size_bounds_memory(self):
     equivalence.check_memory(
@@ -102,13 +106,16 @@ class OcclusionTest(parameterized.TestCase):
     np.testing.assert_array_equal(out.scores, want)
 
   @parameterized.parameters(
-    ({'window': 9}, 'window must be between 1 and 8, got 9'),
-    ({'window': (2, 7)}, 'window must be between 1 and 6, got 7'),
-    ({'stride': 5}, 'stride must be between 1 and 4, got 5'),
-    ({'stride': 0}, 'stride must be between 1 and 4, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
-    ({'fill': lambda x, key: x[0]}, 'baseline must be like the example'),
-    ({'fill': baselines.uniform}, 'key=jax.random.key'),
+    ({'window': 9}, r'window must be a whole number in \[1, 8\], got 9'),
+    ({'window': (2, 7)}, r'window must be a whole number in \[1, 6\], got 7'),
+    ({'stride': 5}, r'stride must be a whole number in \[1, 4\], got 5'),
+    ({'stride': 0}, r'stride must be a whole number in \[1, 4\], got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
+    ({'baseline': lambda x, key: x[0]}, 'baseline must be like the example'),
+    ({'baseline': baselines.uniform}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, settings, message):
     settings = {'window': 4, 'stride': 2} | settings

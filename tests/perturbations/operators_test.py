@@ -55,10 +55,10 @@ class OperatorsTest(parameterized.TestCase):
     self.assertTrue(np.all(matrix.sum(1) > 0))
 
   @parameterized.parameters(
-    (5, 6, 1, 'window must be between 1 and 5, got 6'),
-    (5, 0, 1, 'window must be between 1 and 5, got 0'),
-    (5, 2, 3, 'stride must be between 1 and 2, got 3'),
-    (5, 2, 0, 'stride must be between 1 and 2, got 0'),
+    (5, 6, 1, r'window must be a whole number in \[1, 5\], got 6'),
+    (5, 0, 1, r'window must be a whole number in \[1, 5\], got 0'),
+    (5, 2, 3, r'stride must be a whole number in \[1, 2\], got 3'),
+    (5, 2, 0, r'stride must be a whole number in \[1, 2\], got 0'),
   )
   def test_bad_windows(self, size, window, stride, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -124,21 +124,29 @@ class RiseTest(parameterized.TestCase):
     np.testing.assert_allclose(out.scores, jnp.full((8, 6, 1), fn(x)), 1e-5)
 
   @parameterized.parameters(baselines.black, baselines.uniform)
-  def test_equivalence(self, fill):
-    method = functools.partial(rise.rise, num_masks=7, cells=(3, 2), fill=fill)
+  def test_equivalence(self, baseline):
+    method = functools.partial(
+      rise.rise, num_masks=7, cells=(3, 2), baseline=baseline
+    )
     equivalence.check(self, method, draws=True, score=scores.prob)
 
   def test_batch_size_bounds_memory(self):
     equivalence.check_memory(self, functools.partial(rise.rise, num_masks=128))
 
   @parameterized.parameters(
-    ({'num_masks': 0}, 'num_masks must be at least 1, got 0'),
-    ({'keep_prob': 0}, 'keep_prob must be positive, got 0'),
-    ({'keep_prob': 1.5}, 'keep_prob must be between 0 and 1, got 1.5'),
-    ({'cells': 7}, 'cells must be between 1 and 6, got 7'),
-    ({'cells': (0, 2)}, 'cells must be between 1 and 8, got 0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
-    ({'fill': lambda x, key: x[0]}, 'baseline must be like the example'),
+    (
+      {'num_masks': 0},
+      r'num_masks must be a whole number of at least 1, got 0',
+    ),
+    ({'keep_prob': 0}, r'keep_prob must be in \(0, 1\], got 0'),
+    ({'keep_prob': 1.5}, r'keep_prob must be in \(0, 1\], got 1.5'),
+    ({'cells': 7}, r'cells must be a whole number in \[1, 6\], got 7'),
+    ({'cells': (0, 2)}, r'cells must be a whole number in \[1, 8\], got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
+    ({'baseline': lambda x, key: x[0]}, 'baseline must be like the example'),
     ({'key': None}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, settings, message):

@@ -108,10 +108,13 @@ class LineSearchTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'lower': 0.0}, 'lower must be positive, got 0.0'),
-    ({'upper': 1e-6}, 'upper must be at least 1e-05, got 1e-06'),
+    ({'lower': 0.0}, r'lower must be in \(0, inf\), got 0.0'),
+    ({'upper': 1e-6}, r'upper must be in \[1e-05, inf\), got 1e-06'),
     ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
-    ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
+    (
+      {'batch_size': 0},
+      r'batch_size must be a whole number of at least 1, got 0',
+    ),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -100,7 +100,9 @@ class PrimalDualTest(parameterized.TestCase):
 
   def test_bad_arguments(self):
     c, a, b, lower, upper = _program(_general, 0)
-    with self.assertRaisesRegex(ValueError, 'num_steps must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'num_steps must be a whole number of at least 1'
+    ):
       primal_dual.pdhg(c, a, b, lower=lower, upper=upper, num_steps=0)
 
 

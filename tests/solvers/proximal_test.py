@@ -219,8 +219,11 @@ class FistaTest(parameterized.TestCase):
     self.assertTrue(np.isnan(info.residual))
 
   @parameterized.parameters(
-    ({'num_steps': 0}, 'num_steps must be at least 1, got 0'),
-    ({'step': 0.0}, 'step must be positive, got 0.0'),
+    (
+      {'num_steps': 0},
+      r'num_steps must be a whole number of at least 1, got 0',
+    ),
+    ({'step': 0.0}, r'step must be in \(0, inf\), got 0.0'),
     ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
   )
   def test_bad_arguments(self, settings, message):

@@ -235,8 +235,12 @@ class InterpretationTest(parameterized.TestCase):
     self.assertNotAlmostEqual(float(got.penalty), float(other.penalty))
 
   @parameterized.parameters(
-    (problems.interpretation, dict(lam=-1.0), 'lam must be at least 0, got -1'),
-    (problems.interpretation, dict(rho=0), 'rho must be positive, got 0'),
+    (
+      problems.interpretation,
+      dict(lam=-1.0),
+      r'lam must be in \[0, inf\), got -1',
+    ),
+    (problems.interpretation, dict(rho=0), r'rho must be in \(0, inf\), got 0'),
   )
   def test_bad_arguments(self, loss, settings, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -275,7 +279,9 @@ class ClassificationTest(parameterized.TestCase):
     self.assertGreater(got.penalty, 0)
 
   def test_bad_argument(self):
-    with self.assertRaisesRegex(ValueError, 'num_steps must be at least 1'):
+    with self.assertRaisesRegex(
+      ValueError, r'num_steps must be a whole number of at least 1'
+    ):
       training.classification(
         problems.apply,
         problems.params(),

@@ -42,7 +42,9 @@ class AugmentationTest(absltest.TestCase):
       for i in range(12)
     }
     self.assertEqual(seen, {x.tobytes(), x[:, ::-1].tobytes()})
-    with self.assertRaisesRegex(ValueError, 'pad must be at least 0, got -1'):
+    with self.assertRaisesRegex(
+      ValueError, r'pad must be a whole number of at least 0, got -1'
+    ):
       training.crop_and_flip(see, pad=-1)
 
 

@@ -50,8 +50,8 @@ class SmoothnessTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    (training.curvature, dict(h=0), 'h must be positive, got 0'),
-    (training.input_gradient, dict(lam=-1), 'lam must be at least 0'),
+    (training.curvature, dict(h=0), r'h must be in \(0, inf\), got 0'),
+    (training.input_gradient, dict(lam=-1), r'lam must be in \[0, inf\)'),
   )
   def test_bad_arguments(self, loss, settings, message):
     with self.assertRaisesRegex(ValueError, message):
