@@ -146,7 +146,7 @@ def uniform(
     dtype = examples.result_dtype(leaf)
     least, most = (jnp.asarray(v, dtype) for v in (low, high))
     leaf_key = sampling.draw_key(key, i)
-    unit = sampling.uniform(leaf_key, jax.ShapeDtypeStruct(leaf.shape, dtype))
+    unit = sampling.uniform(leaf_key, jnp.zeros(leaf.shape, dtype))
     draw = least + (most - least) * unit
     whole = jnp.issubdtype(leaf.dtype, jnp.integer)
     draws.append((jnp.floor(draw) if whole else draw).astype(leaf.dtype))
