@@ -22,8 +22,8 @@ from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
-# A number, an array that broadcasts to `x`, a pytree like `x`, or a function
-# `(x, *, key=None)` that returns one of these.
+# A number, an array of the shape of `x` (an axis may be 1), a pytree of these,
+# or a function `(x, *, key=None)` that returns one of these.
 Baseline = Any
 
 # A place in a method's key that none of its draws reaches.
@@ -36,8 +36,8 @@ def evaluate(
   """Returns a baseline as an example like `x`.
 
   Args:
-    baseline: a number, an array that broadcasts to `x` (one colour `[C]`, an
-      image), a pytree like `x`, or a function.
+    baseline: a number, an array shaped like `x` (an axis may be 1: a colour is
+      `[1, 1, C]`), a pytree like `x`, or a function.
     x: the example, of JAX's arrays.
     key: where a function draws from: a place that no draw of a method uses.
 
@@ -158,14 +158,13 @@ def _like(value, leaf):
   given = value if isinstance(value, jax.Array) else np.asarray(value)
   if given.dtype == object or not jnp.issubdtype(given.dtype, jnp.number):
     raise ValueError(f'the baseline {value!r} is no number, array or function')
-  try:
-    shape = np.broadcast_shapes(given.shape, leaf.shape)
-  except ValueError:
-    shape = None
-  if shape != leaf.shape:
+  fits = given.ndim == leaf.ndim and all(
+    n in (1, size) for n, size in zip(given.shape, leaf.shape, strict=True)
+  )
+  if given.ndim and not fits:
     raise ValueError(
-      f'the baseline has shape {given.shape}, expected a number or an array '
-      f'that broadcasts to the example, {leaf.shape}'
+      f'the baseline has shape {given.shape}, expected a number or the shape '
+      f'of the example, {leaf.shape}, where an axis may be 1'
     )
   _check_whole(given, leaf.dtype)
   return jnp.broadcast_to(jnp.asarray(given).astype(leaf.dtype), leaf.shape)

@@ -51,7 +51,7 @@ class BaselinesTest(parameterized.TestCase):
   @parameterized.parameters(
     (0.25, 0.25),
     (np.float64(0.25), 0.25),
-    (np.arange(3.0), np.arange(3.0)),
+    (np.arange(3.0).reshape(1, 1, 3), np.arange(3.0)),
     (np.ones((7, 9, 3)), 1.0),
     (jnp.zeros((7, 9, 1)), 0.0),
     (lambda x, key: 0.5, 0.5),
@@ -145,6 +145,7 @@ class BaselinesTest(parameterized.TestCase):
     ),
     (functools.partial(baselines.gaussian_blur, sigma=0), r'\(0, inf\), got 0'),
     (lambda x: np.zeros((2, 2, 3)), r'baseline has shape \(2, 2, 3\)'),
+    (lambda x: np.zeros(3), r'baseline has shape \(3,\)'),
     (lambda x: {'a': 1.0}, 'the baseline is a tree'),
     (lambda x: 'grey', "'grey' is no number"),
     (

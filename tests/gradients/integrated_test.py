@@ -139,7 +139,7 @@ class IntegratedGradientsTest(parameterized.TestCase):
     ),
     (
       {'baseline': lambda x, key: x[0]},
-      r'baseline must be like the example, \(\(2, 3\), .*\(\(3,\)',
+      r'baseline has shape \(3,\), expected .* \(2, 3\)',
     ),
     ({'baseline': baselines.uniform}, 'key=jax.random.key'),
   )
@@ -238,7 +238,7 @@ class AdaptiveIntegratedGradientsTest(parameterized.TestCase):
       {'batch_size': 0},
       r'batch_size must be a whole number of at least 1, got 0',
     ),
-    ({'baseline': lambda x, key: x[0]}, 'baseline must be like'),
+    ({'baseline': lambda x, key: x[0]}, 'baseline has shape'),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

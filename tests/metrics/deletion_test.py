@@ -237,7 +237,7 @@ class DeletionTest(parameterized.TestCase):
     ({'resolution': 17}, r'must be a whole number in \[1, 16\], got 17'),
     (
       {'resolution': 4, 'baseline': lambda x, key: x[:2]},
-      'baseline must be like the example',
+      'baseline has shape',
     ),
   )
   def test_bad_igos_protocol(self, settings, message):

@@ -253,7 +253,7 @@ class IgosTest(parameterized.TestCase):
     ),
     ({'weight_path': ()}, 'weight_path must hold at least one scale'),
     ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
-    ({'baseline': lambda x, key: x[:2]}, 'baseline must be like the example'),
+    ({'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
   )
   def test_bad_arguments(self, settings, message):
     settings = {'resolution': 4, **settings}

@@ -86,7 +86,7 @@ class MaskTest(parameterized.TestCase):
       r'num_steps must be a whole number of at least 1, got 0',
     ),
     ({'resolution': 20}, r'must be a whole number in \[1, 8\], got 20'),
-    ({'baseline': lambda x, key: x[:2]}, 'baseline must be like the example'),
+    ({'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -114,7 +114,7 @@ class OcclusionTest(parameterized.TestCase):
       {'batch_size': 0},
       r'batch_size must be a whole number of at least 1, got 0',
     ),
-    ({'baseline': lambda x, key: x[0]}, 'baseline must be like the example'),
+    ({'baseline': lambda x, key: x[0]}, 'baseline has shape'),
     ({'baseline': baselines.uniform}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, settings, message):

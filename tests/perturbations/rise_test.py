@@ -146,7 +146,7 @@ class RiseTest(parameterized.TestCase):
       {'batch_size': 0},
       r'batch_size must be a whole number of at least 1, got 0',
     ),
-    ({'baseline': lambda x, key: x[0]}, 'baseline must be like the example'),
+    ({'baseline': lambda x, key: x[0]}, 'baseline has shape'),
     ({'key': None}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, settings, message):
