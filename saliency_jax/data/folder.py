@@ -23,8 +23,9 @@ def scan(root: str | os.PathLike) -> Contents:
   """Lists the images under a folder, trying each once.
 
   Sub-folders' names are the classes, when any sub-folder holds files; images
-  beside them get the label -1. Hidden files and folders are left out. Files
-  that cannot be read are passed over, with a warning.
+  beside them get the label -1. Hidden files and folders are left out. Links to
+  sub-folders are followed, and no folder is entered twice. Files that cannot be
+  read are passed over, with a warning.
 
   Raises:
     ValueError: not a folder, or no image in it can be read.
@@ -57,13 +58,27 @@ def scan(root: str | os.PathLike) -> Contents:
 
 
 def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields the files below `root` that are not hidden."""
-  for top in root.iterdir():
-    # From each sub-folder anew: `rglob` does not enter links to folders.
-    for path in top.rglob('*') if top.is_dir() else (top,):
-      parts = path.relative_to(root).parts
-      if path.is_file() and not any(p.startswith('.') for p in parts):
-        yield path
+  """Yields the files below `root` that are not hidden, each folder once."""
+  # A link to the folder itself, or to one that holds it, leads nowhere new.
+  real = pathlib.Path(os.path.realpath(root))
+  seen = {str(real), *map(str, real.parents)}
+  tops = [p for p in root.iterdir() if not p.name.startswith('.')]
+  # Links to sub-folders last: a folder is named by where it is.
+  for top in sorted(tops, key=lambda p: (p.is_symlink(), p.name)):
+    if top.is_file():
+      yield top
+    for folder, below, names in os.walk(top):
+      place = os.path.realpath(folder)
+      if place in seen:
+        below.clear()
+        continue
+      seen.add(place)
+      below[:] = (n for n in below if not n.startswith('.'))
+      for name in names:
+        path = pathlib.Path(folder, name)
+        # Neither pipes nor devices: to open one may hang.
+        if path.is_file() and not name.startswith('.'):
+          yield path
 
 
 def _problem(path: pathlib.Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Photos as arrays: read any file Pillow reads, then crop and resize.
+"""Photos as arrays: read the common formats, then crop, or fit, and resize.
 
 `prepare` is the classifiers' own preprocessing: the largest central box with
 the aspect of `size`, shrunk by `crop`, resized by Pillow's bicubic filter.
@@ -10,18 +10,52 @@ References:
 """
 
 import io
+import math
 import os
+import re
+from typing import Any
 
 from jaxtyping import Float, Shaped, UInt8
 import numpy as np
 
+from saliency_jax.data import files
+
 try:
+  from PIL import BmpImagePlugin
+  from PIL import GifImagePlugin
   from PIL import Image
   from PIL import ImageOps
+  from PIL import JpegImagePlugin
+  from PIL import PngImagePlugin
+  from PIL import PpmImagePlugin
+  from PIL import TiffImagePlugin
+  from PIL import WebPImagePlugin
 except ImportError as e:
   raise ImportError(
     "reading images needs Pillow: pip install 'saliency-jax[experiments]'"
   ) from e
+
+# How a file starts -> the only reader that sees it. `Image.open` would try
+# forty: an EPS under any name starts Ghostscript. It also warns of photos that
+# are shrunk below.
+_READERS = {
+  rb'BM': BmpImagePlugin.BmpImageFile,
+  rb'GIF8[79]a': GifImagePlugin.GifImageFile,
+  rb'\xff\xd8\xff': JpegImagePlugin.JpegImageFile,
+  rb'\x89PNG\r\n\x1a\n': PngImagePlugin.PngImageFile,
+  rb'P[1-6]\s': PpmImagePlugin.PpmImageFile,
+  rb'II\*\0|MM\0\*': TiffImagePlugin.TiffImageFile,
+  rb'RIFF....WEBP': WebPImagePlugin.WebPImageFile,
+}
+# What else is found under the name of an image.
+_OTHERS = {
+  rb'....ftyp(hei|hev|mif1|msf1)': 'a HEIC photo',
+  rb'....ftypavi': 'an AVIF image',
+  rb'%!PS|\xc5\xd0\xd3\xc6': 'a PostScript program',
+  rb'%PDF': 'a PDF document',
+  rb'\s*<': 'a text in XML or HTML',
+}
+_GREY = 127  # Of the bars around an image that is fitted.
 
 
 def read(
@@ -31,6 +65,8 @@ def read(
 
   The EXIF orientation is applied, transparency is laid on white, grey is
   repeated, 16-bit grey is scaled to 8 bits, an animation gives its first frame.
+  A JPEG of more than `PIL.Image.MAX_IMAGE_PIXELS`, up to four times as many, is
+  read at half its size.
 
   Args:
     source: a path, or a binary file open at the start of the image.
@@ -39,22 +75,30 @@ def read(
     The pixels, in [0, 255].
 
   Raises:
-    ValueError: missing, truncated or unreadable; names the file.
+    ValueError: missing, truncated, too large, no regular file, or not a JPEG,
+      PNG, WebP, GIF, TIFF, BMP or PPM image; names the file.
   """
+  is_path = isinstance(source, str | os.PathLike)
+  name = os.fspath(source) if is_path else getattr(source, 'name', None)
   try:
-    with Image.open(source) as image:
-      image.load()
-      return _to_rgb(ImageOps.exif_transpose(image))
+    if not is_path:
+      return _read(source)
+    with files.open_regular(source) as file:
+      return _read(file)
   # Hostile bytes make Pillow's readers raise nearly anything: struct.error,
-  # SyntaxError, EOFError, zlib.error, DecompressionBombError, ...
+  # SyntaxError, EOFError, zlib.error, ...
   except Exception as e:
-    name = source if isinstance(source, str | os.PathLike) else None
-    name = os.fspath(name or getattr(source, 'name', None) or 'image')
+    # A temporary file's name may be a number.
+    name = name if isinstance(name, str) else 'image'
     raise ValueError(f'cannot read image {name!r}: {_reason(e)}') from e
 
 
 def prepare(
-  image: Shaped[np.ndarray, '...'], *, size: tuple[int, int], crop: float = 1.0
+  image: Shaped[np.ndarray, '...'],
+  *,
+  size: tuple[int, int],
+  crop: float = 1.0,
+  fit: bool = False,
 ) -> Float[np.ndarray, 'h w 3']:
   """Crops and resizes pixels to the input of a classifier.
 
@@ -62,6 +106,7 @@ def prepare(
     image: `[H, W, 3]` uint8 pixels, as `read` returns them.
     size: height and width of the result.
     crop: part of the largest central box that is kept, in (0, 1].
+    fit: show the whole image between grey bars, whatever `crop` is.
 
   Returns:
     float32 pixels in [0, 1].
@@ -70,21 +115,47 @@ def prepare(
     ValueError: `image` is not `[H, W, 3]` uint8, or a setting is out of range.
   """
   _check_pixels(image)
+  shape = image.shape[:2]
+  box = central_box(shape, size, crop)
+  if fit:
+    # Resize first: a strip may be a million times as long as it is wide.
+    scale = min(s / n for s, n in zip(size, shape, strict=True))
+    inner = tuple(max(1, round(scale * n)) for n in shape)
+    top, left = ((s - n) // 2 for s, n in zip(size, inner, strict=True))
+    out = np.full((*size, 3), _GREY, np.uint8)
+    place = slice(top, top + inner[0]), slice(left, left + inner[1])
+    out[place] = _resize(image, inner)
+  else:
+    out = _resize(image[box], size)
+  return out.astype(np.float32) / np.float32(255)
+
+
+def central_box(
+  shape: tuple[int, int], size: tuple[int, int], crop: float = 1.0
+) -> tuple[slice, slice]:
+  """Returns the rows and columns of an image that `prepare` keeps.
+
+  Args:
+    shape: height and width of the image.
+    size: height and width of what becomes of it.
+    crop: part of the largest central box that is kept, in (0, 1].
+
+  Raises:
+    ValueError: a setting is out of range.
+  """
   if len(size) != 2 or min(size) < 1:
     raise ValueError(f'size is {size}, expected a positive (height, width)')
   if not 0 < crop <= 1:
     raise ValueError(f'crop is {crop}, expected a number in (0, 1]')
-  height, width = image.shape[:2]
   # One scale for both sides keeps the aspect: pixels of the box per pixel out.
-  scale = crop * min(height / size[0], width / size[1])
-  box_h, box_w = (max(1, int(scale * s + 1e-6)) for s in size)
+  scale = crop * min(n / s for n, s in zip(shape, size, strict=True))
+  box = (max(1, int(scale * s + 1e-6)) for s in size)
   # The reference code rounds the offsets up.
-  top, left = (height - box_h + 1) // 2, (width - box_w + 1) // 2
-  box = np.ascontiguousarray(image[top : top + box_h, left : left + box_w])
-  resized = Image.fromarray(box).resize(
-    (size[1], size[0]), Image.Resampling.BICUBIC
+  starts_and_sides = (
+    ((n - side + 1) // 2, side) for n, side in zip(shape, box, strict=True)
   )
-  return np.asarray(resized, np.float32) / np.float32(255)
+  rows, columns = (slice(i, i + side) for i, side in starts_and_sides)
+  return rows, columns
 
 
 def encode(image: UInt8[np.ndarray, 'H W C']) -> bytes:
@@ -97,9 +168,54 @@ def encode(image: UInt8[np.ndarray, 'H W C']) -> bytes:
 
 def decode(png: bytes) -> UInt8[np.ndarray, 'H W C']:
   """Unpacks what `encode` packed, with its one or three channels."""
-  with Image.open(io.BytesIO(png)) as image:
-    pixels = np.array(image)
+  pixels = np.array(_open(io.BytesIO(png)))
   return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _read(file: io.BufferedIOBase) -> np.ndarray:
+  image = _open(file)
+  image.load()
+  return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _open(file: io.BufferedIOBase) -> Image.Image:
+  """Opens an image of a known format, whose pixels fit into memory."""
+  if not file.seekable():
+    file = io.BytesIO(file.read())
+  start = file.read(32)
+  file.seek(-len(start), io.SEEK_CUR)
+  reader = _matching(_READERS, start)
+  if reader is None:
+    other = _matching(_OTHERS, start)
+    what = f'{other}, which is not read' if other else 'not an image'
+    raise ValueError(
+      f'{what}: expected JPEG, PNG, WebP, GIF, TIFF, BMP or PPM, convert it'
+    )
+  image = reader(file)
+  most = Image.MAX_IMAGE_PIXELS or math.inf
+  if math.prod(image.size) > most:
+    full = image.size
+    # Decode at half the size. Only JPEG can; elsewhere this does nothing.
+    image.draft(None, (full[0] // 2, full[1] // 2))
+    if math.prod(image.size) > most:
+      raise ValueError(
+        f'it has {full[0]} x {full[1]} pixels, more than the {most} of '
+        'PIL.Image.MAX_IMAGE_PIXELS: save a smaller copy'
+      )
+  return image
+
+
+def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Resizes `[H, W, 3]` uint8 pixels to a height and a width."""
+  image = Image.fromarray(np.ascontiguousarray(pixels))
+  resized = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+  return np.asarray(resized)
+
+
+def _matching(table: dict[bytes, Any], start: bytes) -> Any:
+  """Returns the entry whose pattern fits the start of a file, or `None`."""
+  found = (v for k, v in table.items() if re.match(k, start, re.DOTALL))
+  return next(found, None)
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -123,8 +239,9 @@ def _grey(pixels: np.ndarray, limit: int) -> np.ndarray:
       f'grey values span [{pixels.min()}, {pixels.max()}], '
       f'expected [0, {limit}] for {pixels.dtype}'
     )
-  scaled = np.rint(pixels.astype(np.float64) * (255 / limit)).astype(np.uint8)
-  return np.repeat(scaled[..., None], 3, axis=-1)
+  scaled = pixels.astype(np.float32) * np.float32(255 / limit)
+  grey = np.rint(scaled, out=scaled).astype(np.uint8)
+  return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _check_pixels(image: np.ndarray) -> None:
@@ -141,8 +258,6 @@ def _check_pixels(image: np.ndarray) -> None:
 
 def _reason(error: Exception) -> str:
   """Says what went wrong, without the file's name."""
-  if isinstance(error, Image.UnidentifiedImageError):
-    return 'not an image that Pillow can read'
   if isinstance(error, OSError) and error.strerror:
     return error.strerror.lower()
   return str(error) or type(error).__name__

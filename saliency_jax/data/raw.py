@@ -11,36 +11,43 @@ References:
   https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
 """
 
+from collections.abc import Iterator
+import contextlib
 import gzip
 import io
+import math
 import os
-import pathlib
 import zlib
 
 from jaxtyping import UInt8
 import numpy as np
 
+from saliency_jax.data import files
+
 _UBYTE = 0x08  # The IDX code of uint8, the only type the datasets use.
 _GZIP_MAGIC = b'\x1f\x8b'
 _CIFAR_SHAPE = (3, 32, 32)
+# Bytes: MNIST's largest file has 47 million, and gzip packs a thousand to one.
+_MOST = 2**27
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a whole file, unpacking it if it is gzip under any name.
 
   Raises:
-    ValueError: missing, unreadable, or not wholly unpackable.
+    ValueError: missing, unreadable, not wholly unpackable, or too long.
   """
-  try:
-    data = pathlib.Path(path).read_bytes()
-    return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
-  except (OSError, EOFError, zlib.error) as e:
-    reason = getattr(e, 'strerror', None) or e
-    raise ValueError(f'cannot read {os.fspath(path)!r}: {reason}') from e
+  with _opened(path) as stream:
+    data = stream.read(_MOST + 1)
+    if len(data) > _MOST:
+      raise ValueError(
+        f'{os.fspath(path)!r} holds more than the {_MOST} bytes that are read'
+      )
+    return data
 
 
 def read_idx(path: str | os.PathLike, ndim: int) -> UInt8[np.ndarray, '...']:
-  """Reads an IDX file of bytes, plain or gzip.
+  """Reads an IDX file of bytes, plain or gzip, no further than it must.
 
   Args:
     path: the file.
@@ -52,28 +59,36 @@ def read_idx(path: str | os.PathLike, ndim: int) -> UInt8[np.ndarray, '...']:
   Raises:
     ValueError: wrong magic number, or not the size that the header states.
   """
-  data = read_bytes(path)
-  magic, want = data[:4], bytes([0, 0, _UBYTE, ndim])
-  if magic != want:
+  name, want = os.fspath(path), bytes([0, 0, _UBYTE, ndim])
+  with _opened(path) as stream:
+    magic = stream.read(4)
+    if magic != want:
+      raise ValueError(
+        f'{name!r} is not an IDX file of {ndim}-axis bytes: '
+        f'it starts with 0x{magic.hex()}, expected 0x{want.hex()}'
+      )
+    header = stream.read(4 * ndim)
+    if len(header) < 4 * ndim:
+      raise ValueError(
+        f'{name!r} is truncated: {4 + len(header)} bytes, '
+        f'expected a header of {4 + 4 * ndim}'
+      )
+    shape = tuple(int(n) for n in np.frombuffer(header, '>u4'))
+    size = math.prod(shape)
+    if size > _MOST:
+      raise ValueError(
+        f'{name!r} states the shape {shape} in its header, more than the '
+        f'{_MOST} bytes that are read'
+      )
+    data = stream.read(size + 1)
+  if len(data) != size:
+    state = 'is truncated' if len(data) < size else 'is too long'
+    found = len(data) if len(data) < size else f'more than {size}'
     raise ValueError(
-      f'{os.fspath(path)!r} is not an IDX file of {ndim}-axis bytes: '
-      f'it starts with 0x{magic.hex()}, expected 0x{want.hex()}'
-    )
-  header = 4 + 4 * ndim
-  if len(data) < header:
-    raise ValueError(
-      f'{os.fspath(path)!r} is truncated: {len(data)} bytes, '
-      f'expected a header of {header}'
-    )
-  shape = tuple(int(n) for n in np.frombuffer(data[4:header], '>u4'))
-  size = int(np.prod(shape, dtype=object))  # Any header: no overflow.
-  if len(data) - header != size:
-    state = 'is truncated' if len(data) - header < size else 'is too long'
-    raise ValueError(
-      f'{os.fspath(path)!r} {state}: {len(data) - header} bytes of values, '
+      f'{name!r} {state}: {found} bytes of values, '
       f'expected {size} for the shape {shape} in its header'
     )
-  return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+  return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def read_labelled_idx(
@@ -82,7 +97,8 @@ def read_labelled_idx(
   """Reads a pair of IDX files: 28 x 28 images and labels 0 to 9.
 
   Raises:
-    ValueError: a bad file, counts that differ, or a label out of range.
+    ValueError: a bad file, no images, counts that differ, or a label out of
+      range.
   """
   images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
   if images.shape[1:] != (28, 28):
@@ -90,6 +106,8 @@ def read_labelled_idx(
       f'{os.fspath(images_path)!r} holds images of shape {images.shape[1:]}, '
       'expected (28, 28)'
     )
+  if not len(images):
+    raise ValueError(f'{os.fspath(images_path)!r} holds no images')
   if len(images) != len(labels):
     raise ValueError(
       f'{os.fspath(images_path)!r} holds {len(images)} images, but '
@@ -126,12 +144,13 @@ def read_digits(
   Raises:
     ValueError: a row that is not 785 numbers, or a label out of range.
   """
+  text = read_bytes(path)
+  if not text.strip():
+    raise ValueError(f'{os.fspath(path)!r} holds no digits')
   try:
     # Through int16: a value outside a byte is an error, not a wrapped pixel.
-    rows = np.loadtxt(
-      io.BytesIO(read_bytes(path)), np.int16, delimiter=',', ndmin=2
-    )
-  except ValueError as e:
+    rows = np.loadtxt(io.BytesIO(text), np.int16, delimiter=',', ndmin=2)
+  except (ValueError, OverflowError) as e:
     raise ValueError(f'cannot read {os.fspath(path)!r}: {e}') from e
   if rows.shape[1] != 785 or rows.min() < 0 or rows.max() > 255:
     raise ValueError(
@@ -141,6 +160,20 @@ def read_digits(
   rows = rows.astype(np.uint8)
   labels = _check_labels(rows[:, -1], path)
   return rows[:, :-1].reshape(-1, 28, 28, 1), labels
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[io.BufferedIOBase]:
+  """Opens a file, through gzip if it is packed; errors of reading name it."""
+  try:
+    with files.open_regular(path) as file:
+      is_packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+      file.seek(0)
+      with gzip.open(file) if is_packed else file as stream:
+        yield stream
+  except (OSError, EOFError, zlib.error) as e:
+    reason = getattr(e, 'strerror', None) or e
+    raise ValueError(f'cannot read {os.fspath(path)!r}: {reason}') from e
 
 
 def _check_labels(labels: np.ndarray, path: str | os.PathLike) -> np.ndarray:

@@ -104,11 +104,14 @@ def load(
 
 def arrays(
   source: Sequence[dict[str, Any]],
-) -> tuple[Float[np.ndarray, 'n h w c'], Int[np.ndarray, ' n']]:
+) -> tuple[Float[np.ndarray, 'n h w c'], Int[np.ndarray, ' n'] | None]:
   """Stacks a small source: float32 images in [0, 1] and int32 labels.
 
+  Returns:
+    The images; and the labels, or `None` where no example has one.
+
   Raises:
-    ValueError: no examples, or images of several shapes.
+    ValueError: no examples, images of several shapes, or labels of some only.
   """
   examples = list(source)
   shapes = sorted({e['image'].shape for e in examples})
@@ -119,7 +122,15 @@ def arrays(
     )
   pixels = np.stack([e['image'] for e in examples])
   labels = np.array([e['label'] for e in examples], np.int32)
-  return pixels.astype(np.float32) / np.float32(255), labels
+  unknown = np.flatnonzero(labels < 0)  # -1 would pass for a class.
+  if 0 < len(unknown) < len(labels):
+    raise ValueError(
+      f'{len(unknown)} of {len(labels)} examples have no label, the first is '
+      f'{examples[unknown[0]]["name"]!r}: move them into the folders of their '
+      'classes, or out of this one'
+    )
+  scaled = pixels.astype(np.float32) / np.float32(255)
+  return scaled, None if len(unknown) else labels
 
 
 def _open_folder(root: pathlib.Path, split: str) -> Source:

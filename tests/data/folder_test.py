@@ -1,5 +1,6 @@
 """Tests for `folder.py`."""
 
+import os
 import pathlib
 import tempfile
 import warnings
@@ -57,6 +58,34 @@ class FolderTest(parameterized.TestCase):
     _save(self._root / 'a' / '1.png')
     (self._root / 'a' / 'up').symlink_to(self._root)
     self.assertLen(folder.scan(self._root).paths, 1)
+
+  def test_links_upwards_list_each_image_once(self):
+    """A folder that links to itself, its parents, a sibling, and in a ring."""
+    for name in ('data/a.png', 'data/cat/1.png', 'data/dog/2.png', 'other.png'):
+      _save(self._root / name)
+    data = self._root / 'data'
+    for link, target in (
+      ('self', data),
+      ('up', self._root),
+      ('root', '/'),
+      ('a_cat', data / 'cat'),
+      ('ring', data / 'ring'),
+      ('nowhere', data / 'missing'),
+    ):
+      (data / link).symlink_to(target)
+    (data / 'dog' / 'up').symlink_to(data)
+    out = folder.scan(data)
+    names = [p.relative_to(data).as_posix() for p in out.paths]
+    self.assertEqual(names, ['a.png', 'cat/1.png', 'dog/2.png'])
+    self.assertEqual(out.class_names, ('cat', 'dog'))
+    # The same, when the folder itself is reached through a link.
+    (self._root / 'link').symlink_to(data)
+    self.assertLen(folder.scan(self._root / 'link').paths, 3)
+
+  def test_pipes_are_left_alone_and_folders_may_be_called_as_files(self):
+    _save(self._root / 'cat.png' / '1.png')
+    os.mkfifo(self._root / 'pipe.png')
+    self.assertEqual(folder.scan(self._root).class_names, ('cat.png',))
 
   def test_unreadable_files_are_passed_over_with_a_warning(self):
     _save(self._root / 'good.png')

@@ -1,13 +1,16 @@
 """Tests for `images.py`."""
 
 import io
+import os
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from PIL import Image
+from PIL import ImageFile
 
 from saliency_jax.data import images
 
@@ -155,24 +158,102 @@ class ReadTest(parameterized.TestCase):
 
   def test_rejects_no_image(self):
     folder = _folder(self)
-    (folder / 'empty.jpg').write_bytes(b'')
+    (folder / 'empty.jpg').touch()
     (folder / 'notes.txt').write_text('no pixels here')
+    os.mkfifo(folder / 'pipe.jpg')
     for name, reason in (
-      ('empty.jpg', 'not an image'),
-      ('notes.txt', 'not an image'),
+      ('empty.jpg', 'is empty'),
+      ('notes.txt', 'not an image: expected JPEG, PNG'),
       ('missing.jpg', 'no such file'),
-      ('.', 'is a directory'),
+      ('.', 'is a folder'),
+      ('pipe.jpg', 'is a pipe'),  # Opening it would wait for a writer.
+      ('/dev/zero', 'is a device'),
+      ('\0', 'null'),
     ):
       with self.assertRaisesRegex(ValueError, reason) as caught:
         images.read(folder / name)
-      self.assertIn(str(folder / name), str(caught.exception))
-    with self.assertRaisesRegex(ValueError, "'image': not an image"):
-      images.read(io.BytesIO(b'nothing'))
+      message = str(caught.exception)
+      self.assertIn(f'cannot read image {str(folder / name)!r}', message)
+      self.assertNotIn('\n', message)
 
-  def test_rejects_bomb(self):
+  def test_rejects_files_without_a_name(self):
+    with tempfile.TemporaryFile() as file:  # Its name is a number.
+      file.write(b'no image')
+      file.seek(0)
+      for source in (file, io.BytesIO(b'nothing')):
+        with self.assertRaisesRegex(ValueError, "'image': not an image"):
+          images.read(source)
+
+  def test_reads_a_stream_that_cannot_seek(self):
+    class Stream(io.BytesIO):
+      def seekable(self):
+        return False
+
+      def seek(self, *args):
+        raise io.UnsupportedOperation('seek')
+
+    stream = Stream(_file(Image.fromarray(_pixels())).getvalue())
+    np.testing.assert_array_equal(images.read(stream), _pixels())
+
+  @parameterized.parameters(
+    (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(200), 'a HEIC photo'),
+    (b'\0\0\0\x18ftypavif' + bytes(200), 'an AVIF image'),
+    (b'%PDF-1.7', 'a PDF document'),
+    (b'<!DOCTYPE html>', 'a text in XML or HTML'),
+    (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'a PostScript'),
+    (b'\xc5\xd0\xd3\xc6' + bytes(28), 'a PostScript program'),
+  )
+  def test_names_other_formats(self, content, kind):
+    path = _folder(self) / 'a.jpg'
+    path.write_bytes(content)
+    with self.assertRaisesRegex(ValueError, f"a.jpg': {kind}.*expected JPEG"):
+      images.read(path)
+
+  @parameterized.parameters('eps', 'tga', 'pcx', 'ico', 'pdf')
+  def test_other_readers_of_pillow_never_run(self, file_format):
+    path = _folder(self) / 'a.png'
+    path.write_bytes(_file(Image.new('RGB', (16, 16)), file_format).getvalue())
+    Image.init()
+    factories = {
+      name: (mock.Mock(side_effect=AssertionError), accept)
+      for name, (_, accept) in Image.OPEN.items()
+    }
+    with mock.patch.object(Image, 'OPEN', factories):
+      with self.assertRaisesRegex(ValueError, "a.png': .*expected JPEG"):
+        images.read(path)
+
+  @parameterized.parameters('png', 'gif', 'bmp', 'tiff', 'webp', 'ppm')
+  def test_rejects_bomb_by_its_header(self, file_format):
+    path = _folder(self) / 'bomb'
+    path.write_bytes(_file(Image.new('RGB', (40, 30)), file_format).getvalue())
+    with mock.patch.object(Image, 'MAX_IMAGE_PIXELS', 1199):
+      with mock.patch.object(ImageFile.ImageFile, 'load') as load:
+        with self.assertRaisesRegex(
+          ValueError,
+          "bomb': it has 40 x 30 pixels, more than the 1199.*smaller",
+        ):
+          images.read(path)
+    load.assert_not_called()
+
+  def test_rejects_real_bomb(self):
     bomb = _file(Image.new('1', (20000, 20000)))
-    with self.assertRaisesRegex(ValueError, 'cannot read image.*bomb'):
+    with self.assertRaisesRegex(ValueError, '20000 x 20000 pixels.*smaller'):
       images.read(bomb)
+
+  def test_large_jpeg_is_read_at_half_its_size(self):
+    """Of a photo of 200 megapixels, by the same rule, 50 are kept."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = Image.fromarray(_pixels(64, 96)).resize((192, 128))
+    file = _file(photo, 'jpeg', exif=exif, quality=100)
+    with mock.patch.object(Image, 'MAX_IMAGE_PIXELS', 192 * 128 // 4):
+      out = images.read(file)
+    want = np.rot90(np.asarray(photo.reduce(2), np.float32), -1)
+    np.testing.assert_allclose(out, want, atol=12)
+    file.seek(0)
+    with mock.patch.object(Image, 'MAX_IMAGE_PIXELS', 192 * 128 // 4 - 1):
+      with self.assertRaisesRegex(ValueError, '192 x 128 pixels, more than'):
+        images.read(file)
 
 
 class PrepareTest(parameterized.TestCase):
@@ -238,6 +319,30 @@ class PrepareTest(parameterized.TestCase):
   def test_rejects_settings(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       images.prepare(_pixels(), **settings)
+
+  def test_central_box_is_what_is_kept(self):
+    rows, columns = images.central_box((100, 400), (8, 8), 0.5)
+    self.assertEqual((rows, columns), (slice(25, 75), slice(175, 225)))
+
+  @parameterized.parameters(
+    ((30, 120), (32, 32), (slice(12, 20), slice(0, 32))),
+    ((120, 30), (32, 32), (slice(0, 32), slice(12, 20))),
+    ((30, 120), (32, 64), (slice(8, 24), slice(0, 64))),
+    ((1, 9000), (8, 8), (slice(3, 4), slice(0, 8))),
+  )
+  def test_fit_pads_with_grey(self, shape, size, place):
+    """The whole image stands in the middle, between bars of half the range."""
+    image = np.full((*shape, 3), 255, np.uint8)
+    out = images.prepare(image, size=size, crop=0.5, fit=True)
+    want = np.full((*size, 3), 127 / 255, np.float32)
+    want[place] = 1
+    np.testing.assert_allclose(out, want, rtol=1e-6)
+
+  def test_fit_of_the_same_aspect_is_the_resized_image(self):
+    image = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    want = images.prepare(image, size=(10, 20))
+    out = images.prepare(image, size=(10, 20), fit=True)
+    np.testing.assert_array_equal(out, want)
 
 
 class PngTest(parameterized.TestCase):

@@ -1,9 +1,12 @@
 """Tests for `raw.py`."""
 
 import gzip
+import os
 import pathlib
 import struct
 import tempfile
+import tracemalloc
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -51,13 +54,13 @@ class RawTest(parameterized.TestCase):
 
   @parameterized.parameters(
     (_idx(_images())[:-1], 'truncated: 2351 bytes.*2352'),
-    (_idx(_images()) + b'x', 'too long: 2353 bytes'),
+    (_idx(_images()) + b'x', 'too long: more than 2352 bytes'),
     (_idx(_images())[:9], 'truncated: 9 bytes.*header of 16'),
-    (b'', r'starts with 0x, expected 0x00000803'),
+    (b'\0', r'starts with 0x00, expected 0x00000803'),
     (_idx(np.zeros(3, np.uint8)), '0x00000801, expected 0x00000803'),
     (b'\0\0\x0d\x03' + bytes(12), '0x00000d03'),
     (b'<!DOCTYPE html>', '0x3c21444f'),
-    (b'\0\0\x08\x03' + b'\xff' * 12, 'truncated: 0 bytes.*4294967295'),
+    (b'\0\0\x08\x03' + b'\xff' * 12, r'shape \(4294967295, .*134217728 bytes'),
   )
   def test_idx_rejects(self, data, message):
     path = self._file('bad-idx3-ubyte', data)
@@ -73,6 +76,44 @@ class RawTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'none.gz.*No such file'):
       raw.read_idx(self._folder / 'none.gz', 3)
 
+  @parameterized.parameters('fifo', 'folder', 'empty', '/dev/zero')
+  def test_rejects_what_is_no_regular_file(self, name):
+    path = self._folder / name
+    if name == 'fifo':
+      os.mkfifo(path)  # Opening it would wait for a writer.
+    elif name == 'folder':
+      path.mkdir()
+    elif name == 'empty':
+      path.touch()
+    for read in (raw.read_bytes, lambda p: raw.read_idx(p, 3)):
+      with self.assertRaisesRegex(
+        ValueError, f"{name}': .*(a pipe|a folder|a device|empty)"
+      ):
+        read(path)
+
+  @parameterized.parameters(
+    # Zeros where the header should be; a header that tells a small lie; one
+    # that tells a large truth.
+    (b'\0\0\0\0', '0x00000000, expected'),
+    (b'\0\0\x08\x03' + struct.pack('>III', 2, 28, 28), 'too long'),
+    (b'\0\0\x08\x03' + struct.pack('>III', 2**20, 28, 28), 'states the shape'),
+  )
+  def test_gzip_bomb_takes_no_memory(self, start, message):
+    path = self._file('bomb.gz', gzip.compress(start + bytes(2**26)))
+    self.assertLess(path.stat().st_size, 2**17)
+    tracemalloc.start()
+    self.addCleanup(tracemalloc.stop)
+    with self.assertRaisesRegex(ValueError, f'bomb.gz.*{message}'):
+      raw.read_idx(path, 3)
+    self.assertLess(tracemalloc.get_traced_memory()[1], 2**20)
+
+  def test_other_gzip_bombs_are_cut_off(self):
+    path = self._file('bomb.gz', gzip.compress(bytes(4000)))
+    with mock.patch.object(raw, '_MOST', 3073):
+      for read in (raw.read_cifar, raw.read_digits):
+        with self.assertRaisesRegex(ValueError, 'bomb.gz.*more than the 3073'):
+          read(path)
+
   def test_labelled(self):
     images = self._file('images', _idx(_images()))
     labels = self._file('labels', _idx(np.array([9, 0, 4], np.uint8)))
@@ -81,6 +122,7 @@ class RawTest(parameterized.TestCase):
     np.testing.assert_array_equal(out[1], [9, 0, 4])
 
   @parameterized.parameters(
+    (_images(0), [], "images' holds no images"),
     (_images(), [1, 10, 2], "labels' gives example 1 the label 10"),
     (_images(), [1, 2], "images' holds 3 images, but .*labels' holds 2"),
     (_images()[:, :27], [1, 2, 3], r"images' .*\(27, 28\), expected \(28, 28"),
@@ -102,7 +144,7 @@ class RawTest(parameterized.TestCase):
       np.testing.assert_array_equal(images[1, :, :, channel], want)
 
   @parameterized.parameters(
-    (b'', '0 bytes'),
+    (b'\0', '1 bytes.*multiple of 3073'),
     (bytes(3073 + 5), '3078 bytes.*multiple of 3073'),
     (bytes(3073) + b'\x0a' + bytes(3072), 'example 1 the label 10'),
   )
@@ -123,6 +165,8 @@ class RawTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('1,2,3', 'rows of 3 values'),
+    ('\n', 'no digits'),
+    (','.join(['70000'] * 784 + ['1']), 'cannot read'),
     (','.join(['0'] * 784 + ['x']), 'cannot read'),
     (','.join(['300'] * 784 + ['1']), r'\[1, 300\]'),
     (','.join(['0'] * 784 + ['11']), 'label 11'),

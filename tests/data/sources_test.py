@@ -225,6 +225,18 @@ class FolderTest(_CacheTest):
     with self.assertRaisesRegex(ValueError, r'\(3, 2, 3\).*images.prepare'):
       sources.arrays(source)
 
+  def test_unknown_labels_are_not_handed_out(self):
+    Image.new('L', (2, 2)).save(self._dir / 'a.png')
+    pixels, labels = sources.arrays(sources.load(self._dir))
+    self.assertEqual(pixels.shape, (1, 2, 2, 3))
+    self.assertIsNone(labels)
+    (self._dir / 'cat').mkdir()
+    Image.new('L', (2, 2)).save(self._dir / 'cat' / 'b.png')
+    with self.assertRaisesRegex(
+      ValueError, "1 of 2 examples have no label, the first is 'a.png'"
+    ):
+      sources.arrays(sources.load(self._dir))
+
   def test_bad_files_are_reported(self):
     Image.new('L', (2, 2)).save(self._dir / 'a.png')
     (self._dir / 'b.jpg').write_bytes(b'\xff\xd8\xff')
