@@ -2,7 +2,8 @@
 
 The folder's name holds a digest of the files it was made from, so that other
 files make another folder. It is built aside and renamed: two processes may
-prepare it at once, and a killed one leaves nothing that looks whole.
+prepare it at once, and a killed one leaves nothing that looks whole. It holds
+the digests of its own files, so that one that was damaged later is made anew.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -21,6 +23,7 @@ import warnings
 import tensorflow_datasets as tfds
 
 from saliency_jax.data import builders
+from saliency_jax.data import files as regular_files
 
 try:
   import array_record  # noqa: F401, what tfds writes without TensorFlow.
@@ -30,6 +33,8 @@ except ImportError as e:
   raise ImportError(
     f"datasets need {e.name}: pip install 'saliency-jax[experiments]'"
   ) from e
+
+_SUMS = 'sha256.json'  # Path of each other file in the folder -> its digest.
 
 
 def open_builder(
@@ -58,7 +63,13 @@ def open_builder(
     if not fetch:
       raise
     files, folder = None, fetched
-  if not folder.is_dir():
+  damaged = _damaged(folder) if os.path.lexists(folder) else None
+  if damaged:
+    warnings.warn(
+      f'{str(damaged)!r} is missing or was changed: {name} is prepared anew',
+      stacklevel=3,
+    )
+  if damaged or not folder.is_dir():
     folder = _prepare(builder_cls, files, folder)
   return builder_cls(files=files, data_dir=folder)
 
@@ -140,12 +151,34 @@ def _prepare(builder_cls, files, folder: pathlib.Path) -> pathlib.Path:
           try_download_gcs=False, force_checksums_validation=True
         ),
       )
+    paths = [p for p in sorted(built.rglob('*')) if p.is_file()]
+    sums = {p.relative_to(built).as_posix(): _sum(p) for p in paths}
+    (built / _SUMS).write_text(json.dumps(sums))
     try:
       built.rename(folder)
     except OSError:
-      if not folder.is_dir():  # Otherwise another process was first.
-        raise
+      if _damaged(folder):  # Otherwise another process was first.
+        folder.rename(pathlib.Path(path) / 'damaged')
+        built.rename(folder)
   return folder
+
+
+def _damaged(folder: pathlib.Path) -> pathlib.Path | None:
+  """Returns a file of a prepared folder that is missing or was changed."""
+  table = folder / _SUMS
+  try:
+    with regular_files.open_regular(table) as f:
+      sums = {folder / name: digest for name, digest in json.load(f).items()}
+  except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    return table  # Missing, or no JSON object.
+
+  def is_whole(path):
+    try:
+      return _sum(path) == sums[path]
+    except ValueError:
+      return False
+
+  return next((p for p in sums if not is_whole(p)), None)
 
 
 @contextlib.contextmanager
@@ -171,10 +204,14 @@ def _digest(files: tuple[pathlib.Path, ...]) -> str:
   """Hashes the names and the bytes of files."""
   digest = hashlib.sha256()
   for path in files:
-    try:
-      with path.open('rb') as f:
-        inner = hashlib.file_digest(f, 'sha256').hexdigest()
-    except OSError as e:
-      raise ValueError(f'cannot read {str(path)!r}: {e.strerror}') from e
-    digest.update(f'{path.name} {inner}\n'.encode())
+    digest.update(f'{path.name} {_sum(path)}\n'.encode())
   return digest.hexdigest()[:16]
+
+
+def _sum(path: pathlib.Path) -> str:
+  """Hashes the bytes of a file; says `ValueError` where it cannot be read."""
+  try:
+    with regular_files.open_regular(path) as f:
+      return hashlib.file_digest(f, 'sha256').hexdigest()
+  except OSError as e:
+    raise ValueError(f'cannot read {str(path)!r}: {e.strerror}') from e

@@ -6,6 +6,7 @@ import http.server
 import io
 import os
 import pathlib
+import shutil
 import socket
 import struct
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 from unittest import mock
+import warnings
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -119,6 +121,39 @@ class PreparedTest(parameterized.TestCase):
     results = [(*p.communicate(timeout=60), p.returncode) for p in running]
     self.assertEqual(results, [('[0, 1, 2, 3]\n', '', 0)] * 2)
     self.assertLen(self._folders(), 1)
+
+  @parameterized.product(
+    pattern=('*test.array_record*', 'dataset_info.json', prepared._SUMS),
+    damage=(
+      lambda b: b[: len(b) // 2],
+      lambda b: b'',
+      lambda b: b[:100] + bytes([b[100] ^ 1]) + b[101:],
+    ),
+  )
+  def test_damaged_cache_is_named_and_made_anew(self, pattern, damage):
+    _write_mnist(self._files)
+    self._open(self._files)
+    (path,) = (self._cache / 'datasets').rglob(pattern)
+    path.write_bytes(damage(path.read_bytes()))
+    with self.assertWarnsRegex(UserWarning, 'datasets/.*was changed: mnist is'):
+      self.assertEqual(self._open(self._files)[1]['label'], 1)
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      self.assertEqual(self._open(self._files)[1]['label'], 1)
+    self.assertLen(self._folders(), 1)
+
+  def test_cache_with_a_lost_file_or_no_folder_is_made_anew(self):
+    _write_mnist(self._files)
+    self._open(self._files)
+    (path,) = (self._cache / 'datasets').rglob('*train.array_record*')
+    path.unlink()
+    with self.assertWarnsRegex(UserWarning, f'{path}.*is missing'):
+      self._open(self._files)
+    (name,) = self._folders()
+    shutil.rmtree(self._cache / 'datasets' / name)
+    (self._cache / 'datasets' / name).touch()
+    with self.assertWarnsRegex(UserWarning, 'is missing'):
+      self.assertLen(self._open(self._files), 2)
 
   def test_unwritable_cache_falls_back_with_a_note(self):
     _write_mnist(self._files)
