@@ -45,7 +45,9 @@ def main(setup: app.Setup) -> None:
   out = app.out_dir('explain')
   model = models.load(inputs.MODEL.value)
   settings = methods.settings_of(names, methods.SETTINGS.value, model.spec)
-  x = jnp.asarray(inputs.read_image(inputs.IMAGE.value, model.spec))
+  x = jnp.asarray(
+    inputs.read_image(inputs.IMAGE.value, model.spec, fit=inputs.FIT.value)
+  )
   probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
     raise ValueError(f'{model.spec.name} gives NaN on {inputs.IMAGE.value!r}')

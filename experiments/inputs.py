@@ -1,12 +1,16 @@
 """What the launchers are asked to explain: an image and a class."""
 
 import difflib
+import math
+import os
 import pathlib
+import sys
 
 from absl import flags
 from jaxtyping import Float
 import numpy as np
 
+from experiments import app
 from saliency_jax import data
 from saliency_jax.models import types
 
@@ -16,29 +20,35 @@ IMAGE = flags.DEFINE_string(
 MODEL = flags.DEFINE_string(
   'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
 )
+FIT = flags.DEFINE_bool(
+  'fit',
+  False,
+  'Show the network the whole image, between grey bars, not its central box.',
+)
 LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
 )
 
 
-def read_image(name: str, spec: types.Spec) -> Float[np.ndarray, 'h w c']:
-  """Reads an image as the input of a network.
+def read_image(
+  name: str, spec: types.Spec, *, fit: bool = False
+) -> Float[np.ndarray, 'h w c']:
+  """Reads an image as the input of a network; says if it sees little of it.
 
   Args:
     name: a path, or the name of one of the 20 photos or the end of it.
     spec: of the network.
+    fit: show the whole image, between grey bars.
 
   Raises:
     ValueError: no such image, or one that cannot be read.
   """
-  path = pathlib.Path(name).expanduser()
-  if path.is_file():
-    pixels = data.read(path)
-  elif path.is_dir():
-    raise ValueError(f'{name!r} is a folder, expected one image file')
-  else:
-    pixels = _photo(name)
-  return _prepared(pixels, spec)
+  path = pathlib.Path(os.path.expanduser(name))
+  # What is no regular file is told by `data.read`, and not opened.
+  pixels = data.read(path) if name and path.exists() else _photo(name)
+  if not fit:
+    _tell_crop(name, pixels.shape[:2], spec)
+  return _prepared(pixels, spec, fit)
 
 
 def photos(
@@ -95,10 +105,24 @@ def find_label(text: str, class_names: tuple[str, ...], num: int) -> int:
   )
 
 
-def _prepared(pixels, spec):
+def _tell_crop(name, shape, spec):
+  """Prints what is left of an image when that is less than half of it."""
+  rows, columns = data.central_box(shape, spec.input_shape[:2], spec.crop)
+  height, width = rows.stop - rows.start, columns.stop - columns.start
+  share = height * width / math.prod(shape)
+  if share < 0.5 and app.is_first():
+    print(
+      f'{name}: {spec.name} sees {share:.0%} of the image, the central '
+      f'{width} x {height} of {shape[1]} x {shape[0]} pixels; --fit shows all',
+      file=sys.stderr,
+      flush=True,
+    )
+
+
+def _prepared(pixels, spec, fit=False):
   """Returns an image as a network takes it: grey, if it has one channel."""
   height, width, channels = spec.input_shape
-  image = data.prepare(pixels, size=(height, width), crop=spec.crop)
+  image = data.prepare(pixels, size=(height, width), crop=spec.crop, fit=fit)
   if channels == 1:
     weights = np.array([[0.299], [0.587], [0.114]], image.dtype)
     return image @ weights

@@ -18,5 +18,6 @@ def folder(name: str) -> pathlib.Path:
   """
   root = os.environ.get('SALIENCY_JAX_CACHE')
   if root:
-    return pathlib.Path(root).expanduser() / name
+    # `Path.expanduser` raises for a user that does not exist.
+    return pathlib.Path(os.path.expanduser(root), name)
   return platformdirs.user_cache_path('saliency_jax', appauthor=False) / name

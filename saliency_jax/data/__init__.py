@@ -4,6 +4,7 @@
 into a classifier's input. Nothing is fetched unless the caller asks.
 """
 
+from saliency_jax.data.images import central_box as central_box
 from saliency_jax.data.images import prepare as prepare
 from saliency_jax.data.images import read as read
 from saliency_jax.data.sources import Source as Source

@@ -187,9 +187,10 @@ def _open(file: io.BufferedIOBase) -> Image.Image:
   reader = _matching(_READERS, start)
   if reader is None:
     other = _matching(_OTHERS, start)
-    what = f'{other}, which is not read' if other else 'not an image'
+    if other is not None:
+      raise ValueError(f'{other}, which is not read: convert it to JPEG or PNG')
     raise ValueError(
-      f'{what}: expected JPEG, PNG, WebP, GIF, TIFF, BMP or PPM, convert it'
+      'not an image: expected JPEG, PNG, WebP, GIF, TIFF, BMP or PPM'
     )
   image = reader(file)
   most = Image.MAX_IMAGE_PIXELS or math.inf

@@ -64,7 +64,8 @@ def open_builder(
       raise
     files, folder = None, fetched
   damaged = _damaged(folder) if os.path.lexists(folder) else None
-  if damaged:
+  # Without the digests it is of an earlier version, or no folder.
+  if damaged and (folder / _SUMS).exists():
     warnings.warn(
       f'{str(damaged)!r} is missing or was changed: {name} is prepared anew',
       stacklevel=3,

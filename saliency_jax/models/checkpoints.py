@@ -13,9 +13,7 @@ import math
 import os
 import pathlib
 import pickle
-import tempfile
 from typing import Any, NamedTuple
-import zipfile
 
 import numpy as np
 
@@ -112,49 +110,6 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
   return _read(path, _parse_arrays)
 
 
-def save(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
-  """Writes arrays by name, all of them or, if interrupted, nothing.
-
-  Args:
-    path: of the file, which is replaced; its folder is made if missing.
-    arrays: what to write.
-
-  Raises:
-    OSError: if the place cannot be written to.
-  """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  file, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-  try:
-    with os.fdopen(file, 'wb') as stream:
-      np.savez(stream, **{k: np.asarray(v) for k, v in arrays.items()})
-    os.replace(name, path)
-  except BaseException:
-    os.unlink(name)
-    raise
-
-
-def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Reads what `save` wrote; nothing in the file can run code.
-
-  Args:
-    path: of the file.
-
-  Returns:
-    The arrays by name.
-
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if it is truncated or of another format.
-  """
-
-  def parse(stream):
-    with np.load(stream, allow_pickle=False) as arrays:
-      return dict(arrays)
-
-  return _read(path, parse)
-
-
 def _read(path, parse):
   path = pathlib.Path(path)
   if not path.is_file():
@@ -173,7 +128,6 @@ def _read(path, parse):
     TypeError,
     ValueError,
     pickle.UnpicklingError,
-    zipfile.BadZipFile,
   ) as error:
     reason = str(error) or type(error).__name__
     raise ValueError(

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from saliency_jax.core import cache
-from saliency_jax.models import checkpoints
+from saliency_jax.models import npz
 from saliency_jax.models import small
 from saliency_jax.models import trained
 from saliency_jax.models import types
@@ -32,7 +32,7 @@ _VERSION = 1
 def fit_small(
   name: str,
   images: Float[Array | np.ndarray, 'n 28 28 1'],
-  labels: Integer[Array | np.ndarray, ' n'],
+  labels: Integer[Array | np.ndarray, ' n'] | None,
   *,
   activation: str | None = None,
   seed: int = 0,
@@ -47,7 +47,8 @@ def fit_small(
   Args:
     name: one of `small.NETS`.
     images: gray, in [0, 1].
-    labels: in 0..9.
+    labels: in 0..9; `None`, which `data.arrays` returns of images without
+      labels, is refused.
     activation: one of `trained.ACTIVATIONS`; `None` is the network's own.
     seed: of the start and of the order of the images.
     epochs: passes over the images; a last, incomplete batch is left out.
@@ -63,6 +64,8 @@ def fit_small(
   Raises:
     ValueError: if a setting, an image or a label is out of its range.
   """
+  if labels is None:
+    raise ValueError('expected labels [n], got None: these images have none')
   images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
   _check(name, images, labels, epochs, batch_size, learning_rate)
   init_key, order_key = jax.random.split(jax.random.key(seed))
@@ -82,7 +85,7 @@ def fit_small(
       learning_rate=learning_rate,
     )
     try:
-      checkpoints.save(path, _flatten(params))
+      npz.save(path, _flatten(params))
     except OSError:
       pass  # A cache is a convenience: a read-only disk must not end a run.
   return model._replace(params=params)
@@ -162,7 +165,7 @@ def _flatten(params: Any) -> dict[str, Any]:
 def _recall(path, template):
   """Returns the remembered parameters, or `None` unless they are whole."""
   try:
-    arrays = checkpoints.load(path)
+    arrays = npz.load(path)
   except (OSError, ValueError):
     return None
   want = _flatten(template)

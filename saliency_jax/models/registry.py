@@ -96,7 +96,9 @@ def load(
 def _is_path(name):
   text = os.fspath(name)
   return text not in _ENTRIES and (
-    text.endswith('.npz') or pathlib.Path(text).expanduser().exists()
+    text.endswith('.npz')
+    or bool(text)
+    and os.path.exists(os.path.expanduser(text))
   )
 
 

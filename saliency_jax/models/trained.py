@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 import numpy as np
 
-from saliency_jax.models import checkpoints
+from saliency_jax.models import npz
 from saliency_jax.models import resnet
 from saliency_jax.models import small
 from saliency_jax.models import types
@@ -34,6 +34,7 @@ ACTIVATIONS = {
   'softplus': jax.nn.softplus,
 }
 _ABOUT = '__about__'
+_ABOUT_LENGTH = 2**20  # Letters; a thousand names of classes take 20,000.
 FILE = 'model.npz'
 
 
@@ -53,7 +54,8 @@ def create(
     **settings: of the network; `activation` by its name, one of `ACTIVATIONS`.
 
   Raises:
-    ValueError: no such network, setting or activation.
+    ValueError: no such network, setting or activation, or not one name for
+      each output.
   """
   return _build(name, settings, class_names, lambda module: module(key))
 
@@ -77,7 +79,7 @@ def save(
   }
   leaves = jax.tree_util.tree_leaves_with_path(model.params)
   arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-  checkpoints.save(path, {_ABOUT: np.array(json.dumps(about)), **arrays})
+  npz.save(path, {_ABOUT: np.array(json.dumps(about)), **arrays})
 
 
 def restore(path: str | os.PathLike[str]) -> types.Model:
@@ -90,18 +92,11 @@ def restore(path: str | os.PathLike[str]) -> types.Model:
     FileNotFoundError: no such file.
     ValueError: a damaged file, or one of something else.
   """
-  path = pathlib.Path(path).expanduser()
+  path = pathlib.Path(os.path.expanduser(path))
   if path.is_dir():
-    path = path / FILE
-  arrays = checkpoints.load(path)
-  try:
-    about = json.loads(str(arrays.pop(_ABOUT)))
-    name, settings = about['network'], about['settings']
-    class_names = tuple(about['class_names'])
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(
-      f'{path} is no trained network: expected what models.save wrote'
-    ) from error
+    path = _in_folder(path)
+  arrays = npz.load(path)
+  name, settings, class_names = _about(path, arrays.pop(_ABOUT, None))
   try:
     # Shapes alone: what is drawn would be thrown away.
     model = _build(
@@ -110,17 +105,9 @@ def restore(path: str | os.PathLike[str]) -> types.Model:
       class_names,
       lambda module: nnx.eval_shape(module, jax.random.key(0)),
     )
-  except ValueError as error:
+  except Exception as error:  # Whatever the settings make of a network.
     raise ValueError(f'{path}: {error}') from error
-  leaves = jax.tree_util.tree_leaves_with_path(model.params)
-  want = {jax.tree_util.keystr(p): a.shape for p, a in leaves}
-  got = {name: a.shape for name, a in arrays.items()}
-  if got != want:
-    wrong = sorted(set(got.items()) ^ set(want.items()))
-    raise ValueError(f'{path} does not fit {name}: {wrong[:4]}')
-  filled = [jnp.asarray(arrays[name]) for name in want]
-  structure = jax.tree.structure(model.params)
-  return model._replace(params=jax.tree.unflatten(structure, filled))
+  return model._replace(params=_filled(path, model, arrays))
 
 
 def names() -> list[str]:
@@ -128,20 +115,98 @@ def names() -> list[str]:
   return sorted(_NETS)
 
 
+def _in_folder(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the file of the network in a folder."""
+  path = folder / FILE
+  if not path.exists():
+    found = sorted(os.listdir(folder))
+    some = ', '.join(found[:5]) + (', ...' if len(found) > 5 else '')
+    raise FileNotFoundError(
+      f'no file of weights at {path}: expected {FILE}, which models.save '
+      f'writes, and the folder holds {some or "nothing"}'
+    )
+  return path
+
+
+def _about(
+  path: pathlib.Path, text: np.ndarray | None
+) -> tuple[str, dict[str, Any], tuple[Any, ...]]:
+  """Reads name, settings and class names from a file's own JSON."""
+  try:
+    if text is None or text.shape or text.dtype.kind != 'U':
+      raise ValueError('its description is no text')
+    if text.dtype.itemsize > 4 * _ABOUT_LENGTH:
+      raise ValueError(f'its description has over {_ABOUT_LENGTH} letters')
+    about = json.loads(text.item())
+    if not isinstance(about, dict):
+      raise ValueError('its description is no JSON object')
+    for key, kind in (
+      ('network', str),
+      ('settings', dict),
+      ('class_names', list),
+    ):
+      if not isinstance(about.get(key), kind):
+        raise ValueError(f'{key} is {about.get(key)!r:.60}, no {kind.__name__}')
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{path} is no trained network ({error}): expected what models.save wrote'
+    ) from error
+  return about['network'], about['settings'], tuple(about['class_names'])
+
+
+def _filled(
+  path: pathlib.Path, model: types.Model, arrays: dict[str, np.ndarray]
+) -> Any:
+  """Returns the parameters of a model, taken from the arrays of a file."""
+  leaves = jax.tree_util.tree_leaves_with_path(model.params)
+  want = {jax.tree_util.keystr(p): a.shape for p, a in leaves}
+  got = {name: a.shape for name, a in arrays.items()}
+  if got != want:
+    wrong = sorted(set(got.items()) ^ set(want.items()))
+    raise ValueError(f'{path} does not fit {model.spec.name}: {wrong[:4]}')
+  for name, array in arrays.items():
+    if array.dtype not in (np.float16, np.float32, np.float64):
+      raise ValueError(f'{path} holds {name} as {array.dtype}, expected floats')
+    if not np.isfinite(array).all():
+      raise ValueError(
+        f'{path} holds NaN or infinity in {name}: train the network again'
+      )
+  filled = [jnp.asarray(arrays[name]) for name in want]
+  return jax.tree.unflatten(jax.tree.structure(model.params), filled)
+
+
 def _build(name, settings, class_names, make):
-  if name not in _NETS:
+  if not isinstance(name, str) or name not in _NETS:
     raise ValueError(f'expected one of {sorted(_NETS)}, got {name!r}')
   build, spec = _NETS[name]
-  settings = dict(settings)
+  given, settings = settings, dict(settings)
   if 'activation' in settings:
     activation = settings['activation']
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
       raise ValueError(
         f'expected an activation of {sorted(ACTIVATIONS)}, got {activation!r}'
       )
     settings['activation'] = ACTIVATIONS[activation]
+  for text in class_names:
+    if not isinstance(text, str):
+      raise ValueError(f'expected texts as class_names, got {text!r:.60}')
   try:
     module = make(lambda key: build(**settings, rngs=nnx.Rngs(params=key)))
-  except TypeError as error:
-    raise ValueError(f'{name}: {error}') from error
-  return wrap.from_nnx(module, spec(name, module, tuple(class_names)))
+  except (TypeError, ArithmeticError) as error:
+    raise ValueError(f'{name}: {error}, from {given!r:.80}') from error
+  model = wrap.from_nnx(module, spec(name, module, tuple(class_names)))
+  if class_names:
+    _check_names(model)
+  return model
+
+
+def _check_names(model: types.Model) -> None:
+  """Raises `ValueError` unless each output has a name."""
+  x = jax.ShapeDtypeStruct(model.spec.input_shape, jnp.float32)
+  (num,) = jax.eval_shape(model.apply, model.params, x).shape
+  names = model.spec.class_names
+  if len(names) != num:
+    raise ValueError(
+      f'{model.spec.name} has {num} outputs, got {len(names)} class_names: '
+      'expected one each, or none'
+    )

@@ -14,6 +14,7 @@ class CacheTest(parameterized.TestCase):
   @parameterized.parameters(
     ({'SALIENCY_JAX_CACHE': '/a/b', 'XDG_CACHE_HOME': '/c'}, '/a/b/kind'),
     ({'SALIENCY_JAX_CACHE': '~/b', 'HOME': '/h'}, '/h/b/kind'),
+    ({'SALIENCY_JAX_CACHE': '~no_such_user/b'}, '~no_such_user/b/kind'),
     ({'XDG_CACHE_HOME': '/c'}, '/c/saliency_jax/kind'),
     ({'HOME': '/h'}, '/h/.cache/saliency_jax/kind'),
   )

@@ -206,7 +206,7 @@ class ReadTest(parameterized.TestCase):
   def test_names_other_formats(self, content, kind):
     path = _folder(self) / 'a.jpg'
     path.write_bytes(content)
-    with self.assertRaisesRegex(ValueError, f"a.jpg': {kind}.*expected JPEG"):
+    with self.assertRaisesRegex(ValueError, f"a.jpg': {kind}.*convert it"):
       images.read(path)
 
   @parameterized.parameters('eps', 'tga', 'pcx', 'ico', 'pdf')
@@ -219,7 +219,7 @@ class ReadTest(parameterized.TestCase):
       for name, (_, accept) in Image.OPEN.items()
     }
     with mock.patch.object(Image, 'OPEN', factories):
-      with self.assertRaisesRegex(ValueError, "a.png': .*expected JPEG"):
+      with self.assertRaisesRegex(ValueError, "a.png': (not an|a PDF|a PostS)"):
         images.read(path)
 
   @parameterized.parameters('png', 'gif', 'bmp', 'tiff', 'webp', 'ppm')

@@ -149,10 +149,14 @@ class PreparedTest(parameterized.TestCase):
     path.unlink()
     with self.assertWarnsRegex(UserWarning, f'{path}.*is missing'):
       self._open(self._files)
-    (name,) = self._folders()
-    shutil.rmtree(self._cache / 'datasets' / name)
-    (self._cache / 'datasets' / name).touch()
-    with self.assertWarnsRegex(UserWarning, 'is missing'):
+    (folder,) = (self._cache / 'datasets').iterdir()
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      (folder / prepared._SUMS).unlink()  # As earlier versions left it.
+      self.assertLen(self._open(self._files), 2)
+      self.assertTrue((folder / prepared._SUMS).is_file())
+      shutil.rmtree(folder)
+      folder.touch()
       self.assertLen(self._open(self._files), 2)
 
   def test_unwritable_cache_falls_back_with_a_note(self):

@@ -166,7 +166,7 @@ class ExplainTest(parameterized.TestCase):
     pixels = np.full((9, 9), np.nan, np.float32)
     Image.fromarray(pixels).save(folder / 'nan.tiff')
     for name, message in (
-      ('empty', 'is a folder, expected one image file'),
+      ('empty', 'is a folder, expected a regular file'),
       ('text.png', "text.png': not an image"),
       ('truncated.jpg', "cannot read image .*truncated.jpg'"),
       ('nan.tiff', "nan.tiff': grey values span .nan"),

@@ -1,7 +1,10 @@
 """Tests for `experiments/inputs.py`."""
 
+import io
+import os
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -24,6 +27,49 @@ class InputsTest(parameterized.TestCase):
     self.assertEqual((found.shape, found.dtype), ((16, 16, 3), np.float32))
     np.testing.assert_allclose(found[3, 4], [1, 0, 0.2], atol=1e-6)
 
+  @parameterized.parameters(
+    # A panorama of 4 : 1 of which half the height remains; a square photo whose
+    # central quarter is the network's own crop; one that is seen whole.
+    (
+      (80, 20),
+      0.5,
+      'toy sees 6% .* central 10 x 10 of 80 x 20 ',
+    ),
+    ((40, 40), 0.5, '25%'),
+    ((80, 20), 1.0, '25% .*--fit shows all'),
+    ((32, 20), 1.0, None),
+    ((20, 20), 1.0, None),
+  )
+  def test_says_how_little_the_network_sees(self, size, crop, message):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    path = pathlib.Path(folder) / 'a.png'
+    Image.new('RGB', size, 'white').save(path)
+    spec = _SPEC._replace(crop=crop)
+    with mock.patch('sys.stderr', io.StringIO()) as err:
+      inputs.read_image(str(path), spec)
+    if message is None:
+      self.assertEqual(err.getvalue(), '')
+    else:
+      self.assertRegex(err.getvalue(), f'^{path}: .*{message}')
+    with mock.patch('sys.stderr', io.StringIO()) as err:
+      fitted = inputs.read_image(str(path), spec, fit=True)
+    self.assertEqual(err.getvalue(), '')
+    # White from side to side, grey above and below.
+    white = np.all(fitted == 1, axis=(1, 2))
+    self.assertEqual(white.sum(), 16 * size[1] // size[0])
+    self.assertTrue(np.all(fitted[~white] == np.float32(127 / 255)))
+
+  def test_refuses_what_is_no_regular_file(self):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    os.mkfifo(f'{folder}/pipe.png')
+    for name, kind in (
+      (folder, 'folder'),
+      (f'{folder}/pipe.png', 'pipe'),
+      ('/dev/zero', 'device'),
+    ):
+      with self.assertRaisesRegex(ValueError, f'{name}.*is a {kind}, expected'):
+        inputs.read_image(name, _SPEC)
+
   def test_grey_for_a_network_of_one_channel(self):
     colours = inputs.read_image('imagenet_14_129', _SPEC)
     grey = inputs.read_image(
@@ -39,7 +85,9 @@ class InputsTest(parameterized.TestCase):
       np.testing.assert_array_equal(inputs.read_image(name, _SPEC), whole)
     np.testing.assert_array_equal(inputs.photos(_SPEC, num=15)[14], whole)
 
-  @parameterized.parameters('609', 'imagenet', 'nowhere/else.jpg', '\0')
+  @parameterized.parameters(
+    '609', 'imagenet', 'nowhere/else.jpg', '\0', '', '~no_such_user/a.jpg'
+  )
   def test_refuses_no_photo_or_several(self, name):
     with self.assertRaisesRegex(ValueError, 'no such file, nor one of'):
       inputs.read_image(name, _SPEC)

@@ -1,6 +1,5 @@
 """Tests for `checkpoints.py`."""
 
-import io
 import pathlib
 import pickle
 import struct
@@ -137,48 +136,6 @@ class ReadArraysTest(parameterized.TestCase):
     for size in range(0, len(content), 7):
       with self.assertRaisesRegex(ValueError, 'w.pkl.*reinstall'):
         checkpoints.read_arrays(self._file(content[:size]))
-
-
-class SaveTest(parameterized.TestCase):
-  def test_round_trip(self):
-    path = _folder(self) / 'new' / 'a.npz'
-    arrays = {"['a'][0]": np.arange(3.0), 'b': np.ones((2, 2), np.float32)}
-    checkpoints.save(path, arrays)
-    got = checkpoints.load(path)
-    self.assertEqual(sorted(got), sorted(arrays))
-    for name, array in arrays.items():
-      np.testing.assert_array_equal(got[name], array)
-      self.assertEqual(got[name].dtype, array.dtype)
-    self.assertEqual([p.name for p in path.parent.iterdir()], ['a.npz'])
-
-  def test_failure_keeps_the_old_file(self):
-    path = _folder(self) / 'a.npz'
-    checkpoints.save(path, dict(a=np.ones(2)))
-
-    class Unreadable:
-      def __array__(self, *args, **kwargs):
-        raise RuntimeError('no')
-
-    with self.assertRaises(RuntimeError):
-      checkpoints.save(path, dict(a=Unreadable()))
-    np.testing.assert_array_equal(checkpoints.load(path)['a'], np.ones(2))
-    self.assertEqual([p.name for p in path.parent.iterdir()], ['a.npz'])
-
-  def test_load_refuses_pickles(self):
-    stream = io.BytesIO()
-    np.savez(stream, a=np.array([_Malicious()], object))
-    path = _file(self, 'a.npz', stream.getvalue())
-    with self.assertRaisesRegex(ValueError, 'a.npz.*allow_pickle'):
-      checkpoints.load(path)
-
-  def test_load_truncated(self):
-    stream = io.BytesIO()
-    np.savez(stream, a=np.ones(100))
-    content = stream.getvalue()
-    for size in range(0, len(content), 97):
-      path = _file(self, 'a.npz', content[:size])
-      with self.assertRaisesRegex(ValueError, 'a.npz'):
-        checkpoints.load(path)
 
 
 class PackageFileTest(parameterized.TestCase):

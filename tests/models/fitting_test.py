@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import models
-from saliency_jax.models import checkpoints
 from saliency_jax.models import fitting
+from saliency_jax.models import npz
 from saliency_jax.models import small
 
 
@@ -67,7 +67,7 @@ class FitSmallTest(parameterized.TestCase):
     path.write_bytes(content)
     again = self._fit()
     jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
-    self.assertNotEmpty(checkpoints.load(path))
+    self.assertNotEmpty(npz.load(path))
 
   def test_unwritable_cache_is_passed_over(self):
     place = self.folder / 'a file, not a folder'
@@ -88,6 +88,8 @@ class FitSmallTest(parameterized.TestCase):
     images, labels = _data(4)
     with self.assertRaisesRegex(ValueError, r'\[0, 1\]'):
       models.fit_small('lenet', images * np.float32(255), labels)
+    with self.assertRaisesRegex(ValueError, 'labels .*got None'):
+      models.fit_small('lenet', images, None)
     with self.assertRaisesRegex(ValueError, '0..9'):
       models.fit_small('lenet', images, labels + 10)
 

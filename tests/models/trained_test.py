@@ -1,5 +1,6 @@
 """Tests for `trained.py`."""
 
+import json
 import pathlib
 import tempfile
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import models
-from saliency_jax.models import checkpoints
+from saliency_jax.models import npz
 
 _SETTINGS = {
   'lenet': {'activation': 'softplus'},
@@ -27,8 +28,9 @@ class TrainedTest(parameterized.TestCase):
   @parameterized.parameters(*_SETTINGS)
   def test_saved_and_loaded(self, name):
     settings = _SETTINGS[name]
+    class_names = tuple('abcdefghij'[: settings.get('num_classes', 10)])
     model = models.create(
-      name, key=jax.random.key(1), class_names=('a', 'b'), **settings
+      name, key=jax.random.key(1), class_names=class_names, **settings
     )
     path = self.folder / 'model.npz'
     models.save(path, model, settings)
@@ -63,6 +65,12 @@ class TrainedTest(parameterized.TestCase):
     (dict(name='lenett'), "expected one of .*got 'lenett'"),
     (dict(name='lenet', activation='tanhh'), "got 'tanhh'"),
     (dict(name='lenet', depth=3), 'lenet: .*depth'),
+    (dict(name='lenet', activation=['relu']), r"got \['relu'\]"),
+    (dict(name='resnet18', width=0), "resnet18: .*zero, from {'width': 0}"),
+    (
+      dict(name='lenet', class_names=('a', 'b')),
+      'lenet has 10 outputs, got 2 class_names: expected one each',
+    ),
   )
   def test_create_refuses(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -70,8 +78,14 @@ class TrainedTest(parameterized.TestCase):
 
   def test_load_refuses_what_it_cannot_read(self):
     path = self.folder / 'model.npz'
-    with self.assertRaisesRegex(FileNotFoundError, 'model.npz'):
+    (self.folder / 'saved_model.pb').touch()
+    with self.assertRaisesRegex(
+      FileNotFoundError, 'expected model.npz, .* holds saved_model.pb'
+    ):
       models.load(self.folder)
+    for name in ('', '~no_such_user_here', '\0'):
+      with self.assertRaisesRegex(ValueError, 'expected one of .*efficientnet'):
+        models.load(name)
     model = models.create('lenet', key=jax.random.key(0))
     models.save(path, model)
     with self.assertRaisesRegex(ValueError, 'says itself how it is built'):
@@ -80,11 +94,55 @@ class TrainedTest(parameterized.TestCase):
     path.write_bytes(whole[: len(whole) // 2])
     with self.assertRaisesRegex(ValueError, 'not a whole file of weights'):
       models.load(path)
-    checkpoints.save(path, {'a': np.ones(3)})
+    npz.save(path, {'a': np.ones(3)})
     with self.assertRaisesRegex(ValueError, 'no trained network'):
       models.load(path)
     models.save(path, model._replace(spec=model.spec._replace(name='resnet18')))
     with self.assertRaisesRegex(ValueError, 'does not fit resnet18'):
+      models.load(path)
+
+  @parameterized.parameters(
+    (dict(network=['lenet']), r"network is \['lenet'\], no str"),
+    (dict(network=None), 'network is None'),
+    (dict(network='vgg'), "expected one of .*got 'vgg'"),
+    (dict(settings=5), 'settings is 5, no dict'),
+    (dict(settings={'activation': {'a': []}}), 'expected an activation of'),
+    (dict(settings={'rngs': 1}), 'lenet: .*rngs'),
+    (dict(class_names='abcdefghij'), "class_names is 'abcdefghij', no list"),
+    (dict(class_names=['a', 'b']), '10 outputs, got 2 class_names'),
+    (dict(class_names=[[]] * 10), r'expected texts as class_names, got \[\]'),
+    ('[' * 10**5, 'no trained network .*recursion'),
+    ('[1, 2]', 'no JSON object'),
+    ('{', 'no trained network'),
+    (' ' * (2**20 + 1), 'over 1048576 letters'),
+    (7, 'is no text'),
+  )
+  def test_load_refuses_what_does_not_describe_a_network(self, about, message):
+    path = self.folder / 'model.npz'
+    if isinstance(about, dict):
+      whole = dict(network='lenet', settings={}, class_names=[])
+      about = json.dumps({**whole, **about})
+    npz.save(path, {'__about__': np.array(about)})
+    with self.assertRaisesRegex(ValueError, f'{path}.*{message}') as caught:
+      models.load(path)
+    self.assertNotIn('\n', str(caught.exception))
+
+  @parameterized.parameters(
+    (lambda a: a.astype(str), 'as <U32, expected floats'),
+    (lambda a: a.astype(np.complex64), 'as complex64, expected floats'),
+    (lambda a: a.astype(np.int32), 'as int32, expected floats'),
+    (lambda a: a.astype(np.longdouble), 'expected floats'),
+    (lambda a: a * np.nan, 'NaN or infinity in .*: train the network again'),
+    (lambda a: a + np.inf, 'NaN or infinity'),
+    (lambda a: a[:-1], 'does not fit lenet'),
+  )
+  def test_load_refuses_weights(self, change, message):
+    path = self.folder / 'model.npz'
+    models.save(path, models.create('lenet', key=jax.random.key(0)))
+    arrays = npz.load(path)
+    name = next(k for k in arrays if k.startswith("['dense'][1]['bias']"))
+    npz.save(path, {**arrays, name: change(arrays[name])})
+    with self.assertRaisesRegex(ValueError, f'{path}.*{message}'):
       models.load(path)
 
 
