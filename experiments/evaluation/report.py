@@ -142,8 +142,8 @@ def _facts(records, summary) -> str:
 def _verdicts(verdicts) -> str:
   rows = [
     [
-      (_claim(v), _claim(v), 'text'),
-      (v['metric'], v['metric'], 'text'),
+      (_claim(v), html.escape(_claim(v)), 'text'),
+      (v['metric'], html.escape(v['metric']), 'text'),
       (v['num'], str(v['num']), ''),
       (v['mean'], _ranged(v), ''),
       (v['verdict'], v['verdict'], f'text {v["verdict"]}'),
@@ -165,7 +165,7 @@ def _means(config, summary) -> str:
   }
   rows = []
   for m in config['methods']:
-    cells = [(m, m, '')]
+    cells = [(m, html.escape(m), '')]
     for n, by_method in summary['means'].items():
       entry = by_method[m]
       kind = 'best' if entry['mean'] == best[n] else ''
@@ -188,7 +188,7 @@ def _differences(methods, summary) -> str:
   for n, by_row in summary['differences'].items():
     rows = []
     for a in methods:
-      cells = [(a, a, '')]
+      cells = [(a, html.escape(a), '')]
       for b in methods:
         entry = by_row[a].get(b)
         if entry is None:
@@ -215,7 +215,7 @@ def _maps(folder, config, records) -> str:
     with np.load(path, allow_pickle=False) as f:
       arrays = dict(f)
     image = arrays['image']
-    name = html.escape(record['name'])
+    name = record['name']
     figures = [_figure(plots.photo(image), name, [f'photo {name}'])]
     for label, row in record['maps'].items():
       if label not in arrays:
@@ -229,7 +229,7 @@ def _maps(folder, config, records) -> str:
       figures.append(_figure(plots.painted(scores, image, drawing), alt, lines))
     right = {True: ', right', False: ', wrong', None: ''}[record['right']]
     parts.append(
-      f'<h3>{name}: {html.escape(record["class"])} '
+      f'<h3>{html.escape(name)}: {html.escape(record["class"])} '
       f'({record["prob"]:.1%}{right})</h3><div class="maps">'
       f'{"".join(figures)}</div>'
     )
@@ -238,7 +238,8 @@ def _maps(folder, config, records) -> str:
 
 def _figure(data: bytes, alt: str, lines: Sequence[str]) -> str:
   return (
-    f'<figure><img width="144" height="144" loading="lazy" alt="{alt}" '
+    '<figure><img width="144" height="144" loading="lazy" '
+    f'alt="{html.escape(alt)}" '
     f'src="{_uri(data, "jpeg")}"><figcaption>'
     f'{"<br>".join(map(html.escape, lines))}</figcaption></figure>'
   )

@@ -61,6 +61,19 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('Tiny: <b>not</b> a claim of any paper.', self.page.texts)
     self.assertIn('digit <1>: a & b (75.0%, wrong)', ''.join(self.page.texts))
     self.assertEmpty(self.page.all('b'))
+    self.assertIn('photo digit <1>', self.page.texts)
+    alts = [attrs['alt'] for attrs in self.page.all('img')]
+    self.assertIn('smooth of digit <1>', alts)
+
+  def test_names_of_methods_are_escaped(self):
+    verdict = dict(
+      zip(('a', 'claim', 'b'), ('<i>m</i>', 'below', 'x & y'), strict=True),
+      metric='<m>', num=3, mean=0.1, low=0.0, high=0.2, verdict='holds',
+    )  # fmt: skip
+    page = _Page()
+    page.feed(report._verdicts([verdict]))
+    self.assertEmpty(page.all('i'))
+    self.assertContainsSubset(('<i>m</i> below x & y', '<m>'), page.texts)
 
   def test_needs_no_other_file(self):
     for _, attrs in self.page.elements:
