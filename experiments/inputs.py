@@ -43,9 +43,9 @@ def read_image(
   Raises:
     ValueError: no such image, or one that cannot be read.
   """
-  path = pathlib.Path(os.path.expanduser(name))
+  path = os.path.expanduser(name)
   # What is no regular file is told by `data.read`, and not opened.
-  pixels = data.read(path) if name and path.exists() else _photo(name)
+  pixels = data.read(path) if os.path.exists(path) else _photo(name)
   if not fit:
     _tell_crop(name, pixels.shape[:2], spec)
   return _prepared(pixels, spec, fit)

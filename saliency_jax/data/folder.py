@@ -53,7 +53,8 @@ def scan(root: str | os.PathLike) -> Contents:
     )
   parents = [p.relative_to(root).parts[:-1] for p in paths]
   class_names = tuple(sorted({p[0] for p in parents if p}))
-  labels = (class_names.index(p[0]) if p else -1 for p in parents)
+  index = {name: i for i, name in enumerate(class_names)}
+  labels = (index[p[0]] if p else -1 for p in parents)
   return Contents(tuple(paths), tuple(labels), class_names, skipped)
 
 

@@ -55,6 +55,7 @@ _OTHERS = {
   rb'%PDF': 'a PDF document',
   rb'\s*<': 'a text in XML or HTML',
 }
+_MOST_BYTES = 2**28  # Of an image that comes through a pipe.
 _GREY = 127  # Of the bars around an image that is fitted.
 
 
@@ -175,13 +176,14 @@ def decode(png: bytes) -> UInt8[np.ndarray, 'H W C']:
 def _read(file: io.BufferedIOBase) -> np.ndarray:
   image = _open(file)
   image.load()
-  return _to_rgb(ImageOps.exif_transpose(image))
+  ImageOps.exif_transpose(image, in_place=True)
+  return _to_rgb(image)
 
 
 def _open(file: io.BufferedIOBase) -> Image.Image:
   """Opens an image of a known format, whose pixels fit into memory."""
   if not file.seekable():
-    file = io.BytesIO(file.read())
+    file = io.BytesIO(file.read(_MOST_BYTES))  # A pipe may never end.
   start = file.read(32)
   file.seek(-len(start), io.SEEK_CUR)
   reader = _matching(_READERS, start)
@@ -230,7 +232,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     image = image.convert('RGBA')
     white = Image.new('RGBA', image.size, 'white')
     image = Image.alpha_composite(white, image)
-  return np.array(image.convert('RGB'))
+  return np.array(image if image.mode == 'RGB' else image.convert('RGB'))
 
 
 def _grey(pixels: np.ndarray, limit: int) -> np.ndarray:

@@ -137,7 +137,8 @@ def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
     stated, most = sum(m.file_size for m in members), max(size, _MOST)
     if stated > most:
       raise ValueError(
-        f'it unpacks to {stated} bytes, more than the {most} that are read'
+        f'it unpacks to {stated} bytes, more than the {most} that are read '
+        'of a packed file'
       )
     return {
       m.filename.removesuffix('.npy'): _member(archive, m) for m in members

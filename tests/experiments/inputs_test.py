@@ -86,7 +86,13 @@ class InputsTest(parameterized.TestCase):
     np.testing.assert_array_equal(inputs.photos(_SPEC, num=15)[14], whole)
 
   @parameterized.parameters(
-    '609', 'imagenet', 'nowhere/else.jpg', '\0', '', '~no_such_user/a.jpg'
+    '609',
+    'imagenet',
+    'nowhere/else.jpg',
+    '\0',
+    '',
+    'a' * 999,
+    '~no_such_user/a.jpg',
   )
   def test_refuses_no_photo_or_several(self, name):
     with self.assertRaisesRegex(ValueError, 'no such file, nor one of'):

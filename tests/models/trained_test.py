@@ -67,10 +67,6 @@ class TrainedTest(parameterized.TestCase):
     (dict(name='lenet', depth=3), 'lenet: .*depth'),
     (dict(name='lenet', activation=['relu']), r"got \['relu'\]"),
     (dict(name='resnet18', width=0), "resnet18: .*zero, from {'width': 0}"),
-    (
-      dict(name='lenet', class_names=('a', 'b')),
-      'lenet has 10 outputs, got 2 class_names: expected one each',
-    ),
   )
   def test_create_refuses(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
