@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
 
 from saliency_jax import scores
 from saliency_jax.core import types
@@ -29,10 +29,11 @@ def build(
 ) -> Callable[..., types.Attribution]:
   """Returns `explain(params, xs, labels=None, keys=None)`, jitted.
 
-  `explain` takes a batch of examples `[n, *x]`, their classes `[n]` (`None`
-  explains what the classifier predicts) and one key an example `[n]` (`None`
-  suits methods that draw nothing). Results do not depend on the mesh. Any `n`
-  works; one that is no multiple of the number of devices is filled up.
+  `explain` takes a batch of examples `[n, *x]`, their classes `[n]` or one for
+  all (`None` explains what the classifier predicts), and one key an example
+  `[n]` (`None` suits methods that draw nothing). Results do not depend on the
+  mesh. Any `n` works; one that is no multiple of the number of devices is
+  filled up. Like any jitted function it has `.trace` and `.lower`.
 
   Args:
     method: explains one example, with its settings bound.
@@ -42,30 +43,33 @@ def build(
       `Auto`); `None` stays on one.
 
   Raises:
-    ValueError: for a mesh with other axes, labels or keys of another length,
-      or an empty batch.
+    ValueError: for a mesh with other axes, labels or keys of another length or
+      kind, a label that is no class, one example instead of a batch, or none.
   """
   if mesh is not None and set(mesh.axis_types) != {jax.sharding.AxisType.Auto}:
     raise ValueError(
       f'expected a mesh with axes of type Auto, got {mesh.axis_types}'
     )
+  counts = set()  # Of classes, as tracing finds them.
+
+  def logits_of(params, x):
+    logits = apply(params, x)
+    counts.update(logits.shape if jnp.ndim(logits) == 1 else ())
+    return logits
 
   def explain_one(params, x, label, key):
-    label = scores.predict(apply, params, x) if label is None else label
-    return method(score(apply, params, label), x, key=key)
+    if label is None:
+      label = scores.predict(logits_of, params, x)
+    return method(score(logits_of, params, label), x, key=key)
 
   def explain_batch(params, batch):
     xs, labels, keys = batch
     axes = (None, 0, *(None if a is None else 0 for a in (labels, keys)))
     return jax.vmap(explain_one, in_axes=axes)(params, xs, labels, keys)
 
-  def explain(
-    params: Any,
-    xs: types.Example,
-    labels: Array | None = None,
-    keys: Array | None = None,
-  ) -> types.Attribution:
-    n = _batch_length(xs, labels, keys)
+  @jax.jit
+  def explain(params, xs, labels, keys):
+    n = _batch_length(xs)
     batch = (xs, labels, keys)
     if mesh is None:
       return explain_batch(params, batch)
@@ -85,18 +89,86 @@ def build(
     )(params, batch)
     return out if whole == n else jax.tree.map(lambda a: a[:n], out)
 
-  return jax.jit(explain)
+  def checked(run):
+    def call(params: Any, xs: Any, labels: Any = None, keys: Any = None):
+      try:
+        n = _batch_length(xs)
+        labels = _as_labels(labels, n)
+        _check_keys(keys, n)
+        if labels is not None:
+          if not counts:
+            explain.trace(params, xs, labels, keys)  # Kept for the call.
+          if counts:
+            scores.check_labels(labels, max(counts))
+        return run(params, xs, labels, keys)
+      except Exception as e:
+        if _is_one_example(apply, params, xs):
+          shapes = jax.tree.map(jnp.shape, xs)
+          raise ValueError(
+            f'expected a batch of examples [n, *x], got one of {shapes}: pass '
+            'x[None]'
+          ) from e
+        raise
+
+    return call
+
+  program = checked(explain)
+  program.trace, program.lower = checked(explain.trace), checked(explain.lower)
+  return program
 
 
-def _batch_length(xs, labels, keys):
-  lengths = {a.shape[0] if a.ndim else 0 for a in jax.tree.leaves(xs)}
+def _batch_length(xs):
+  lengths = {(jnp.shape(a) or (0,))[0] for a in jax.tree.leaves(xs)}
   if len(lengths) != 1 or 0 in lengths:
     shapes = jax.tree.map(jnp.shape, xs)
     raise ValueError(f'expected a batch of examples [n, *x], got {shapes}')
-  (n,) = lengths
-  for name, values in (('labels', labels), ('keys', keys)):
-    if values is not None and values.shape != (n,):
-      raise ValueError(
-        f'expected one of {name} for each of {n} examples, got {values.shape}'
-      )
-  return n
+  return lengths.pop()
+
+
+def _as_labels(labels, n):
+  """Returns the classes `[n]` of a batch, or `None`."""
+  if labels is None:
+    return None
+  if not isinstance(labels, jax.Array | jax.ShapeDtypeStruct):
+    labels = np.asarray(labels)
+    labels = np.full(n, labels) if labels.ndim == 0 else labels
+  if labels.shape != (n,):
+    raise ValueError(
+      f'expected one of labels for each of {n} examples, got {labels.shape}'
+    )
+  return labels
+
+
+def _check_keys(keys, n):
+  if keys is None:
+    return
+  remedy = f'pass keys=jax.random.split(jax.random.key(seed), {n})'
+  dtype = getattr(keys, 'dtype', None)
+  if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    got = keys if dtype is None else f'an array of {dtype}'
+    old = ' (of jax.random.PRNGKey, the old kind)' if dtype == np.uint32 else ''
+    raise ValueError(f'expected keys, got {got}{old}: {remedy}')
+  if keys.shape != (n,):
+    raise ValueError(
+      f'expected one of keys for each of {n} examples, got {keys.shape}: '
+      f'{remedy}'
+    )
+
+
+def _is_one_example(apply, params, xs):
+  """Returns whether the classifier takes `xs`, and not what it is a batch of."""
+
+  def takes(x):
+    try:
+      jax.eval_shape(apply, params, x)
+    except Exception:
+      return False
+    return True
+
+  try:
+    first = jax.tree.map(
+      lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs
+    )
+  except AttributeError:
+    return False
+  return not takes(first) and takes(xs)

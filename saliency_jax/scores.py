@@ -1,8 +1,22 @@
-"""What is explained: one number made of a classifier's logits.
+"""What is explained: one number made of a classifier's outputs.
 
-A score closes over a classifier, its parameters and a class, and leaves a
-function of one example: `scores.prob(apply, params, label)(x)`. A label out of
-range raises where it is known while tracing, and gives NaN where it is not.
+A score closes over a classifier, its parameters and a class `c`, and leaves a
+function of one example: `scores.prob(apply, params, c)(x)`. With outputs `z`:
+
+| score | number | explains |
+|---|---|---|
+| `logit` | `z_c` | the evidence for `c` alone; outputs of any kind, as they are |
+| `prob` | `softmax(z)_c` | the confidence in `c`, flat where it is near 0 or 1 |
+| `log_prob`, `loss` | `± log softmax(z)_c` | the same, without the flat parts |
+| `margin` | `z_c - max_{j != c} z_j` | the decision: its sign changes with it |
+| `margins`, `prob_margins` | `z_c - z_j`, `p_c - p_j` | the decision, class by class: boxes |
+| `contrast` | `softmax(z)_c - softmax(z)_o` | why `c`, and not a class `o` |
+| `sigmoid` | `sigmoid(z_c)` | one output, or labels that go together |
+| `max_logit` | `max_j z_j` | whatever class is on top at `x` |
+
+Where the outputs are probabilities already, as a black box's often are, `logit`
+takes one of them as it is. A label that is no class raises where it is known;
+where it is traced the score is NaN, and so is its gradient.
 """
 
 from typing import Any
@@ -17,12 +31,12 @@ from saliency_jax.core import types
 
 from_host = host.from_host
 
-Label = int | Int[Array, ''] | np.integer
+Label = int | Int[Array, ''] | Int[np.ndarray, ''] | np.integer
 
 
 def logit(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> z_c`, the logit of class `c = label`."""
-  return lambda x: _at(apply(params, x), label)
+  return lambda x: _at(_outputs(apply(params, x)), label)
 
 
 def max_logit(
@@ -35,19 +49,19 @@ def max_logit(
 
 def prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> softmax(z)_c`, the probability of class `c = label`."""
-  return lambda x: _at(jax.nn.softmax(apply(params, x)), label)
+  return lambda x: _at(jax.nn.softmax(_classes(apply(params, x))), label)
 
 
 def log_prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> log softmax(z)_c`, the log-probability of `c = label`."""
-  return lambda x: _at(jax.nn.log_softmax(apply(params, x)), label)
+  return lambda x: _at(jax.nn.log_softmax(_classes(apply(params, x))), label)
 
 
 def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> z_c - max_{j != c} z_j`: positive while `c` is predicted."""
 
   def fn(x):
-    z = apply(params, x)
+    z = _classes(apply(params, x))
     others = jnp.where(jnp.arange(z.size) == label, -jnp.inf, z)
     return _at(z, label) - jnp.max(others)
 
@@ -56,20 +70,46 @@ def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
 
 def margins(apply: types.Apply, params: Any, label: Label) -> types.MarginsFn:
   """Returns `x -> z_c - z_j` for every other class `j`, of logits."""
-  return lambda x: _against(apply(params, x), label)
+  return lambda x: _against(_classes(apply(params, x)), label)
 
 
 def prob_margins(
   apply: types.Apply, params: Any, label: Label
 ) -> types.MarginsFn:
   """Returns `x -> p_c - p_j` for every other class `j`, of probabilities."""
-  return lambda x: _against(jax.nn.softmax(apply(params, x)), label)
+  return lambda x: _against(jax.nn.softmax(_classes(apply(params, x))), label)
 
 
 def loss(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> -log softmax(z)_c`, the cross-entropy at `c = label`."""
   log_prob_fn = log_prob(apply, params, label)
   return lambda x: -log_prob_fn(x)
+
+
+def contrast(
+  apply: types.Apply, params: Any, label: Label, other: Label
+) -> types.ScoreFn:
+  """Returns `x -> softmax(z)_c - softmax(z)_o`, `c = label` and `o = other`.
+
+  It is equation 1 of LEG (Luo et al. 2021). With `explainer.build`, bind the
+  other class: `functools.partial(scores.contrast, other=281)`.
+  """
+
+  def fn(x):
+    probs = jax.nn.softmax(_classes(apply(params, x)))
+    return _at(probs, label) - _at(probs, other)
+
+  return fn
+
+
+def sigmoid(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
+  """Returns `x -> sigmoid(z_c)`, the probability of a label that may be alone.
+
+  It is for classifiers whose labels go together (multi-label), and for those of
+  one output, whose only label is 0; the other side of a binary decision has the
+  same map with the other sign.
+  """
+  return lambda x: jax.nn.sigmoid(_at(_outputs(apply(params, x)), label))
 
 
 def predict(
@@ -79,14 +119,65 @@ def predict(
   return jnp.argmax(apply(params, x)).astype(jnp.int32)
 
 
-def _at(values: Array, label: Label) -> Array:
+def check_labels(labels: Any, num_classes: int) -> None:
+  """Raises a `ValueError` for a label that is known, and is no class.
+
+  Args:
+    labels: one class, or an array `[n]` of them; what is traced, or lies on
+      devices of other processes, passes.
+    num_classes: that there are.
+  """
+  if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    kind = jnp.result_type(labels)
+    raise ValueError(f'expected classes as whole numbers, got labels of {kind}')
+  if not _is_known(labels):
+    return
+  labels = np.asarray(labels)
+  for place in np.argwhere((labels < 0) | (labels >= num_classes))[:1]:
+    label = labels[tuple(place)]
+    where = f' of example {place[0]}' if labels.ndim else ''
+    unlabelled = (
+      ': -1 marks an example without a label; labels=None of explainer.build, '
+      'or scores.predict, takes the class that is predicted'
+    )
+    raise ValueError(
+      f'label {label}{where} is not one of {num_classes} classes (0 to '
+      f'{num_classes - 1}){unlabelled if label == -1 else ""}'
+    )
+
+
+def _is_known(labels):
+  if isinstance(labels, jax.core.Tracer | jax.ShapeDtypeStruct):
+    return False
+  return getattr(labels, 'is_fully_addressable', True)
+
+
+def _outputs(values: Array) -> Array:
   if values.ndim != 1:
     raise ValueError(f'expected logits [k] of one example, got {values.shape}')
-  if isinstance(label, int | np.integer) and not 0 <= label < values.size:
-    raise ValueError(f'label {label} is not one of {values.size} classes')
-  return values.at[label].get(
-    mode='fill', fill_value=jnp.nan, wrap_negative_indices=False
-  )
+  return values
+
+
+def _classes(values: Array) -> Array:
+  if _outputs(values).size < 2:
+    raise ValueError(
+      f'expected the logits of two classes or more, got {values.size}: of one '
+      'output a softmax is always 1, and there is no other class; use '
+      'scores.sigmoid for its probability, or scores.logit'
+    )
+  return values
+
+
+def _at(values: Array, label: Label) -> Array:
+  """Returns the entry of a class; NaN, as are its derivatives, for no class."""
+  check_labels(label, values.size)
+  value = values.at[label].get(mode='clip', wrap_negative_indices=False)
+  if _is_known(label):
+    return value
+  # A factor: NaN filled in for the value would be a constant, whose derivative
+  # is zero, and a map of zeros looks like any other.
+  exists = (label >= 0) & (label < values.size)
+  return value * jnp.where(exists, 1.0, jnp.nan)
 
 
 def _against(values: Array, label: Label) -> Array:

@@ -1,13 +1,16 @@
 """Black boxes: a function of the host, called from inside a program.
 
 One batched call leaves the program for all the examples that `vmap` brings
-together, through every level of nesting.
+together, through every level of nesting. Outside of a program the function is
+called directly, and its errors are Python's own.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental import buffer_callback
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
@@ -15,31 +18,30 @@ from saliency_jax.core import types
 
 
 def from_host(
-  predict: Callable[[np.ndarray], np.ndarray],
+  predict: Callable[[np.ndarray], Any],
   output_shape: tuple[int, ...] = (),
 ) -> Callable[[types.Example], Float[Array, '...']]:
   """Returns a function of one example that calls `predict` on the host.
 
   The result can be passed to any method that asks for scores and no gradients
-  (occlusion, RISE, LEG, LIME, Shapley values), jitted, vmapped and sharded.
+  (occlusion, RISE, LEG), jitted, vmapped and sharded. It is floating: of the
+  example's dtype, or float32 for whole numbers.
 
   Args:
-    predict: maps a batch `[n, *x]` to an array `[n, *output_shape]`: a
+    predict: maps a batch `[n, *x]` to real numbers `[n, *output_shape]`: a
       scikit-learn model's `predict_proba`, a torch module, a remote service.
+      The batch is its own, to write into or to keep.
     output_shape: shape of the output for one example; `()` for a score,
       `(k,)` for logits.
 
   Raises:
-    ValueError: from inside the program, with the shapes, if `predict` returns
-      another shape; while tracing, if a gradient is asked for.
+    ValueError: if `predict` returns another shape, or no real numbers; inside
+      a program it is the last line of a `jax.errors.JaxRuntimeError`, as is
+      whatever `predict` raises. While tracing, if a gradient is asked for.
   """
   output_shape = tuple(output_shape)
 
-  def callback(ctx, out, x):
-    del ctx
-    batch = np.asarray(x)
-    lead = np.asarray(out).shape[: np.asarray(out).ndim - len(output_shape)]
-    batch = batch.reshape(-1, *batch.shape[len(lead) :])
+  def checked(batch):
     result = np.asarray(predict(batch))
     expected = (batch.shape[0], *output_shape)
     if result.shape != expected:
@@ -47,13 +49,31 @@ def from_host(
         f'the black box got a batch {batch.shape} and returned {result.shape}, '
         f'expected {expected}'
       )
-    np.asarray(out)[...] = result.reshape(np.asarray(out).shape)
+    if not _is_real(result.dtype):
+      raise ValueError(
+        f'the black box returned values of {result.dtype}, expected real numbers'
+      )
+    return result
+
+  def callback(ctx, out, x):
+    del ctx
+    out = np.asarray(out)
+    lead = out.ndim - len(output_shape)
+    # The program's memory, which it reuses, is not handed out: hence the copy.
+    batch = np.array(x)
+    result = checked(batch.reshape(-1, *batch.shape[lead:]))
+    out[...] = result.reshape(out.shape)
 
   @jax.custom_jvp
   def fn(x):
-    shape = jax.ShapeDtypeStruct(output_shape, x.dtype)
+    x = jnp.asarray(x)
+    dtype = _result_dtype(x)
+    if not isinstance(x, jax.core.Tracer):
+      return jnp.asarray(checked(np.array(x)[None])[0], dtype)
     return buffer_callback.buffer_callback(
-      callback, shape, vmap_method='broadcast_all'
+      callback,
+      jax.ShapeDtypeStruct(output_shape, dtype),
+      vmap_method='broadcast_all',
     )(x)
 
   @fn.defjvp
@@ -61,7 +81,16 @@ def from_host(
     del primals, tangents
     raise ValueError(
       'a black box has no gradient: use a method of forward calls only '
-      '(occlusion, rise, leg, lime, shap)'
+      '(occlusion, rise, leg)'
     )
 
   return fn
+
+
+def _is_real(dtype):
+  kinds = (jnp.floating, jnp.integer, jnp.bool_)
+  return any(jnp.issubdtype(dtype, kind) for kind in kinds)
+
+
+def _result_dtype(x):
+  return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32

@@ -18,17 +18,23 @@ from saliency_jax.core import examples
 from saliency_jax.core import types
 
 
-def draw_key(
-  key: Key[Array, ''] | None, i: Int[Array, ''] | int
-) -> Key[Array, '']:
+def draw_key(key: Any, i: Int[Array, ''] | int) -> Key[Array, '']:
   """Returns the key of draw `i`.
 
   Raises:
     ValueError: if `key` is missing, or is not a threefry key. Other generators
       draw other numbers under `vmap` than in a loop.
   """
+  remedy = (
+    'pass key=jax.random.key(seed), and to a program of explainer.build '
+    'keys=jax.random.split(key, n)'
+  )
   if key is None:
-    raise ValueError('this method draws: pass key=jax.random.key(seed)')
+    raise ValueError(f'this method draws: {remedy}')
+  dtype = getattr(key, 'dtype', None)
+  if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+    got = repr(key) if dtype is None else f'an array of {dtype}'
+    raise ValueError(f'expected a key of jax.random, got {got}: {remedy}')
   if jax.random.key_impl(key) != 'threefry2x32':
     raise ValueError(
       f'got a key of {jax.random.key_impl(key)!r}: only threefry keys draw the '

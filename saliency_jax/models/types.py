@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 # Parameters and one example in, the logits of its classes out.
-ApplyFn = Callable[[Any, Float[Array, '*x']], Float[Array, ' k']]
+ApplyFn = Callable[[Any, Num[Array, '*x']], Float[Array, ' k']]
 
 
 class Spec(NamedTuple):
@@ -22,6 +22,8 @@ class Spec(NamedTuple):
       from the one nearest the output to the one nearest the input.
     layers: paths into `params`, keys joined by '/', each the subtree of one
       layer, in the order in which an example passes through them.
+    input_dtype: of one example where it is not the parameters', such as 'int32'
+      for token ids; maps of these are made by forward calls only.
   """
 
   name: str
@@ -30,6 +32,7 @@ class Spec(NamedTuple):
   class_names: tuple[str, ...] = ()
   taps: tuple[str, ...] = ()
   layers: tuple[str, ...] = ()
+  input_dtype: Any = None
 
 
 class Model(NamedTuple):
