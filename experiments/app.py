@@ -20,6 +20,7 @@ import jax
 import tqdm
 
 from saliency_jax.core import cache
+from saliency_jax.core import host
 
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
 _OUT = flags.DEFINE_string(
@@ -98,7 +99,12 @@ def run(main: Callable[[Setup], None]) -> None:
 def user_errors() -> Iterator[None]:
   """Turns an expected error into one line on stderr and exit code 1."""
   try:
-    yield
+    try:
+      yield
+    except jax.errors.JaxRuntimeError as e:
+      if host.is_interrupt(e):
+        raise KeyboardInterrupt from e
+      raise
   except _EXPECTED as e:
     if flags.FLAGS.is_parsed() and _DEBUG.value:
       raise

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import scores
+from saliency_jax.core import host
 from saliency_jax.core import types
 
 # `scores.prob` and its like: a classifier, parameters and a class in, the
@@ -102,6 +103,8 @@ def build(
             scores.check_labels(labels, max(counts))
         return run(params, xs, labels, keys)
       except Exception as e:
+        if host.is_interrupt(e):
+          raise KeyboardInterrupt from e
         if _is_one_example(apply, params, xs):
           shapes = jax.tree.map(jnp.shape, xs)
           raise ValueError(
@@ -156,7 +159,7 @@ def _check_keys(keys, n):
 
 
 def _is_one_example(apply, params, xs):
-  """Returns whether the classifier takes `xs`, and not what it is a batch of."""
+  """Returns whether the classifier takes `xs` itself, and not its rows."""
 
   def takes(x):
     try:

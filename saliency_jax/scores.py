@@ -5,12 +5,12 @@ function of one example: `scores.prob(apply, params, c)(x)`. With outputs `z`:
 
 | score | number | explains |
 |---|---|---|
-| `logit` | `z_c` | the evidence for `c` alone; outputs of any kind, as they are |
-| `prob` | `softmax(z)_c` | the confidence in `c`, flat where it is near 0 or 1 |
-| `log_prob`, `loss` | `± log softmax(z)_c` | the same, without the flat parts |
-| `margin` | `z_c - max_{j != c} z_j` | the decision: its sign changes with it |
-| `margins`, `prob_margins` | `z_c - z_j`, `p_c - p_j` | the decision, class by class: boxes |
-| `contrast` | `softmax(z)_c - softmax(z)_o` | why `c`, and not a class `o` |
+| `logit` | `z_c` | the evidence for `c` alone |
+| `prob` | `p_c = softmax(z)_c` | confidence in `c`: flat near 0 and 1 |
+| `log_prob`, `loss` | `log p_c`, `-log p_c` | the same, steep at 0 |
+| `margin` | `z_c - max_{j != c} z_j` | the decision: it changes with the sign |
+| `margins`, `prob_margins` | `z_c - z_j`, `p_c - p_j` | the same, all classes |
+| `contrast` | `p_c - p_o` | why `c`, and not a class `o` |
 | `sigmoid` | `sigmoid(z_c)` | one output, or labels that go together |
 | `max_logit` | `max_j z_j` | whatever class is on top at `x` |
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Integer
 import numpy as np
 
 from saliency_jax.core import host
@@ -31,7 +31,7 @@ from saliency_jax.core import types
 
 from_host = host.from_host
 
-Label = int | Int[Array, ''] | Int[np.ndarray, ''] | np.integer
+Label = int | Integer[Array, ''] | Integer[np.ndarray, ''] | np.integer
 
 
 def logit(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
@@ -62,8 +62,8 @@ def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
 
   def fn(x):
     z = _classes(apply(params, x))
-    others = jnp.where(jnp.arange(z.size) == label, -jnp.inf, z)
-    return _at(z, label) - jnp.max(others)
+    own = jnp.arange(z.size) == jnp.asarray(label, jnp.int32)
+    return _at(z, label) - jnp.max(jnp.where(own, -jnp.inf, z))
 
   return fn
 

@@ -11,7 +11,9 @@ import numpy as np
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import transforms
+from saliency_jax.core import curvature
 from saliency_jax.core import types
+from saliency_jax.gradients import integrated
 
 
 def _gradient(fn, x, *, key=None):
@@ -145,11 +147,60 @@ class ExplainerTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'axes of type Auto'):
       explainer.build(_gradient, _apply, mesh=explicit)
 
-  def test_missing_keys_say_so(self):
-    params, xs, labels, _ = _data(2, jnp.float32)
+  def test_labels_and_keys_that_are_taken(self):
+    params, xs, _, keys = _data(4, jnp.float32)
     explain = explainer.build(_smooth, _apply)
-    with self.assertRaisesRegex(ValueError, 'this method draws: pass key='):
-      explain(params, xs, labels)
+    want = explain(params, xs, jnp.full(4, 3), keys).scores
+    for labels in ([3, 3, 3, 3], 3, np.array(3), np.full(4, 3, np.uint8)):
+      got = explain(params, xs, labels, jax.random.clone(keys)).scores
+      np.testing.assert_array_equal(got, want)
+
+  def test_labels_and_keys_that_are_refused(self):
+    params, xs, labels, keys = _data(4, jnp.float32)
+    explain = explainer.build(_smooth, _apply)
+    remedy = r'pass keys=jax.random.split\(jax.random.key\(seed\), 4\)'
+    for wrong, message in (
+      (0, f'got 0: {remedy}'),
+      (jax.random.key(0), rf'got \(\): {remedy}'),
+      (np.zeros((4, 2), np.uint32), f'got an array of uint32.*{remedy}'),
+      (None, r'this method draws: .*keys=jax.random.split\(key, n\)'),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        explain(params, xs, labels, wrong)
+    for wrong, message in (
+      ([0, 1, 2, 5], 'label 5 of example 3 is not one of 5 classes'),
+      (-1, 'label -1 of example 0 .*labels=None'),
+      (np.zeros(4), 'labels of float'),
+    ):
+      for run in (explain, explain.trace, explain.lower):
+        with self.assertRaisesRegex(ValueError, message):
+          run(params, xs, wrong, jax.random.clone(keys))
+
+  def test_one_example_is_no_batch(self):
+    params, xs, _, keys = _data(3, jnp.float32)
+    explain = explainer.build(_gradient, _apply)
+    for args in ((None, keys), (2,), (None, keys[:1])):
+      with self.assertRaisesRegex(ValueError, r'\(3, 4\): pass x\[None\]'):
+        explain(params, xs[0], *args)
+
+  @parameterized.parameters(1, 2)
+  def test_no_class_has_no_map(self, num_devices):
+    """Labels that are traced cannot raise: their maps are NaN."""
+    params, xs, _, _ = _data(3, jnp.float32)
+
+    def method(fn, x, *, key):
+      first, product = curvature.hvp_fn(fn, x)
+      path = integrated.integrated_gradients(fn, x, num_steps=2, key=key)
+      return types.Attribution((first, product(first), path.scores))
+
+    explain = explainer.build(
+      method, _apply, scores.prob, mesh=_mesh(num_devices)
+    )
+    labels = jnp.array([4, 5, -1])
+    got = jax.jit(lambda labels: explain(params, xs, labels))(labels)
+    for maps in got.scores:
+      self.assertTrue(np.all(np.isfinite(maps[0])))
+      self.assertTrue(np.all(np.isnan(maps[1:])))
 
 
 if __name__ == '__main__':

@@ -51,7 +51,7 @@ def from_host(
       )
     if not _is_real(result.dtype):
       raise ValueError(
-        f'the black box returned values of {result.dtype}, expected real numbers'
+        f'the black box returned {result.dtype}, expected real numbers'
       )
     return result
 
@@ -60,7 +60,7 @@ def from_host(
     out = np.asarray(out)
     lead = out.ndim - len(output_shape)
     # The program's memory, which it reuses, is not handed out: hence the copy.
-    batch = np.array(x)
+    batch = np.asarray(x).copy()
     result = checked(batch.reshape(-1, *batch.shape[lead:]))
     out[...] = result.reshape(out.shape)
 
@@ -85,6 +85,17 @@ def from_host(
     )
 
   return fn
+
+
+def is_interrupt(error: BaseException) -> bool:
+  """Returns whether an error is Ctrl-C, pressed inside of a black box.
+
+  A program hands it on as JAX's own error, below its traceback.
+  """
+  lines = str(error).splitlines() or ['']
+  return isinstance(error, jax.errors.JaxRuntimeError) and lines[-1].startswith(
+    'KeyboardInterrupt'
+  )
 
 
 def _is_real(dtype):

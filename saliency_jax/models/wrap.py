@@ -64,9 +64,9 @@ def from_nnx(
     changed = [name for name in before if before[name] is not after[name]]
     if changed:
       raise ValueError(
-        f'{spec.name} is in training mode: a call changes {", ".join(changed)}; '
-        'turn its own flag off before from_nnx, or pass the keyword of its call '
-        'to from_nnx, such as train=False or use_running_average=True'
+        f'{spec.name} is in training mode: a call changes {", ".join(changed)};'
+        ' turn its own flag off before from_nnx, or pass the keyword of its '
+        'call to from_nnx, such as train=False or use_running_average=True'
       )
     return check_logits(spec, logits)
 

@@ -139,8 +139,13 @@ class SamplingTest(parameterized.TestCase):
   def test_rejects_keys_that_vmap_changes(self):
     with self.assertRaisesRegex(ValueError, 'rbg'):
       sampling.draw_key(jax.random.key(0, impl='rbg'), 0)
-    with self.assertRaisesRegex(ValueError, 'pass key='):
-      sampling.draw_key(None, 0)
+    for key, message in (
+      (None, 'draws: pass key='),
+      (0, r'got 0: pass key=jax.random.key\('),
+      (jax.random.PRNGKey(0), 'got an array of uint32: pass key='),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        sampling.draw_key(key, 0)
 
 
 if __name__ == '__main__':

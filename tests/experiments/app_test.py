@@ -60,6 +60,32 @@ class ErrorsTest(parameterized.TestCase):
     )
     self.assertEqual(done.stderr.count('\n'), 1)
 
+  @parameterized.parameters(1, 2)
+  def test_interrupt_inside_a_black_box(self, num_devices):
+    pressed = [True]
+
+    def predict(batch):
+      if pressed:
+        raise KeyboardInterrupt
+      return batch.sum(-1)
+
+    def main(setup):
+      mesh = jax.make_mesh((num_devices,), ('d',))
+      program = jax.shard_map(
+        jax.vmap(scores.from_host(predict)),
+        mesh=mesh,
+        in_specs=jax.P('d'),
+        out_specs=jax.P('d'),
+      )
+      xs = jax.device_put(jnp.ones((2, 3)), jax.NamedSharding(mesh, jax.P('d')))
+      jax.block_until_ready(jax.jit(program)(xs))
+
+    done = launch.run(main)
+    self.assertEqual((done.code, done.stderr), (130, 'interrupted\n'))
+    # JAX keeps the last failure of a device, and tells it again at the exit.
+    pressed.clear()
+    self.assertEqual(launch.run(main).code, 0)
+
   def test_error_of_a_config_is_its_own_words(self):
     run = subprocess.run(
       [

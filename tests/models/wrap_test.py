@@ -30,6 +30,29 @@ class _Linen(linen.Module):
     return linen.Dense(3)(x)
 
 
+class _OwnFlag(nnx.Module):
+  """Keeps a training flag that `eval` does not know of, and takes another."""
+
+  def __init__(self, rngs):
+    self.norm = nnx.BatchNorm(4, rngs=rngs)
+    self.norm.mean[...] = jnp.arange(4.0)
+    self.dense = nnx.Linear(4, 3, rngs=rngs)
+    self.training = True
+
+  def __call__(self, x, train=None):
+    train = self.training if train is None else train
+    return self.dense(self.norm(x, use_running_average=not train))
+
+
+class _Tokens(nnx.Module):
+  def __init__(self, rngs):
+    self.embed = nnx.Embed(10, 6, rngs=rngs)
+    self.dense = nnx.Linear(6, 3, rngs=rngs)
+
+  def __call__(self, ids):
+    return self.dense(self.embed(ids).mean(1))
+
+
 class WrapTest(parameterized.TestCase):
   def test_nnx_is_evaluated_and_left_alone(self):
     module = _Nnx(nnx.Rngs(0))
@@ -52,6 +75,62 @@ class WrapTest(parameterized.TestCase):
     np.testing.assert_allclose(model.apply(model.params, x), want, rtol=1e-6)
     with self.assertRaisesRegex(ValueError, "'params'.*batch_stats"):
       models.from_linen(module, dict(batch_stats={}), _SPEC, train=False)
+
+  def test_nnx_with_a_flag_of_its_own(self):
+    module, x = _OwnFlag(nnx.Rngs(0)), jnp.arange(4.0)
+    model = models.from_nnx(module, _SPEC)
+    for run in (model.apply, jax.jit(model.apply)):
+      with self.assertRaisesRegex(
+        ValueError, 'training mode.*norm/mean, norm/var.*train=False'
+      ):
+        run(model.params, x)
+    scaled = (x - jnp.arange(4.0)) / jnp.sqrt(jnp.float32(1 + 1e-5))
+    want = scaled @ module.dense.kernel[...]
+    told = models.from_nnx(module, _SPEC, train=False)
+    module.training = False
+    turned_off = models.from_nnx(module, _SPEC)
+    for model in (told, turned_off):
+      np.testing.assert_allclose(model.apply(model.params, x), want, atol=1e-6)
+
+  def test_linen_in_training_mode(self):
+    module = _Linen()
+    variables = module.init(jax.random.key(0), jnp.ones((1, 4)), train=False)
+    model = models.from_linen(module, variables, _SPEC, train=True)
+    with self.assertRaisesRegex(ValueError, 'training mode.*train=False'):
+      model.apply(model.params, jnp.ones(4))
+    with self.assertRaisesRegex(ValueError, "'train'.*such as train=False"):
+      models.from_linen(module, variables, _SPEC)
+    drop = linen.Sequential([linen.Dropout(0.5, deterministic=False)])
+    model = models.from_linen(drop, {'params': {'w': jnp.ones(1)}}, _SPEC)
+    with self.assertRaisesRegex(ValueError, 'training mode: .*needs PRNG'):
+      model.apply(model.params, jnp.ones(4))
+
+  def test_unknown_keyword(self):
+    with self.assertRaisesRegex(ValueError, 'trian=False: .*from_nnx'):
+      models.from_nnx(_OwnFlag(nnx.Rngs(0)), _SPEC, trian=False)
+
+  def test_token_ids(self):
+    module, ids = _Tokens(nnx.Rngs(0)), jnp.array([1, 2, 2, 7])
+    model = models.from_nnx(module, _SPEC)
+    with self.assertRaisesRegex(ValueError, r"int32.*input_dtype='int32'\)"):
+      model.apply(model.params, ids)
+    model = models.from_nnx(module, _SPEC._replace(input_dtype='int32'))
+    rows = module.embed.embedding[...][ids].mean(0)
+    np.testing.assert_allclose(
+      model.apply(model.params, ids), rows @ module.dense.kernel[...], rtol=1e-4
+    )
+    with self.assertRaisesRegex(ValueError, 'examples of int32, got float32'):
+      model.apply(model.params, ids / 2)
+
+  def test_pixels(self):
+    """Float64 is taken as JAX takes it; whole numbers are no pixels."""
+    module = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    model = models.from_nnx(module, _SPEC)
+    x = np.arange(4) / 4
+    got = model.apply(model.params, x)
+    np.testing.assert_allclose(got, x @ np.asarray(module.kernel), rtol=1e-5)
+    with self.assertRaisesRegex(ValueError, r'uint8: .*float32 in \[0, 1\]'):
+      model.apply(model.params, np.arange(4, dtype=np.uint8))
 
   def test_batch_axis(self):
     module = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
