@@ -102,7 +102,7 @@ def user_errors() -> Iterator[None]:
     try:
       yield
     except jax.errors.JaxRuntimeError as e:
-      if host.is_interrupt(e):
+      if isinstance(host.failure(e), KeyboardInterrupt):
         raise KeyboardInterrupt from e
       raise
   except _EXPECTED as e:

@@ -101,10 +101,9 @@ def build(
             explain.trace(params, xs, labels, keys)  # Kept for the call.
           if counts:
             scores.check_labels(labels, max(counts))
-        return run(params, xs, labels, keys)
+        with host.own_errors():
+          return run(params, xs, labels, keys)
       except Exception as e:
-        if host.is_interrupt(e):
-          raise KeyboardInterrupt from e
         if _is_one_example(apply, params, xs):
           shapes = jax.tree.map(jnp.shape, xs)
           raise ValueError(

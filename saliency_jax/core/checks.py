@@ -58,7 +58,9 @@ def image(x: Any) -> None:
   """Raises `ValueError` unless `x` is one image `[H, W, C]`."""
   shape = getattr(x, 'shape', None)
   if shape is None or len(shape) != 3:
-    raise ValueError(f'expected one image [H, W, C], got shape {shape}')
+    row = len(shape or ()) == 1
+    hint = f'; a row of numbers is x.reshape(1, {shape[0]}, 1)' if row else ''
+    raise ValueError(f'expected one image [H, W, C], got shape {shape}{hint}')
 
 
 def same_shape(name: str, value: Any, x: Any) -> None:

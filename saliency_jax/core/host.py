@@ -5,7 +5,9 @@ together, through every level of nesting. Outside of a program the function is
 called directly, and its errors are Python's own.
 """
 
-from collections.abc import Callable
+import collections
+from collections.abc import Callable, Iterator
+import contextlib
 from typing import Any
 
 import jax
@@ -14,7 +16,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
+from saliency_jax.core import examples
 from saliency_jax.core import types
+
+# What black boxes raised of late: of a failure a program hands on the text.
+_failures: collections.deque[BaseException] = collections.deque(maxlen=8)
 
 
 def from_host(
@@ -35,9 +41,9 @@ def from_host(
       `(k,)` for logits.
 
   Raises:
-    ValueError: if `predict` returns another shape, or no real numbers; inside
-      a program it is the last line of a `jax.errors.JaxRuntimeError`, as is
-      whatever `predict` raises. While tracing, if a gradient is asked for.
+    ValueError: if `predict` returns another shape, or no real numbers; in the
+      user's own jitted program it is the last line of a `JaxRuntimeError`, as
+      is whatever `predict` raises. While tracing, if a gradient is asked for.
   """
   output_shape = tuple(output_shape)
 
@@ -61,13 +67,17 @@ def from_host(
     lead = out.ndim - len(output_shape)
     # The program's memory, which it reuses, is not handed out: hence the copy.
     batch = np.asarray(x).copy()
-    result = checked(batch.reshape(-1, *batch.shape[lead:]))
+    try:
+      result = checked(batch.reshape(-1, *batch.shape[lead:]))
+    except BaseException as e:
+      _failures.append(e)
+      raise
     out[...] = result.reshape(out.shape)
 
   @jax.custom_jvp
   def fn(x):
     x = jnp.asarray(x)
-    dtype = _result_dtype(x)
+    dtype = examples.result_dtype(x)
     if not isinstance(x, jax.core.Tracer):
       return jnp.asarray(checked(np.array(x)[None])[0], dtype)
     return buffer_callback.buffer_callback(
@@ -87,21 +97,26 @@ def from_host(
   return fn
 
 
-def is_interrupt(error: BaseException) -> bool:
-  """Returns whether an error is Ctrl-C, pressed inside of a black box.
+def failure(error: BaseException) -> BaseException | None:
+  """Returns what a black box raised, where a program hands it on as its own."""
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    for own in reversed(_failures):
+      if str(error).endswith(f'{type(own).__name__}: {own}'):
+        return own
+  return None
 
-  A program hands it on as JAX's own error, below its traceback.
-  """
-  lines = str(error).splitlines() or ['']
-  return isinstance(error, jax.errors.JaxRuntimeError) and lines[-1].startswith(
-    'KeyboardInterrupt'
-  )
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+  """Raises what a black box raised, Ctrl-C too, and not JAX's report of it."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as e:
+    if own := failure(e):
+      raise own from None
+    raise
 
 
 def _is_real(dtype):
   kinds = (jnp.floating, jnp.integer, jnp.bool_)
   return any(jnp.issubdtype(dtype, kind) for kind in kinds)
-
-
-def _result_dtype(x):
-  return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32

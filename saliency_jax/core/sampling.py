@@ -15,6 +15,7 @@ from jaxtyping import Array, Int, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import host
 from saliency_jax.core import types
 
 
@@ -79,6 +80,7 @@ def _drawn(draw, key, like):
   return jax.tree.unflatten(treedef, draws)
 
 
+@host.own_errors()
 def batched_map(
   f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
 ) -> Any:
@@ -101,6 +103,7 @@ def batched_map(
   return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:n], ys)
 
 
+@host.own_errors()
 def batched_moments(
   f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
 ) -> tuple[Any, Any]:

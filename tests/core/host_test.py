@@ -137,8 +137,11 @@ class HostTest(parameterized.TestCase):
       fn(jnp.ones(4))
     with self.assertRaises(jax.errors.JaxRuntimeError) as caught:
       jax.block_until_ready(jax.jit(fn)(jnp.ones(4)))
-    self.assertTrue(host.is_interrupt(caught.exception))
-    self.assertFalse(host.is_interrupt(ValueError('KeyboardInterrupt')))
+    self.assertIsInstance(host.failure(caught.exception), KeyboardInterrupt)
+    self.assertIsNone(host.failure(jax.errors.JaxRuntimeError('other')))
+    with self.assertRaises(KeyboardInterrupt):
+      with host.own_errors():
+        raise caught.exception
 
   def test_hands_on_the_message_of_the_black_box(self):
     def predict(batch):

@@ -13,6 +13,7 @@ from sklearn import ensemble
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax.core import baselines
+from saliency_jax.core import checks
 from saliency_jax.perturbations import occlusion
 from saliency_jax.perturbations import rise
 from tests import equivalence
@@ -80,6 +81,34 @@ class BlackBoxTest(parameterized.TestCase):
     self.assertEqual(out.info.num_calls, 7)
     self.assertLessEqual(max(sizes), 3)
     self.assertLessEqual(len(sizes), 3)
+
+  @parameterized.parameters(None, 2)
+  def test_its_errors_are_its_own(self, batch_size):
+    """A score of one example was asked for, and two numbers came."""
+    fn = scores.from_host(lambda batch: np.zeros((len(batch), 2)))
+    (x,) = equivalence.examples(1)
+    method = functools.partial(
+      occlusion.occlusion, window=4, stride=2, batch_size=batch_size
+    )
+    message = r'^the black box got .* and returned \(\d, 2\), expected'
+    with self.assertRaisesRegex(ValueError, message):
+      method(fn, x)
+    explain = explainer.build(method, lambda _, x: fn(x)[None])
+    with self.assertRaisesRegex(ValueError, message):
+      explain((), x[None])
+
+  def test_a_row_of_numbers(self):
+    """Six columns of a table are an image of one row."""
+    w = np.array([3.0, 0, -1, 0.5, 0, 2], np.float32)
+    fn = scores.from_host(lambda batch: batch.reshape(len(batch), 6) @ w)
+    x = jnp.arange(1.0, 7.0)
+    hide = functools.partial(
+      occlusion.occlusion, window=1, stride=1, baseline=0
+    )
+    with self.assertRaisesRegex(ValueError, r'row .*x.reshape\(1, 6, 1\)'):
+      checks.image(x)
+    got = hide(fn, x.reshape(1, 6, 1)).scores.ravel()
+    np.testing.assert_allclose(got, w * np.asarray(x), rtol=1e-5)
 
 
 if __name__ == '__main__':
