@@ -44,7 +44,7 @@ _READERS = {
   rb'\xff\xd8\xff': JpegImagePlugin.JpegImageFile,
   rb'\x89PNG\r\n\x1a\n': PngImagePlugin.PngImageFile,
   rb'P[1-6]\s': PpmImagePlugin.PpmImageFile,
-  rb'II\*\0|MM\0\*': TiffImagePlugin.TiffImageFile,
+  rb'II[*+]\0|MM\0[*+]': TiffImagePlugin.TiffImageFile,
   rb'RIFF....WEBP': WebPImagePlugin.WebPImageFile,
 }
 # What else is found under the name of an image.
