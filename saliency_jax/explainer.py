@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import scores
+from saliency_jax.core import classes
 from saliency_jax.core import host
 from saliency_jax.core import types
 
@@ -100,7 +101,7 @@ def build(
           if not counts:
             explain.trace(params, xs, labels, keys)  # Kept for the call.
           if counts:
-            scores.check_labels(labels, max(counts))
+            classes.check(labels, max(counts))
         with host.own_errors():
           return run(params, xs, labels, keys)
       except Exception as e:

@@ -23,20 +23,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Integer
-import numpy as np
+from jaxtyping import Array, Int
 
+from saliency_jax.core import classes
 from saliency_jax.core import host
 from saliency_jax.core import types
 
 from_host = host.from_host
 
-Label = int | Integer[Array, ''] | Integer[np.ndarray, ''] | np.integer
+Label = classes.Label
 
 
 def logit(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> z_c`, the logit of class `c = label`."""
-  return lambda x: _at(_outputs(apply(params, x)), label)
+  return lambda x: classes.at(_outputs(apply(params, x)), label)
 
 
 def max_logit(
@@ -49,12 +49,14 @@ def max_logit(
 
 def prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> softmax(z)_c`, the probability of class `c = label`."""
-  return lambda x: _at(jax.nn.softmax(_classes(apply(params, x))), label)
+  return lambda x: classes.at(jax.nn.softmax(_classes(apply(params, x))), label)
 
 
 def log_prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> log softmax(z)_c`, the log-probability of `c = label`."""
-  return lambda x: _at(jax.nn.log_softmax(_classes(apply(params, x))), label)
+  return lambda x: classes.at(
+    jax.nn.log_softmax(_classes(apply(params, x))), label
+  )
 
 
 def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
@@ -63,7 +65,7 @@ def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   def fn(x):
     z = _classes(apply(params, x))
     own = jnp.arange(z.size) == jnp.asarray(label, jnp.int32)
-    return _at(z, label) - jnp.max(jnp.where(own, -jnp.inf, z))
+    return classes.at(z, label) - jnp.max(jnp.where(own, -jnp.inf, z))
 
   return fn
 
@@ -97,7 +99,7 @@ def contrast(
 
   def fn(x):
     probs = jax.nn.softmax(_classes(apply(params, x)))
-    return _at(probs, label) - _at(probs, other)
+    return classes.at(probs, label) - classes.at(probs, other)
 
   return fn
 
@@ -109,7 +111,7 @@ def sigmoid(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   one output, whose only label is 0; the other side of a binary decision has the
   same map with the other sign.
   """
-  return lambda x: jax.nn.sigmoid(_at(_outputs(apply(params, x)), label))
+  return lambda x: jax.nn.sigmoid(classes.at(_outputs(apply(params, x)), label))
 
 
 def predict(
@@ -117,39 +119,6 @@ def predict(
 ) -> Int[Array, '']:
   """Returns the class of the largest logit: the decision being explained."""
   return jnp.argmax(apply(params, x)).astype(jnp.int32)
-
-
-def check_labels(labels: Any, num_classes: int) -> None:
-  """Raises a `ValueError` for a label that is known, and is no class.
-
-  Args:
-    labels: one class, or an array `[n]` of them; what is traced, or lies on
-      devices of other processes, passes.
-    num_classes: that there are.
-  """
-  if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-    kind = jnp.result_type(labels)
-    raise ValueError(f'expected classes as whole numbers, got labels of {kind}')
-  if not _is_known(labels):
-    return
-  labels = np.asarray(labels)
-  for place in np.argwhere((labels < 0) | (labels >= num_classes))[:1]:
-    label = labels[tuple(place)]
-    where = f' of example {place[0]}' if labels.ndim else ''
-    unlabelled = (
-      ': -1 marks an example without a label; labels=None of explainer.build, '
-      'or scores.predict, takes the class that is predicted'
-    )
-    raise ValueError(
-      f'label {label}{where} is not one of {num_classes} classes (0 to '
-      f'{num_classes - 1}){unlabelled if label == -1 else ""}'
-    )
-
-
-def _is_known(labels):
-  if isinstance(labels, jax.core.Tracer | jax.ShapeDtypeStruct):
-    return False
-  return getattr(labels, 'is_fully_addressable', True)
 
 
 def _outputs(values: Array) -> Array:
@@ -168,20 +137,8 @@ def _classes(values: Array) -> Array:
   return values
 
 
-def _at(values: Array, label: Label) -> Array:
-  """Returns the entry of a class; NaN, as are its derivatives, for no class."""
-  check_labels(label, values.size)
-  value = values.at[label].get(mode='clip', wrap_negative_indices=False)
-  if _is_known(label):
-    return value
-  # A factor: NaN filled in for the value would be a constant, whose derivative
-  # is zero, and a map of zeros looks like any other.
-  exists = (label >= 0) & (label < values.size)
-  return value * jnp.where(exists, 1.0, jnp.nan)
-
-
 def _against(values: Array, label: Label) -> Array:
   """Returns `values[label] - values[j]` for all other `j`, from the next on."""
-  own, k = _at(values, label), values.size
+  own, k = classes.at(values, label), values.size
   label = jnp.asarray(label, jnp.int32)
   return own[None] - values[(label + jnp.arange(1, k, dtype=jnp.int32)) % k]

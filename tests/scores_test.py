@@ -94,14 +94,6 @@ class ScoresTest(parameterized.TestCase):
     want = p[1] * (np.outer(away[1], away[1]) - away.T @ (p[:, None] * away))
     np.testing.assert_allclose(hessian(1), want, rtol=1e-4, atol=1e-6)
 
-  def test_labels_are_whole_and_minus_one_is_none(self):
-    with self.assertRaisesRegex(ValueError, 'labels of float'):
-      scores.check_labels(np.array([0.0, 1.0]), 3)
-    with self.assertRaisesRegex(
-      ValueError, 'label -1 of example 2 .*without a label; labels=None'
-    ):
-      scores.check_labels(np.array([0, 2, -1]), 3)
-
   def test_contrast(self):
     p, w = np.exp(_Z) / np.exp(_Z).sum(), np.asarray(_PARAMS)
     fn = scores.contrast(_apply, _PARAMS, 2, 1)

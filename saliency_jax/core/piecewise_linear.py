@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import classes
 from saliency_jax.core import curvature
 from saliency_jax.core import sampling
 from saliency_jax.core import types
@@ -145,7 +146,7 @@ def departure(
   checks.count('num_probes', num_probes)
   if label is None:
     label = jnp.argmax(logits_fn(x))
-  loss_fn = lambda logits: -jax.nn.log_softmax(logits)[label]
+  loss_fn = lambda logits: -classes.at(jax.nn.log_softmax(logits), label)
   flat = lambda v: jax.flatten_util.ravel_pytree(v)[0]
 
   def probe(i):

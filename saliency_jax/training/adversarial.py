@@ -29,6 +29,7 @@ from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
 from saliency_jax.core import checks
+from saliency_jax.core import classes
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
@@ -115,7 +116,9 @@ def classification(
     `Terms`, with the rise of the cross-entropy as the penalty.
   """
   fixed = jax.lax.stop_gradient(params)
-  loss = lambda params, x: -jax.nn.log_softmax(apply(params, x))[label]
+  loss = lambda params, x: (
+    -classes.at(jax.nn.log_softmax(apply(params, x)), label)
+  )
   neighbour = l2_pgd(
     functools.partial(loss, fixed),
     x,
@@ -125,7 +128,7 @@ def classification(
     box=box,
   )
   logits = apply(params, x)
-  clean = -jax.nn.log_softmax(logits)[label]
+  clean = -classes.at(jax.nn.log_softmax(logits), label)
   attacked = loss(params, jax.lax.stop_gradient(neighbour))
   found = losses.terms(logits, label, penalty=attacked - clean)
   return found._replace(loss=attacked)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import classes
 from saliency_jax.core import types
 
 
@@ -58,7 +59,7 @@ def terms(
     found: whether the penalty counts.
   """
   checks.within('lam', weight, '[0, inf)')
-  cross_entropy = -jax.nn.log_softmax(logits)[label]
+  cross_entropy = -classes.at(jax.nn.log_softmax(logits), label)
   penalty = jnp.zeros((), logits.dtype) if penalty is None else penalty
   penalty = jnp.where(found, penalty, 0)
   return Terms(

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import classes
 from saliency_jax.core import types
 from saliency_jax.training import losses
 
@@ -89,6 +90,6 @@ def curvature(
 def _loss_gradient(apply, params, label):
   def loss(x):
     logits = apply(params, x)
-    return -jax.nn.log_softmax(logits)[label], logits
+    return -classes.at(jax.nn.log_softmax(logits), label), logits
 
   return jax.grad(loss, has_aux=True)

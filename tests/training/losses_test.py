@@ -30,5 +30,26 @@ class ComputeInTest(absltest.TestCase):
       training.compute_in(problems.apply, jnp.int32)
 
 
+class PlainTest(absltest.TestCase):
+  def test_no_class_is_not_learnt(self):
+    params, x = problems.params(), problems.example()
+
+    @jax.jit
+    def run(label):
+      def loss(params):
+        return training.plain(
+          problems.apply, params, x, label, jax.random.key(0)
+        ).loss
+
+      return jax.value_and_grad(loss)(params)
+
+    z = np.asarray(problems.apply(params, x))
+    loss, _ = run(2)
+    np.testing.assert_allclose(loss, np.log(np.exp(z - z[2]).sum()), rtol=1e-5)
+    for label in (-1, problems.NUM_CLASSES):
+      for leaf in jax.tree.leaves(run(label)):
+        self.assertTrue(np.all(np.isnan(leaf)))
+
+
 if __name__ == '__main__':
   absltest.main()
