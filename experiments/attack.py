@@ -29,6 +29,7 @@ from saliency_jax import models
 from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
+from saliency_jax.core import selection
 from saliency_jax.gradients import smoothgrad
 
 MAPS = {
@@ -116,7 +117,7 @@ def _one(apply, surrogate, config, chosen, params, rho, x, key):
   objective = OBJECTIVES[config['objective']]
   if config['objective'] == 'top_k_share':
     objective = functools.partial(
-      objective, k=max(1, round(config['k'] * x.size))
+      objective, k=selection.count(config['k'], x.size)
     )
   found = ATTACKS[chosen['attack']](
     logits_fn,
@@ -131,7 +132,7 @@ def _one(apply, surrogate, config, chosen, params, rho, x, key):
   label = jnp.argmax(logits_fn(x))
   fn = lambda x: logits_fn(x)[label]
   clean, attacked = (method(fn, at, key=None).scores for at in (x, found.x))
-  k = max(1, round(config['k'] * clean.size))
+  k = selection.count(config['k'], clean.size)
   return {
     'found': found.found,
     'overlap': metrics.top_k_overlap(clean, attacked, k),

@@ -23,8 +23,8 @@ from experiments.robustness import certified
 from saliency_jax import certificates
 from saliency_jax import explainer
 from saliency_jax import scores
-from saliency_jax.certificates import overlap
 from saliency_jax.certificates import smoothed_maps
+from saliency_jax.core import selection
 
 MAPS = {
   'scaled': certificates.scaled_map,
@@ -36,14 +36,15 @@ BASES = {
   'magnitude': smoothed_maps.magnitude,
   'channel_magnitude': smoothed_maps.channel_magnitude,
 }
-# By name: the variance of the draws to a bound.
+# By name: the settings of a certificate.
 BOUNDS = {
-  'hoeffding': lambda variance: certificates.hoeffding,
-  'clopper_pearson': lambda variance: certificates.clopper_pearson,
-  'empirical_bernstein': lambda variance: functools.partial(
-    certificates.empirical_bernstein, variance=variance
-  ),
-  'lecuyer': lambda variance: certificates.hoeffding,
+  'hoeffding': {'bound': certificates.hoeffding},
+  'clopper_pearson': {'bound': certificates.clopper_pearson},
+  'empirical_bernstein': {'bound': certificates.empirical_bernstein},
+  'lecuyer': {
+    'bound': certificates.hoeffding,
+    'shift': certificates.privacy_shift,
+  },
 }
 
 
@@ -93,21 +94,15 @@ def _method(chosen):
 def _certificates(out, config, chosen):
   """Returns the certified overlaps `[rho, K]` of one map, by bound."""
   if not np.isfinite(out.scores).all():
-    return {'refused': 'scores are NaN or infinite'}
-  ks = [max(1, round(share * out.scores.size)) for share in config['k']]
-  variance = np.ravel(out.info.variance)
+    return {'refused': f'{int(out.info.num_nonfinite)} draws are not finite'}
+  ks = [selection.count(share, out.scores.size) for share in config['k']]
   return {
     name: certificates.top_k_overlap(
-      out.scores,
+      out,
       np.array(ks),
       rho=config['rho'],
-      sigma=chosen['sigma'],
-      num_samples=chosen['num_samples'],
       confidence=config['confidence'],
-      bound=BOUNDS[name](variance),
-      floor=(
-        overlap.privacy_floor if name == 'lecuyer' else overlap.gaussian_floor
-      ),
+      **BOUNDS[name],
     ).overlap
     for name in chosen['bounds']
   }

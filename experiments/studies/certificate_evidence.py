@@ -27,6 +27,7 @@ from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import scores
 from saliency_jax import transforms
+from saliency_jax.core import selection
 from saliency_jax.gradients import smoothgrad
 
 
@@ -94,7 +95,7 @@ def _one(apply, config, params, rho, x, key):
     # Its draws stay as they are from point to point.
     method=lambda fn, x, *, key: smooth(fn, x),
     objective=functools.partial(
-      attacks.top_k_share, k=round(config['k'] * x.size)
+      attacks.top_k_share, k=selection.count(config['k'], x.size)
     ),
     **config['attack'],
   )
@@ -107,7 +108,7 @@ def _one(apply, config, params, rho, x, key):
     **settings,
   )
   return {
-    'clean': clean.scores,
+    'clean': clean,
     'moved': moved.scores,
     'stderr': moved.info.stderr,
     'found': adversary.found,
@@ -118,15 +119,14 @@ def _one(apply, config, params, rho, x, key):
 def _judge(out, config, rho):
   """Returns the certificate of one example, and what the attack left."""
   clean, moved, stderr = (
-    np.ravel(out[k]).astype(np.float64) for k in ('clean', 'moved', 'stderr')
+    np.ravel(a).astype(np.float64)
+    for a in (out['clean'].scores, out['moved'], out['stderr'])
   )
-  k = round(config['k'] * clean.size)
+  k = selection.count(config['k'], clean.size)
   certificate = certificates.top_k_overlap(
-    clean,
+    out['clean'],
     k,
     rho=rho,
-    sigma=config['sigma'],
-    num_samples=config['num_samples'],
     confidence=config['confidence'],
     bound=certificates.clopper_pearson,
   )

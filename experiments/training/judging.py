@@ -29,6 +29,7 @@ from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import explainer
 from saliency_jax import metrics
+from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 from saliency_jax.models import types as model_types
@@ -48,7 +49,7 @@ class Judged(NamedTuple):
   deletion: Float[Array, '']
   insertion: Float[Array, '']
   attacked: Float[Array, 'H W C']
-  smoothed: Float[Array, '...']
+  smoothed: types.Attribution | None
 
 
 # The numbers of a record, in the order of the table.
@@ -132,7 +133,7 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
   attack_key, map_key = jax.random.split(key)
   adversary = attack(logits_fn, x, key=attack_key)
   clean, moved = (gradient.gradient(fn, a).scores for a in (x, adversary.x))
-  k = max(1, x.size // 4)
+  k = selection.count(0.25, x.size)
   m, m_moved = jnp.abs(clean), jnp.abs(moved)
   areas = metrics.deletion_insertion(
     lambda x: jax.nn.softmax(logits_fn(x))[label],
@@ -142,7 +143,7 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
       metrics.igos_protocol, resolution=settings['resolution']
     ),
   )
-  smoothed = jnp.zeros(0, x.dtype)
+  smoothed = None
   if settings['certificate']['num_samples']:
     smoothed = certificates.sparsified_map(
       fn,
@@ -152,7 +153,7 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
       tau=settings['certificate']['tau'],
       num_samples=settings['certificate']['num_samples'],
       batch_size=64,
-    ).scores
+    )
   info = Judged(
     predicted=label,
     found=adversary.found,
@@ -174,11 +175,10 @@ def _record(index, label, one, settings):
   if not one.found:
     values |= {'overlap': None, 'signed_overlap': None}
   certified = None
-  if one.smoothed.size:
-    certificate = dict(settings['certificate'])
-    k = max(1, int(certificate.pop('k') * one.smoothed.size))
-    del certificate['tau']
-    found = certificates.top_k_overlap(one.smoothed, k, **certificate)
+  if one.smoothed is not None:
+    certificate = settings['certificate']
+    k = selection.count(certificate['k'], one.smoothed.scores.size)
+    found = certificates.top_k_overlap(one.smoothed, k, rho=certificate['rho'])
     certified = float(np.ravel(found.overlap)[0])
   return {
     'index': index,

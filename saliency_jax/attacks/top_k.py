@@ -30,6 +30,7 @@ from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
+from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 
@@ -75,7 +76,7 @@ def top_k_share(
     clean: the map of the example.
     k: number of entries; `None` takes a quarter, as the paper does.
   """
-  k = max(1, clean.size // 4) if k is None else k
+  k = selection.count(0.25, clean.size) if k is None else k
   checks.count('k', k, 1, clean.size)
   _, top = jax.lax.top_k(clean.ravel(), k)
   total = jnp.sum(found)

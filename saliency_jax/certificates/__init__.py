@@ -1,15 +1,18 @@
 """Maps that no small perturbation of the input can change much, with proof.
 
-`smoothed_maps` makes them, `confidence` bounds what was sampled, and
-`top_k_overlap` and `certified_rank` say what is certain. Certificates are
-numbers for a report: they are computed on the host, in double precision.
+`smoothed_maps` makes them, and each carries its terms; `confidence` bounds what
+was sampled, and `top_k_overlap` and `certified_rank` say what is certain.
+Certificates are numbers for a report: they are computed on the host, in double
+precision.
 """
 
 from saliency_jax.certificates.confidence import clopper_pearson
 from saliency_jax.certificates.confidence import empirical_bernstein
 from saliency_jax.certificates.confidence import hoeffding
 from saliency_jax.certificates.confidence import population
+from saliency_jax.certificates.overlap import gaussian_shift
 from saliency_jax.certificates.overlap import guaranteed
+from saliency_jax.certificates.overlap import privacy_shift
 from saliency_jax.certificates.overlap import top_k_overlap
 from saliency_jax.certificates.rank import certified_rank
 from saliency_jax.certificates.smoothed_maps import median_rank
@@ -17,18 +20,22 @@ from saliency_jax.certificates.smoothed_maps import quadratic_map
 from saliency_jax.certificates.smoothed_maps import relaxed_map
 from saliency_jax.certificates.smoothed_maps import scaled_map
 from saliency_jax.certificates.smoothed_maps import sparsified_map
+from saliency_jax.certificates.terms import stated_map
 
 __all__ = [
   'certified_rank',
   'clopper_pearson',
   'empirical_bernstein',
+  'gaussian_shift',
   'guaranteed',
   'hoeffding',
   'median_rank',
   'population',
+  'privacy_shift',
   'quadratic_map',
   'relaxed_map',
   'scaled_map',
   'sparsified_map',
+  'stated_map',
   'top_k_overlap',
 ]

@@ -19,44 +19,53 @@ References:
 
 from collections.abc import Callable
 import math
-from typing import Any
 
 import numpy as np
 from scipy import special
+from scipy import stats
 
-# `(mean, num_samples, confidence) -> (lower, upper)`.
-Bound = Callable[[np.ndarray, int, float], tuple[np.ndarray, np.ndarray]]
+from saliency_jax.certificates import terms
+from saliency_jax.core import checks
+from saliency_jax.core import types
+
+# `(smoothed, confidence) -> (lower, upper)`.
+Bound = Callable[[types.Attribution, float], tuple[np.ndarray, np.ndarray]]
 
 
 def hoeffding(
-  mean: Any, num_samples: int, confidence: float | int = 0.95
+  smoothed: types.Attribution, confidence: float | int = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
   """Bounds means of any draws in [0, 1]: the paper's."""
-  mean = _checked(mean, num_samples, confidence)
-  c = math.sqrt(math.log(2 * mean.size / (1 - confidence)) / (2 * num_samples))
+  mean, _, q, _ = _drawn(smoothed, confidence)
+  c = _half_width(mean.size, q, confidence)
   return np.maximum(mean - c, 0), np.minimum(mean + c, 1)
 
 
 def clopper_pearson(
-  mean: Any, num_samples: int, confidence: float | int = 0.95
+  smoothed: types.Attribution, confidence: float | int = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
   """Bounds means of draws that are 0 or 1, exactly.
 
   Raises:
-    ValueError: for means that are no multiples of `1 / num_samples`.
+    ValueError: for a map of other draws, or means that are no multiples of
+      `1 / num_samples`.
   """
-  mean = _checked(mean, num_samples, confidence)
-  counts = np.rint(mean * num_samples)
-  off = np.max(np.abs(counts - mean * num_samples))
+  mean, _, q, binary = _drawn(smoothed, confidence)
+  if not binary:
+    raise ValueError(
+      'clopper_pearson is for draws of 0 or 1, as of sparsified_map, and this '
+      'map has others: use hoeffding or empirical_bernstein'
+    )
+  counts = np.rint(mean * q)
+  off = np.max(np.abs(counts - mean * q))
   if off > 0.01:
     raise ValueError(
-      f'expected means of {num_samples} draws of 0 or 1, got a count that is '
-      f'{off:.3g} off a whole number: use hoeffding or empirical_bernstein'
+      f'expected means of {q} draws of 0 or 1, got a count that is {off:.3g} '
+      'off a whole number: use hoeffding or empirical_bernstein'
     )
   # Few counts, many entries.
   counts, place = np.unique(counts, return_inverse=True)
   level = (1 - confidence) / (2 * mean.size)
-  q = num_samples
   with np.errstate(invalid='ignore'):
     lower = special.betaincinv(counts, q - counts + 1, level)
     upper = special.betainccinv(counts + 1, q - counts, level)
@@ -67,50 +76,79 @@ def clopper_pearson(
 
 
 def empirical_bernstein(
-  mean: Any, num_samples: int, confidence: float | int = 0.95, *, variance: Any
+  smoothed: types.Attribution, confidence: float | int = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Bounds means of draws in [0, 1] with little variance.
-
-  Args:
-    mean: of the draws.
-    num_samples: of the draws, at least two.
-    confidence: of all bounds at once.
-    variance: of the draws, the biased one of `SmoothedInfo`.
-  """
-  mean = _checked(mean, num_samples, confidence)
-  if num_samples < 2:
-    raise ValueError(f'num_samples must be at least 2, got {num_samples}')
-  variance = np.asarray(variance, np.float64)
-  if variance.shape != mean.shape:
-    raise ValueError(
-      f'expected a variance shaped {mean.shape}, got {variance.shape}'
-    )
-  variance = np.maximum(variance, 0) * (num_samples / (num_samples - 1))
+  """Bounds means of draws in [0, 1] with little variance; at least two."""
+  mean, variance, q, _ = _drawn(smoothed, confidence)
+  checks.count('num_samples', q, least=2)
+  if np.isnan(variance).any():
+    raise ValueError('empirical_bernstein wants the variance of the draws')
+  variance = np.maximum(variance, 0) * (q / (q - 1))
   level = math.log(4 * mean.size / (1 - confidence))
-  c = np.sqrt(2 * variance * level / num_samples) + 7 * level / (
-    3 * (num_samples - 1)
-  )
+  c = np.sqrt(2 * variance * level / q) + 7 * level / (3 * (q - 1))
   return np.maximum(mean - c, 0), np.minimum(mean + c, 1)
 
 
 def population(
-  mean: Any, num_samples: int = 0, confidence: float | int = 1.0
+  smoothed: types.Attribution, confidence: float | int = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Takes the means for the population's: for maps that are known exactly."""
-  del num_samples, confidence
-  mean = _checked(mean, 1, 0.5)
-  return mean, mean
+  """Takes a map that is known exactly at its word.
 
-
-def _checked(mean, num_samples, confidence):
-  mean = np.asarray(mean, np.float64)
-  if num_samples < 1:
-    raise ValueError(f'num_samples must be at least 1, got {num_samples}')
-  if not 0 < confidence < 1:
+  Raises:
+    ValueError: for a map of draws.
+  """
+  del confidence
+  found = terms.read(smoothed)
+  if found.num_samples:
     raise ValueError(
-      f'confidence must be strictly between 0 and 1, got {confidence}'
+      f'population is for maps that are known exactly, and this one has '
+      f'{found.num_samples} draws: use hoeffding'
     )
-  # float32 sums of many draws may pass 1 by a rounding.
-  if not mean.size or not (mean.min() >= -1e-5 and mean.max() <= 1 + 1e-5):
-    raise ValueError('expected a map with entries in [0, 1], without NaN')
-  return np.clip(mean, 0, 1)
+  return found.mean, found.mean
+
+
+def of_new_draws(
+  lower: np.ndarray,
+  upper: np.ndarray,
+  num_samples: int,
+  confidence: float | int,
+  *,
+  binary: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Bounds the means of draws that are yet to be made, all entries at once.
+
+  Args:
+    lower: of the population's map.
+    upper: of the population's map.
+    num_samples: draws to be made.
+    confidence: of all bounds at once.
+    binary: whether the draws are 0 or 1: their sums are then binomial.
+
+  Returns:
+    Bounds `(least, most)`, for zeros and ones such that `least <= mean <= most`
+    and otherwise that `least < mean < most`.
+  """
+  checks.count('num_new_samples', num_samples)
+  checks.within('confidence', confidence, '(0, 1)')
+  if not binary:
+    c = _half_width(lower.size, num_samples, confidence)
+    return lower - c, upper + c
+  level = (1 - confidence) / (2 * lower.size)
+  # P(count < k) <= level for the least k with P(count <= k) >= level.
+  least = lambda p: stats.binom.ppf(level, num_samples, p) / num_samples
+  return least(lower), 1 - least(1 - upper)
+
+
+def _half_width(n, num_samples, confidence):
+  return math.sqrt(math.log(2 * n / (1 - confidence)) / (2 * num_samples))
+
+
+def _drawn(smoothed, confidence):
+  """Returns mean, variance, number and kind of the draws of a map."""
+  found = terms.read(smoothed)
+  checks.within('confidence', confidence, '(0, 1)')
+  if not found.num_samples:
+    raise ValueError(
+      'expected a map of draws, got one that is known exactly: use population'
+    )
+  return found.mean, found.variance, found.num_samples, found.binary

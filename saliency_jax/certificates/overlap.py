@@ -1,20 +1,39 @@
 """How many of a smoothed map's top K entries no perturbation can remove.
 
-For every perturbation of L2 norm at most rho (Theorem 2 of the paper),
+For every perturbation of L2 norm at most rho, with `r = rho / sigma`,
 
-    floor(h_i) = Phi(Phi^-1(h_i) - 2 rho / sigma) > h_j  implies  h'_i > h'_j
+    h'_i >= Phi(Phi^-1(h_i) - r)   and   h'_j <= Phi(Phi^-1(h_j) + r)
 
-so that, of entries in the order of `h`, at least `i` of the top `K` stay if
-`floor(h_[i]) > h_[2K - i + 1]`: those of the top `i` that leave would have to
-give way to more entries than there are. The certificate is `i / K` of the
-largest such `i <= K`; entries beyond the last one count as beaten. What was
-sampled enters by its confidence bounds, below for `i` and above for `j`.
+(Theorem 2 of the paper has `Phi(Phi^-1(h_i) - 2 r) > h_j` for the first to be
+above the second.) Of entries in the order of `h`, at least `i` of the top `K`
+stay if the first of `h_[i]` is above the second of `h_[2K - i + 1]`: those of
+the top `i` that leave would have to give way to more entries than there are.
+The certificate is `i / K` of the largest such `i <= K`; entries beyond the last
+one count as beaten. What was sampled enters by its confidence bounds, `h_i` by
+the lower and `h_j` by the upper one.
+
+A map that is estimated anew at one perturbed point, from `q'` draws of their
+own, has chances of its own. Of the failures allowed, half are for the bounds
+`l <= h <= u` above, half for the new draws, shared out over both sides of all
+`n` entries. With the half-width `c'` of Hoeffding's bound of the new draws,
+
+    Phi(Phi^-1(l_i) - r) - Phi(Phi^-1(u_j) + r) > 2 c'
+
+is enough. Proof: the first term is at most `h'_i` and the second at least
+`h'_j`, unless a bound fails, so that `h'_i - c' > h'_j + c'`; the new means are
+above the left and below the right side, or else one of `2n` events of
+probability at most `(1 - p) / (4n)` has occurred. So they never tie, either.
+Sums of zeros and ones are binomial, with exact quantiles in the place of `c'`.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
   2019. https://arxiv.org/abs/1905.12105
   Lecuyer et al., Certified robustness to adversarial examples with
   differential privacy, 2019. https://arxiv.org/abs/1802.03471
+  Dwork and Roth, The algorithmic foundations of differential privacy, 2014,
+  Theorem A.1. https://doi.org/10.1561/0400000042
+  Balle and Wang, Improving the Gaussian mechanism for differential privacy,
+  ICML 2018. https://arxiv.org/abs/1805.06530
 """
 
 from collections.abc import Callable
@@ -25,9 +44,13 @@ from scipy import special
 from scipy import stats
 
 from saliency_jax.certificates import confidence as bounds
+from saliency_jax.certificates import terms
+from saliency_jax.core import checks
+from saliency_jax.core import types
 
-# `(z, rho / sigma) -> floor(z)`.
-Floor = Callable[[np.ndarray, float], np.ndarray]
+# `(lower, upper, rho / sigma)`, of the map at the example, to `(lower, upper)`
+# of that at every point of the ball.
+Shift = Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]]
 
 
 class Certificate(NamedTuple):
@@ -39,9 +62,10 @@ class Certificate(NamedTuple):
     rho: radius of the L2 ball, `[num_rho]`, in units of the example.
     sigma: deviation of the noise, in the same units.
     num_samples: draws `q` of the map.
-    num_new_samples: draws with which the map is estimated anew at the
-      perturbed point, or `None`: then the population's map is meant.
-    confidence: with which all overlaps hold at once.
+    num_new_samples: draws with which the map is estimated anew at a perturbed
+      point, or `None`: then the population's map is meant.
+    confidence: with which all overlaps hold at once, at every point of the
+      ball; of a map that is estimated anew, at any one point.
     bound: name of the confidence bound.
   """
 
@@ -63,97 +87,99 @@ class Guaranteed(NamedTuple):
   high: float
 
 
-def gaussian_floor(z: Any, ratio: float | int) -> np.ndarray:
-  """Returns `Phi(Phi^-1(z) - 2 ratio)`: the paper's, and the best there is."""
-  return special.ndtr(special.ndtri(z) - 2 * ratio)
+def gaussian_shift(
+  lower: np.ndarray, upper: np.ndarray, ratio: float | int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns `Phi(Phi^-1(h) -+ ratio)`: the paper's, and the best there is."""
+  return (
+    special.ndtr(special.ndtri(lower) - ratio),
+    special.ndtr(special.ndtri(upper) + ratio),
+  )
 
 
-def privacy_floor(z: Any, ratio: float | int) -> np.ndarray:
-  """Returns what differential privacy gives, the best over its parameters.
+def privacy_shift(
+  lower: np.ndarray, upper: np.ndarray, ratio: float | int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns what differential privacy gives, as Lecuyer et al. use it.
 
-  The Gaussian mechanism is (eps, delta)-private with
+  By Dwork's calibration the Gaussian mechanism is (eps, delta)-private with
   `eps = ratio sqrt(2 ln(1.25 / delta)) <= 1`, so that `h'_i >= e^-eps (h_i -
-  delta)` and `h'_j <= e^eps h_j + delta`.
+  delta)` and `h'_j <= e^eps h_j + delta`: of each, the best over delta. With
+  the exact `delta(eps)` of Balle and Wang, the best is `gaussian_shift`.
   """
   delta = np.logspace(-30, 0, 301)[:-1]
   eps = ratio * np.sqrt(2 * np.log(1.25 / delta))
-  delta, eps = delta[eps <= 1], eps[eps <= 1]
-  best = np.full(np.shape(z), -np.inf)
-  for d, e in zip(delta, eps, strict=True):
-    best = np.maximum(best, np.exp(-2 * e) * (z - d * (1 + np.exp(e))))
-  return best
+  least, most = np.zeros(np.shape(lower)), np.ones(np.shape(upper))
+  for d, e in zip(delta[eps <= 1], eps[eps <= 1], strict=True):
+    least = np.maximum(least, np.exp(-e) * (lower - d))
+    most = np.minimum(most, np.exp(e) * upper + d)
+  return least, most
 
 
 def top_k_overlap(
-  smoothed: Any,
+  smoothed: types.Attribution,
   k: Any,
   *,
   rho: Any,
-  sigma: float | int,
-  num_samples: int,
   confidence: float | int = 0.95,
   bound: bounds.Bound = bounds.hoeffding,
-  floor: Floor = gaussian_floor,
+  shift: Shift = gaussian_shift,
   num_new_samples: int | None = None,
 ) -> Certificate:
   """Certifies the overlap of the top K, for all K and radii at once.
 
   Args:
-    smoothed: map with entries in [0, 1], of `smoothed_maps`.
+    smoothed: map of `smoothed_maps`, which carries sigma and its draws.
     k: number of entries in the top, or several numbers.
     rho: radius of the L2 ball, in units of the example, or several.
-    sigma: deviation of the noise of the map, in the same units.
-    num_samples: draws of the map.
     confidence: with which all of it holds at once.
-    bound: of `confidence`, its settings bound by `functools.partial`.
-    floor: `gaussian_floor`, or `privacy_floor` to compare with.
-    num_new_samples: draws of the map at the perturbed point, where that is
+    bound: one of `confidence`.
+    shift: `gaussian_shift`, or `privacy_shift` to compare with.
+    num_new_samples: draws of the map at a perturbed point, where that is
       estimated anew too; `confidence` then shares out between the two.
 
   Raises:
-    ValueError: for a `k` that is not among the entries, `rho < 0`,
-      `sigma <= 0`, or a map outside of [0, 1].
+    ValueError: for a `k` that is not among the entries, `rho < 0`, or a map
+      that a certificate or the bound refuses.
   """
-  h = np.ravel(np.asarray(smoothed, np.float64))
+  found = terms.read(smoothed)
+  h = found.mean.ravel()
   ks, rhos = np.atleast_1d(np.asarray(k)), np.atleast_1d(np.asarray(rho, float))
   if not np.issubdtype(ks.dtype, np.integer) or not np.all(
     (ks >= 1) & (ks <= h.size)
   ):
     raise ValueError(f'expected k among 1 to {h.size} entries, got {k}')
-  if not np.all(rhos >= 0) or not sigma > 0:
-    raise ValueError(
-      f'expected rho of at least 0 and sigma above 0, got {rho} and {sigma}'
-    )
-  gap, level = 0.0, confidence
-  if num_new_samples is not None:
-    level = 1 - (1 - confidence) / 2
-    # At h = 0 and any entry: the half-width of Hoeffding's bound.
-    _, upper = bounds.hoeffding(np.zeros_like(h), num_new_samples, level)
-    gap = 2 * float(upper[0])
-  lower, upper = bound(h, num_samples, level)
+  for radius in rhos:
+    checks.within('rho', radius, '[0, inf)')
+  # Half of the failures for the draws that there are, half for new ones.
+  level = confidence if num_new_samples is None else (1 + confidence) / 2
+  lower, upper = (np.ravel(a) for a in bound(smoothed, level))
   order = np.argsort(-h, kind='stable')
   # Where the bounds are not in the order of the map, the worst so far counts.
   lower = np.minimum.accumulate(lower[order])
   upper = np.maximum.accumulate(upper[order][::-1])[::-1]
   place = 1 + np.arange(h.size)
-  found = []
+  overlaps = []
   for radius in rhos:
-    beats = floor(lower, radius / sigma) - gap
+    least, most = shift(lower, upper, radius / found.sigma)
+    if num_new_samples is not None:
+      least, most = bounds.of_new_draws(
+        least, most, num_new_samples, level, binary=found.binary
+      )
     # Entries that `i` does not beat are a head of the list; what it must beat
     # starts at 2K - i + 1. Both sides grow with i: valid i are a prefix.
-    unbeaten = h.size - np.searchsorted(upper[::-1], beats, side='left')
+    unbeaten = h.size - np.searchsorted(most[::-1], least, side='left')
     count = np.searchsorted(unbeaten + place, 2 * ks, side='right')
-    found.append(np.minimum(count, ks) / ks)
-  name = getattr(bound, 'func', bound).__name__
+    overlaps.append(np.minimum(count, ks) / ks)
   return Certificate(
-    overlap=np.stack(found),
+    overlap=np.stack(overlaps),
     k=ks,
     rho=rhos,
-    sigma=float(sigma),
-    num_samples=num_samples,
+    sigma=found.sigma,
+    num_samples=found.num_samples,
     num_new_samples=num_new_samples,
     confidence=confidence,
-    bound=name,
+    bound=getattr(bound, 'func', bound).__name__,
   )
 
 
@@ -174,11 +200,8 @@ def guaranteed(
   values = np.sort(np.ravel(np.asarray(overlaps, np.float64)))
   if not values.size or not np.isfinite(values).all():
     raise ValueError('expected at least one certificate, and no NaN')
-  if not (0 < share < 1 and 0 < confidence < 1):
-    raise ValueError(
-      f'share and confidence must be strictly between 0 and 1, got {share} '
-      f'and {confidence}'
-    )
+  checks.within('share', share, '(0, 1)')
+  checks.within('confidence', confidence, '(0, 1)')
   n, p = values.size, 1 - share
   tail = (1 - confidence) / 2
   # P(fewer than i of n lie at or below the percentile) <= tail, and above.

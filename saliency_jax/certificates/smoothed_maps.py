@@ -8,7 +8,10 @@ of a base map `m`, by default `|grad f|`, with
   quadratic   `v = (m / max m)^2`,
   sparsified  `v = 1` on the `tau n` largest entries of `m`, 0 elsewhere,
   relaxed     `v = 0` below the `tau n`-th largest, 1 above the `gamma n`-th,
-              and `m` over the `gamma n`-th in between.
+              and `m` over the `gamma n`-th in between,
+
+where a share of `n` entries is rounded up to whole ones. Each map carries the
+terms of its certificate: `terms.SmoothedInfo`.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
@@ -19,10 +22,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 import numpy as np
 
 from saliency_jax import transforms
+from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
@@ -34,25 +38,6 @@ from saliency_jax.gradients import gradient
 magnitude = transforms.absolute(gradient.gradient)
 channel_magnitude = transforms.sum_channels(magnitude)
 
-Map = Float[Array, '...']
-
-
-class SmoothedInfo(NamedTuple):
-  """What a certificate needs to know of a smoothed map, and its precision.
-
-  Attributes:
-    variance: of each entry's draws (biased).
-    stderr: standard error of each entry.
-    mass: mean over the draws of the sum of the entries.
-    base_zeros: mean share of the entries of the base map that are zero, which
-      it does not rank.
-  """
-
-  variance: Map
-  stderr: Map
-  mass: Float[Array, '']
-  base_zeros: Float[Array, '']
-
 
 class MedianRankInfo(NamedTuple):
   """The histogram from which the ranks are read.
@@ -63,11 +48,14 @@ class MedianRankInfo(NamedTuple):
     low: lower end of a 95% interval of the score: the rank that half of the
       draws and two standard errors of their number more have reached.
     high: upper end, of two standard errors less.
+    num_nonfinite: draws with entries that are NaN or infinite, which have no
+      ranks. The scores are NaN where there is one.
   """
 
   below: Float[Array, 'n b']
-  low: Map
-  high: Map
+  low: terms.Map
+  high: terms.Map
+  num_nonfinite: Int[Array, '']
 
 
 def scaled_map(
@@ -127,7 +115,7 @@ def sparsified_map(
   """Counts how often each entry is among the `tau n` largest of a base map.
 
   Scores are exact multiples of `1 / num_samples`. Entries that tie for the last
-  of the places do not count, nor do zeros: never more than `tau n` do.
+  of the places do not count, nor do zeros: never more than `ceil(tau n)` do.
 
   Args:
     fn: score of one example, in the paper the largest logit.
@@ -148,7 +136,7 @@ def sparsified_map(
     return _above(m, tau).astype(m.dtype)
 
   draws = (key, sigma, num_samples, batch_size)
-  mean, info = _smoothed(top, fn, x, base, draws)
+  mean, info = _smoothed(top, fn, x, base, draws, share=tau, binary=True)
   # The mean of zeros and ones is a count; batches were merged with rounding.
   return types.Attribution(jnp.round(mean * num_samples) / num_samples, info)
 
@@ -186,12 +174,12 @@ def relaxed_map(
   checks.within('gamma', gamma, f'[0, {tau}]')
 
   def ramp(m):
-    one = _largest(m, max(1, round(gamma * m.size)))
+    one = _largest(m, max(1, selection.count(gamma, m.size)))
     kept = jnp.where(_above(m, tau), m, 0)
     return jnp.minimum(kept / jnp.where(one > 0, one, 1), 1)
 
   draws = (key, sigma, num_samples, batch_size)
-  return _smoothed(ramp, fn, x, base, draws)
+  return _smoothed(ramp, fn, x, base, draws, share=tau)
 
 
 def median_rank(
@@ -239,40 +227,53 @@ def median_rank(
 
   shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
   draws = (key, sigma, num_samples, batch_size)
-  share, _ = _smoothed(binned, fn, x, base, draws)
+  share, draws_info = _smoothed(binned, fn, x, base, draws)
   counts = jnp.round(num_samples * share)
 
   def score(wanted):
     """Returns the first bin by whose end that many draws have come."""
     place = 1 + jnp.sum(counts[:, :-1] < wanted, -1)
-    return -(place.astype(share.dtype) / num_bins).reshape(shape)
+    rank = place.astype(share.dtype) / num_bins
+    return -jnp.where(jnp.isnan(share[:, 0]), jnp.nan, rank).reshape(shape)
 
   half, error = num_samples / 2, num_samples**0.5 / 2
-  info = MedianRankInfo(share, score(half + 2 * error), score(half - 2 * error))
+  info = MedianRankInfo(
+    below=share,
+    low=score(half + 2 * error),
+    high=score(half - 2 * error),
+    num_nonfinite=draws_info.num_nonfinite,
+  )
   return types.Attribution(score(half), info)
 
 
-def _smoothed(values, fn, x, base, draws):
+def _smoothed(values, fn, x, base, draws, *, share=1, binary=False):
   """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
   key, sigma, num_samples, batch_size = draws
   checks.count('num_samples', num_samples)
   checks.within('sigma', sigma, '(0, inf)')
+  sigma = jnp.asarray(sigma, x.dtype)
 
   def draw(i):
     noise = sampling.normal(sampling.draw_key(key, i), x)
-    noisy = x + jnp.asarray(sigma, x.dtype) * noise
-    m = jnp.abs(base(fn, noisy, key=None).scores)
-    v = values(m)
-    return v, jnp.sum(v), jnp.mean((m == 0).astype(x.dtype))
+    m = jnp.abs(base(fn, x + sigma * noise, key=None).scores)
+    # NaN compares as false: it would pass for the smallest, or spoil the count.
+    fine = jnp.all(jnp.isfinite(m))
+    v = jnp.where(fine, values(jnp.where(fine, m, 0)), jnp.nan)
+    told = [jnp.mean((m == 0).astype(x.dtype)), (~fine).astype(x.dtype)]
+    return v, told
 
-  (mean, mass, zeros), (variance, _, _) = sampling.batched_moments(
+  (mean, (zeros, bad)), (variance, _) = sampling.batched_moments(
     draw, jnp.arange(num_samples), batch_size=batch_size
   )
-  info = SmoothedInfo(
+  info = terms.SmoothedInfo(
     variance=variance,
     stderr=sampling.standard_error(variance, num_samples),
-    mass=mass,
     base_zeros=zeros,
+    sigma=sigma,
+    num_samples=jnp.asarray(num_samples, jnp.int32),
+    mass=jnp.asarray(selection.count(share, mean.size), jnp.int32),
+    binary=jnp.asarray(binary),
+    num_nonfinite=jnp.round(bad * num_samples).astype(jnp.int32),
   )
   return types.Attribution(mean, info)
 
@@ -282,11 +283,11 @@ def _peak(m):
   return jnp.where(peak > 0, peak, 1)
 
 
-def _above(m: Map, share: float | int) -> Bool[Array, '...']:
+def _above(m: terms.Map, share: float | int) -> Bool[Array, '...']:
   """Returns which entries are among the `share n` largest, ties left out."""
-  return m > _largest(m, round(share * m.size) + 1)
+  return m > _largest(m, selection.count(share, m.size) + 1)
 
 
-def _largest(m: Map, rank: int) -> Float[Array, '']:
+def _largest(m: terms.Map, rank: int) -> Float[Array, '']:
   """Returns the entry of a rank from 1, or zero past the last."""
   return selection.kth_smallest(m, m.size - rank + 1)
