@@ -21,24 +21,19 @@ References:
 
 from collections.abc import Callable
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax.extend import core
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax.core import interval_rules
 from saliency_jax.core import jaxprs
 
+Interval = interval_rules.Interval
+
 _HIGHEST = jax.lax.Precision.HIGHEST
-
-
-class Interval(NamedTuple):
-  """All values between two arrays."""
-
-  low: Float[Array, '...']
-  high: Float[Array, '...']
-
 
 # Affine, and exact; all operands but the values that move are constants.
 _MOVES = frozenset(
@@ -54,7 +49,6 @@ _INCREASING = frozenset(
 _ELEMENTARY = frozenset(
   'cbrt erf exp exp2 expm1 log log1p logistic sqrt tanh'.split()
 )
-_ELEMENTARY_UNITS = 16
 _SUMS = frozenset('add add_any cumsum reduce_sum reduce_window_sum'.split())
 # Bilinear; those of `models.convolutions` are known by their names.
 _PRODUCTS = frozenset(
@@ -70,8 +64,8 @@ def bounds(
   """Returns bounds of every output of `fn` over a box of inputs.
 
   Args:
-    fn: one array in, one out: of dense layers, convolutions, pools, ReLUs and
-      other increasing functions, sums, and products with constants.
+    fn: one array in, one out: of dense layers, convolutions, pools, the usual
+      activations and norms, comparisons, sums and products.
     box: the inputs, `low <= high`.
 
   Raises:
@@ -126,7 +120,9 @@ def _intervals(eqn, args, moving):
     return _zip(_bind(eqn, *low), _bind(eqn, *high))
   if name in _ELEMENTARY:
     pairs = _zip(_bind(eqn, *low), _bind(eqn, *high))
-    return [_rounded(p, _ELEMENTARY_UNITS) for p in pairs]
+    return [
+      interval_rules.rounded(p, interval_rules.ELEMENTARY_UNITS) for p in pairs
+    ]
   if name in _SUMS:
     sizes = [jnp.maximum(jnp.abs(e.low), jnp.abs(e.high)) for e in ends]
     (a,), (b,) = (_bind(eqn, *v) for v in (low, high))
@@ -135,8 +131,12 @@ def _intervals(eqn, args, moving):
   if name in _PRODUCTS and _is_affine(eqn, moving):
     return [_product(eqn, args, moving)]
   if name == 'convert_element_type' and _is_affine(eqn, moving):
-    return [_rounded(Interval(_bind(eqn, *low)[0], _bind(eqn, *high)[0]), 2)]
-  rule = _RULES.get(name)
+    return [
+      interval_rules.rounded(
+        Interval(_bind(eqn, *low)[0], _bind(eqn, *high)[0]), 2
+      )
+    ]
+  rule = interval_rules.RULES.get(name)
   if rule is None:
     raise ValueError(
       f'interval bounds have no rule for the primitive {name!r}'
@@ -158,56 +158,6 @@ def _product(eqn, args, moving):
   spread = product(radius, jnp.abs(constant))
   size = product(jnp.abs(middle), jnp.abs(constant)) + spread
   return _widened(center - spread, center + spread, _num_terms(eqn), size)
-
-
-def _multiplied(eqn, a, b):
-  del eqn
-  corners = jnp.stack([x * y for x in a for y in b])
-  return _rounded(Interval(jnp.min(corners, 0), jnp.max(corners, 0)), 2)
-
-
-def _divided(eqn, a, b):
-  corners = jnp.stack([x / y for x in a for y in b])
-  whole = (b.low > 0) | (b.high < 0)
-  found = Interval(
-    jnp.where(whole, jnp.min(corners, 0), -jnp.inf),
-    jnp.where(whole, jnp.max(corners, 0), jnp.inf),
-  )
-  return _rounded(found, 2)
-
-
-def _powered(eqn, a):
-  power = 2 if eqn.primitive.name == 'square' else eqn.params['y']
-  if power < 0:
-    raise ValueError(f'interval bounds have no rule for the power {power}')
-  low, high = a.low**power, a.high**power
-  if power % 2 == 0:
-    most = jnp.maximum(low, high)
-    low = jnp.where((a.low < 0) & (a.high > 0), 0, jnp.minimum(low, high))
-    high = most
-  return _rounded(Interval(low, high), 2 * power)
-
-
-def _absolute(eqn, a):
-  del eqn
-  low = jnp.maximum(jnp.maximum(a.low, -a.high), 0)
-  return Interval(low, jnp.maximum(-a.low, a.high))
-
-
-def _subtracted(eqn, a, b):
-  del eqn
-  return _rounded(Interval(a.low - b.high, a.high - b.low), 2)
-
-
-_RULES = {
-  'abs': _absolute,
-  'div': _divided,
-  'integer_pow': _powered,
-  'mul': _multiplied,
-  'neg': lambda eqn, a: Interval(-a.high, -a.low),
-  'square': _powered,
-  'sub': _subtracted,
-}
 
 
 def _tail(jaxpr, env):
@@ -356,13 +306,6 @@ def _widened(low: Array, high: Array, num_terms: int, size: Array) -> Interval:
   return Interval(low - slack, high + slack)
 
 
-def _rounded(box: Interval, units: int) -> Interval:
-  """Moves both ends outward by some units in their last places."""
-  info = jnp.finfo(box.low.dtype)
-  slack = lambda a: units * float(info.eps) * jnp.abs(a) + float(info.tiny)
-  return Interval(box.low - slack(box.low), box.high + slack(box.high))
-
-
 def around(x: Float[Array, '...'], widths: Any) -> Interval:
   """Returns the interval that holds `[x - widths, x + widths]`."""
-  return _rounded(Interval(x - widths, x + widths), 2)
+  return interval_rules.rounded(Interval(x - widths, x + widths), 2)
