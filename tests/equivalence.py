@@ -152,6 +152,7 @@ def check_memory(
   large: int = 32,
   ratio: float = 0.25,
   shape: Sequence[int] = (64, 64, 3),
+  score: Any = scores.logit,
 ) -> None:
   """Checks that `batch_size` bounds the memory of a method.
 
@@ -164,7 +165,7 @@ def check_memory(
   def size(batch_size):
     explain = functools.partial(method, batch_size=batch_size)
     return temp_bytes(
-      lambda p, x, k: explain(scores.logit(apply, p, 1), x, key=k),
+      lambda p, x, k: explain(score(apply, p, 1), x, key=k),
       params,
       x,
       jax.random.key(0),

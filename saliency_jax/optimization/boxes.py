@@ -13,6 +13,7 @@ References:
   optimization, 2018. https://arxiv.org/abs/1807.05077
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -43,6 +44,8 @@ class Inspection(NamedTuple):
     violation: share of uniform draws from the box on which it does not hold.
     violation_low: end of the 95% interval (Wilson's) of that share.
     violation_high: the other end.
+    shortfall: mean over the draws of `sum_j max(0, -g_j)`, of the box and then
+      of each rival.
     corner_margin: the least at the corner that the signs of its gradient at the
       example point to. Negative: that corner changes the decision.
     attack_margin: the least that projected ascent found in the box, that corner
@@ -53,8 +56,31 @@ class Inspection(NamedTuple):
   violation: Float[Array, '']
   violation_low: Float[Array, '']
   violation_high: Float[Array, '']
+  shortfall: Float[Array, 'b']
   corner_margin: Float[Array, '']
   attack_margin: Float[Array, '']
+
+
+def margins_of(fn: types.MarginsFn) -> types.MarginsFn:
+  """Returns `fn`, whose outputs are seen to be margins when they are traced.
+
+  Raises:
+    ValueError: for a score of one number: a probability, never negative, would
+      hold everywhere. (Several numbers that are no margins, such as all
+      probabilities, cannot be told apart before they are computed.)
+  """
+
+  def margins(x):
+    found = fn(x)
+    if found.ndim != 1 or not found.size:
+      raise ValueError(
+        f'expected margins [m] of a decision, got outputs {found.shape}: pass '
+        'scores.margins or scores.prob_margins, or a margin of your own, '
+        'negative where the decision changes, as lambda x: margin(x)[None]'
+      )
+    return found
+
+  return margins
 
 
 def grid_shape(
@@ -102,6 +128,7 @@ def inspect(
   x: Float[Array, '...'],
   box: Box,
   *,
+  rivals: Sequence[Box] = (),
   key: Key[Array, ''] | None,
   first_draw: int,
   num_checks: int,
@@ -114,6 +141,7 @@ def inspect(
     fn: margins of the decision.
     x: the example.
     box: how far it may move.
+    rivals: boxes to compare the shortfall of the draws with.
     key: of the draws.
     first_draw: number of the first one.
     num_checks: draws.
@@ -124,13 +152,23 @@ def inspect(
   checks.count('num_ascent', num_ascent)
   least = lambda x: jnp.min(fn(x))
 
-  def violated(i):
-    t = sampling.uniform(sampling.draw_key(key, first_draw + i), x, low=-1)
-    return (~holds(fn(place(x, box, t)))).astype(x.dtype)
+  num_boxes = 1 + len(rivals)
+  all_boxes = jax.tree.map(lambda *a: jnp.stack(a), box, *rivals)
 
-  rate = sampling.batched_mean(
-    violated, jnp.arange(num_checks), batch_size=batch_size
+  def judge(i):
+    """Judges a draw of a box, as a row of a table of which the others are 0."""
+    of, i = i // num_checks, i % num_checks
+    t = sampling.uniform(sampling.draw_key(key, first_draw + i), x, low=-1)
+    margins = fn(place(x, jax.tree.map(lambda a: a[of], all_boxes), t))
+    violated = (~holds(margins)).astype(x.dtype)
+    found = jnp.stack([violated, jnp.sum(jax.nn.relu(-margins))])
+    return jnp.where(jnp.arange(num_boxes)[:, None] == of, found[None], 0)
+
+  # All boxes in one loop: `fn` is traced once.
+  means = num_boxes * sampling.batched_mean(
+    judge, jnp.arange(num_boxes * num_checks), batch_size=batch_size
   )
+  rate, shortfall = means[0, 0], means[:, 1]
   margin, slope = jax.value_and_grad(least)(x)
   corner = -jnp.sign(slope)
   at = lambda t: least(place(x, box, t))
@@ -145,7 +183,15 @@ def inspect(
   corner_margin = at(corner)
   found = jnp.stack([margin, corner_margin, at(last), jnp.min(trace)])
   low, high = _wilson(rate, num_checks)
-  return Inspection(margin, rate, low, high, corner_margin, jnp.min(found))
+  return Inspection(
+    margin=margin,
+    violation=rate,
+    violation_low=low,
+    violation_high=high,
+    shortfall=shortfall,
+    corner_margin=corner_margin,
+    attack_margin=jnp.min(found),
+  )
 
 
 def _wilson(rate, n):

@@ -79,7 +79,8 @@ def certified_box(
     Scores, minus the widths, and `CertifiedInfo`.
 
   Raises:
-    ValueError: for a primitive that the bounds do not know, by its name.
+    ValueError: for a score of one number, which may be no margin, or a
+      primitive that the bounds do not know, by its name.
   """
   del key
   checks.within('most', most, '(0, inf)')
@@ -93,6 +94,8 @@ def certified_box(
   spread = lambda widths: boxes.spread(widths, x.shape, patch)
   # How many entries have each width.
   counts = jax.linear_transpose(spread, start)(jnp.ones_like(x))[0]
+
+  fn = boxes.margins_of(fn)
 
   def lower(widths):
     return jnp.min(
@@ -140,7 +143,8 @@ def certified_box(
     tried = jax.lax.map(candidate, growths)
     tried = jnp.concatenate([widths[None], tried])
     sizes = jax.vmap(size)(tried)
-    best = jnp.argmax(sizes)
+    # A bound that is infinite has no slope, and its candidates are NaN.
+    best = jnp.argmax(jnp.nan_to_num(sizes, nan=-1.0))
     return tried[best], sizes[best]
 
   first = verified(jnp.minimum(start, most))

@@ -7,10 +7,15 @@ with `g_j = f_c - f_j` the margins of the decision `c`, of probabilities in the
 authors' code: `scores.prob_margins`. Any optax transformation, widths clipped
 to the box after each step. The scores are `-w`: what may move little matters.
 
-At the paper's `lam = d / 10` many widths are `C`, and tie. The penalty sees
-uniform draws, which in high dimension stay away from the corners: the box is
-statistical and never adversarial. `info` says all three: the share that is `C`,
-the violation on fresh draws, and the margins at a corner and after an ascent.
+At the paper's `lam = d / 10` many widths are `C`, and tie. On probabilities the
+penalty is then at most `d / 10` a class, mostly far less, and the box `w = C`
+often the better one whatever the network: maps are transients of the optimizer,
+to be judged at several `num_steps`. The penalty sees uniform draws, which in
+high dimension stay away from the corners: the box is statistical and never
+adversarial. `info` says it all: the share that is `C`, the objective at the box
+and at `w = C`, the violation on fresh draws, and the margins at a corner and
+after an ascent. All widths `C` and no attack found says that `fn` is no
+decision, or `C` too small.
 
 References:
   Ikeno and Hara, Maximizing invariant data perturbation with stochastic
@@ -38,6 +43,9 @@ class InvariantInfo(NamedTuple):
     saturated: share of the widths that are `most`, and so tie.
     inspection: of the box found, on draws of its own.
     objective: (3.3) at each step, before it, on the draws of the step.
+    final_objective: (3.3) at the box, on the inspection's draws and with the
+      last weight.
+    most_objective: likewise at `w = C`. No less: the box is a transient.
     violation: share of those on which the decision did not hold.
     lam: weight of the penalty at each step.
   """
@@ -46,6 +54,8 @@ class InvariantInfo(NamedTuple):
   saturated: Float[Array, '']
   inspection: boxes.Inspection
   objective: Float[Array, 'n']
+  final_objective: Float[Array, '']
+  most_objective: Float[Array, '']
   violation: Float[Array, 'n']
   lam: Float[Array, 'n']
 
@@ -92,6 +102,10 @@ def invariant_perturbation(
 
   Returns:
     Scores, minus the mean of both widths, and `InvariantInfo`.
+
+  Raises:
+    ValueError: for a score of one number, which may be no margin, and for
+      settings out of range.
   """
   for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):
     checks.count(name, count)
@@ -104,6 +118,7 @@ def invariant_perturbation(
   most = jnp.asarray(most, x.dtype)
   goal = jnp.asarray(1 if target is None else target, x.dtype)
   shape = boxes.grid_shape(x, patch, per_channel)
+  fn = boxes.margins_of(fn)
 
   def box_of(widths):
     down, up = (boxes.spread(widths[i], x.shape, patch) for i in (0, -1))
@@ -150,22 +165,27 @@ def invariant_perturbation(
     (widths, optimizer.init(widths), log_lam, goal),
     jnp.arange(num_steps),
   )
-  box = box_of(widths)
+  box, whole = box_of(widths), box_of(jnp.full_like(widths, most))
   inspection = boxes.inspect(
     fn,
     x,
     box,
+    rivals=(whole,),
     key=key,
     first_draw=num_steps * num_samples,
     num_checks=num_checks,
     num_ascent=num_ascent,
     batch_size=batch_size,
   )
+  sizes = jnp.stack([size(widths), x.size * most])
+  final, largest = sizes - lam[-1] * inspection.shortfall
   info = InvariantInfo(
     box=boxes.Box(widths[0], widths[-1]),
     saturated=jnp.mean((widths >= most).astype(x.dtype)),
     inspection=inspection,
     objective=objective,
+    final_objective=final,
+    most_objective=largest,
     violation=violation,
     lam=lam,
   )

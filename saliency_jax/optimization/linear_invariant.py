@@ -84,6 +84,9 @@ def linear_invariant(
 
   Returns:
     Scores, minus the mean of both widths, and `LinearInvariantInfo`.
+
+  Raises:
+    ValueError: for a score of one number, which may be no margin.
   """
   checks.within('most', most, '(0, inf)')
   checks.count('num_noisy', num_noisy, 0)
@@ -93,6 +96,7 @@ def linear_invariant(
   shape = boxes.grid_shape(x, patch, per_channel)
   spread = lambda cells: boxes.spread(cells, x.shape, patch)
   cells = jnp.zeros(shape, x.dtype)
+  fn = boxes.margins_of(fn)
   gather = lambda h: jax.linear_transpose(spread, cells)(h)[0].ravel()
 
   matrix, limits = _constraints(
@@ -141,8 +145,7 @@ def linear_invariant(
 
 def _constraints(fn, x, gather, key, num_noisy, sigma, batch_size):
   """Returns the matrix, of `u` and then of `v`, and the right-hand side."""
-  margins = lambda x: jnp.atleast_1d(fn(x))
-  (num_margins,) = jax.eval_shape(margins, x).shape
+  (num_margins,) = jax.eval_shape(fn, x).shape
 
   def row(index):
     copy, j = index // num_margins, index % num_margins
@@ -150,7 +153,7 @@ def _constraints(fn, x, gather, key, num_noisy, sigma, batch_size):
     if num_noisy:
       scale = jnp.where(copy > 0, jnp.asarray(sigma, x.dtype), 0)
       noise = scale * sampling.normal(sampling.draw_key(key, copy), x)
-    value, h = jax.value_and_grad(lambda x: margins(x)[j])(x + noise)
+    value, h = jax.value_and_grad(lambda x: fn(x)[j])(x + noise)
     row = [gather(jnp.maximum(-h, 0)), gather(jnp.maximum(h, 0))]
     offset = jnp.vdot(h, noise, precision=jax.lax.Precision.HIGHEST)
     return jnp.concatenate(row), value - offset

@@ -14,7 +14,7 @@ _W = jnp.array([1.0, -2.0, 0.5, 0.0])
 
 def _margin(x):
   """One margin: 1 at zero."""
-  return 1 + x @ _W
+  return (1 + x @ _W)[None]
 
 
 def _inspect(box, fn=_margin, x=None, **settings):
@@ -30,6 +30,18 @@ class HoldsTest(parameterized.TestCase):
     self.assertTrue(boxes.holds(jnp.array([1.0, 2.0])))
     self.assertFalse(boxes.holds(jnp.array([1.0, jnp.nan])))
     self.assertFalse(boxes.holds(jnp.array([1.0, 0.0])))
+
+
+class MarginsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (lambda x: x[0], r'outputs \(\): pass scores.margins'),
+    (lambda x: x[:0], r'outputs \(0,\)'),
+    (lambda x: x[None], r'outputs \(1, 4\)'),
+  )
+  def test_refuses_what_is_no_margins(self, fn, message):
+    with self.assertRaisesRegex(ValueError, message):
+      boxes.margins_of(fn)(jnp.ones(4))
+    np.testing.assert_array_equal(boxes.margins_of(lambda x: x)(jnp.ones(4)), 1)
 
 
 class WidthsTest(parameterized.TestCase):
@@ -75,10 +87,21 @@ class InspectTest(parameterized.TestCase):
     rate = np.mean(1 + t @ np.asarray(_W) <= 0)
     self.assertBetween(rate, found.violation_low, found.violation_high)
     self.assertLess(found.violation_high, 0.05)
+    self.assertEqual(found.shortfall.shape, (1,))
+
+  def test_rivals_have_the_same_draws(self):
+    ends = [boxes.Box(jnp.full(4, w), jnp.full(4, w)) for w in (0.4, 0.8)]
+    first, other = (_inspect(box, num_checks=50) for box in ends)
+    both = _inspect(ends[0], rivals=ends[1:], num_checks=50, batch_size=7)
+    np.testing.assert_allclose(
+      both.shortfall, [first.shortfall[0], other.shortfall[0]], rtol=1e-5
+    )
+    self.assertGreater(both.shortfall[1], both.shortfall[0])
+    np.testing.assert_allclose(both.violation, first.violation, rtol=1e-6)
 
   def test_ascent_leaves_a_corner_that_is_no_minimum(self):
     # The slope at the example is zero, and so is the corner that it points to.
-    fn = lambda x: 1 - 30 * jnp.sum((x - 0.01) ** 2)
+    fn = lambda x: (1 - 30 * jnp.sum((x - 0.01) ** 2))[None]
     box = boxes.Box(jnp.full(4, 0.3), jnp.full(4, 0.3))
     found = _inspect(box, fn=fn, x=jnp.full(4, 0.01))
     self.assertEqual(found.corner_margin, found.margin)
@@ -95,7 +118,7 @@ class InspectTest(parameterized.TestCase):
     np.testing.assert_allclose(got, (want.low, want.high), atol=1e-6)
 
   def test_nan_breaks_the_decision(self):
-    fn = lambda x: jnp.where(x[0] > 0, jnp.nan, 1.0)
+    fn = lambda x: jnp.where(x[:1] > 0, jnp.nan, 1.0)
     found = _inspect(boxes.Box(jnp.ones(4), jnp.ones(4)), fn=fn)
     self.assertBetween(found.violation, 0.4, 0.6)
 

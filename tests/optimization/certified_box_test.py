@@ -83,13 +83,13 @@ class CertifiedBoxTest(parameterized.TestCase):
   def test_start_is_scaled(self):
     start = jnp.array([1.0, 0.25])
     out = certified_box.certified_box(
-      lambda x: 1 - x[0] - 2 * x[1], jnp.zeros(2), start=start, num_rounds=0
+      lambda x: 1 - x[:1] - 2 * x[1:], jnp.zeros(2), start=start, num_rounds=0
     )
     np.testing.assert_allclose(out.info.box.up, start / 1.5, rtol=1e-5)
     self.assertEqual(out.info.size.shape, (1,))
 
   def test_wrong_decision_has_no_box(self):
-    out = certified_box.certified_box(lambda x: x[0] - 1, jnp.zeros(2))
+    out = certified_box.certified_box(lambda x: x[:1] - 1, jnp.zeros(2))
     self.assertLess(out.info.margin, 0)
     np.testing.assert_array_equal(out.scores, 0)
 
@@ -113,11 +113,16 @@ class CertifiedBoxTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      certified_box.certified_box(lambda x: 1 + x[0], jnp.zeros(4), **settings)
+      certified_box.certified_box(lambda x: 1 + x[:1], jnp.zeros(4), **settings)
 
   def test_unknown_primitive_is_named(self):
     with self.assertRaisesRegex(ValueError, "primitive 'sin'"):
-      certified_box.certified_box(lambda x: jnp.sin(x[0]), jnp.ones(2))
+      certified_box.certified_box(lambda x: jnp.sin(x[:1]), jnp.ones(2))
+
+  def test_refuses_a_score_that_may_be_no_margin(self):
+    fn = equivalence.score_fn(score=scores.prob)
+    with self.assertRaisesRegex(ValueError, r'got outputs \(\): pass scores'):
+      certified_box.certified_box(fn, equivalence.examples(1)[0])
 
 
 if __name__ == '__main__':

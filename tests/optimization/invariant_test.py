@@ -22,7 +22,7 @@ _KEY = jax.random.key(3)
 def _linear(x):
   """A two-class model: the margin is 1 at zero, each entry matters alike."""
   signs = jnp.where(jnp.arange(x.size) % 2 == 0, 1.0, -1.0)
-  return 1 + 0.05 * jnp.sum(signs * x)
+  return 1 + 0.05 * jnp.sum(signs * x, keepdims=True)
 
 
 def _explain_linear(optimizer, **settings):
@@ -129,7 +129,7 @@ class InvariantTest(parameterized.TestCase):
 
   def test_asymmetric_box_reaches_where_it_is_free(self):
     # Up is safe, down is not.
-    fn = lambda x: 1 + 4 * jnp.min(x)
+    fn = lambda x: 1 + 4 * jnp.min(x, keepdims=True)
     settings = dict(_SMALL, num_steps=200, num_samples=8)
     out = invariant.invariant_perturbation(
       fn, jnp.zeros(3), key=_KEY, lam=100.0, asymmetric=True, **settings
@@ -148,6 +148,38 @@ class InvariantTest(parameterized.TestCase):
     self.assertEqual(out.scores.shape, x.shape)
     self.assertEqual(np.ptp(out.scores[:patch, :patch, 0]), 0)
 
+  def test_objective_at_the_box_and_at_the_largest(self):
+    # One margin 1 + .05 s.x, on the draws that follow those of the steps.
+    out = invariant.invariant_perturbation(
+      _linear, jnp.zeros(64), key=_KEY, lam=3.0, most=20.0, **_SMALL
+    )
+    t = np.array(
+      [
+        sampling.uniform(sampling.draw_key(_KEY, 12 + i), jnp.zeros(64), low=-1)
+        for i in range(6)
+      ]
+    )
+    signs = np.where(np.arange(64) % 2 == 0, 1.0, -1.0)
+    for got, w in (
+      (out.info.final_objective, -np.asarray(out.scores)),
+      (out.info.most_objective, np.full(64, 20.0)),
+    ):
+      margins = 1 + 0.05 * (t * w) @ signs
+      want = w.sum() - 3 * np.maximum(0, -margins).mean()
+      np.testing.assert_allclose(got, want, rtol=1e-5)
+    # At 1280, the largest box is the better one by far.
+    self.assertLess(out.info.final_objective, 0.1 * out.info.most_objective)
+
+  @parameterized.parameters(
+    scores.prob, scores.log_prob, scores.logit, scores.loss, scores.margin
+  )
+  def test_refuses_a_score_that_may_be_no_margin(self, score):
+    fn = score(*equivalence.network(), 1)
+    with self.assertRaisesRegex(ValueError, 'margins .*, got outputs'):
+      invariant.invariant_perturbation(
+        fn, equivalence.examples(1)[0], key=_KEY, **_SMALL
+      )
+
   def test_saturates_and_says_so(self):
     out = invariant.invariant_perturbation(
       _linear, jnp.zeros(4), key=_KEY, most=0.5, optimizer=optax.sgd(1.0),
@@ -158,7 +190,7 @@ class InvariantTest(parameterized.TestCase):
 
   def test_nan_is_a_violation(self):
     out = invariant.invariant_perturbation(
-      lambda x: jnp.where(x[0] > 0.001, jnp.nan, 1.0),
+      lambda x: jnp.where(x[:1] > 0.001, jnp.nan, 1.0),
       jnp.zeros(4),
       key=_KEY,
       **_SMALL,
@@ -185,7 +217,7 @@ class InvariantTest(parameterized.TestCase):
     with jax.enable_x64():
       out = jax.eval_shape(
         lambda key: invariant.invariant_perturbation(
-          lambda x: 1 + x[0],
+          lambda x: 1 + x[:1],
           jnp.zeros(4, jnp.float64),
           key=key,
           target=0.1,
@@ -205,18 +237,21 @@ class InvariantTest(parameterized.TestCase):
     apply, params = equivalence.network()
     label = int(scores.predict(apply, params, x))
     found = []
-    for score in (scores.margin, scores.margins):
-      out = invariant.invariant_perturbation(
-        score(apply, params, label), x, key=_KEY, **_SMALL
-      )
+    least = scores.margin(apply, params, label)
+    several = scores.margins(apply, params, label)
+    for fn in (lambda x: least(x)[None], several):
+      out = invariant.invariant_perturbation(fn, x, key=_KEY, **_SMALL)
       found.append(out.info.inspection)
     self.assertGreater(found[0].margin, 0)
-    equivalence.assert_close(*found)
+    # With one, only the worst of several margins falls short.
+    without = [f._replace(shortfall=f.violation) for f in found]
+    equivalence.assert_close(*without)
+    self.assertLessEqual(*(float(f.shortfall[1]) for f in found))
 
   def test_memory(self):
     settings = dict(_SMALL, num_samples=128, num_checks=128)
     method = functools.partial(invariant.invariant_perturbation, **settings)
-    equivalence.check_memory(self, method)
+    equivalence.check_memory(self, method, score=scores.margins)
 
   @parameterized.parameters(
     (

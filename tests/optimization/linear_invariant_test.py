@@ -62,7 +62,7 @@ class LinearInvariantTest(parameterized.TestCase):
     with jax.enable_x64():
       slopes = jax.random.normal(jax.random.key(1), (20,), jnp.float64)
       out = _explain(
-        lambda x: 2 + slopes @ x,
+        lambda x: (2 + slopes @ x)[None],
         jnp.zeros(20),
         slack=None,
         most=1.0,
@@ -104,6 +104,13 @@ class LinearInvariantTest(parameterized.TestCase):
     mean = np.mean(out.scores) + 0.5 * out.info.slack
     np.testing.assert_allclose(mean, out.info.solver.objective, rtol=1e-4)
 
+  def test_refuses_a_score_that_may_be_no_margin(self):
+    fn = equivalence.score_fn(score=scores.prob)
+    with self.assertRaisesRegex(ValueError, r'got outputs \(\): pass scores'):
+      linear_invariant.linear_invariant(
+        fn, equivalence.examples(1)[0], key=_KEY, num_steps=2
+      )
+
   def test_equivalence(self):
     method = functools.partial(
       linear_invariant.linear_invariant,
@@ -137,7 +144,7 @@ class LinearInvariantTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       linear_invariant.linear_invariant(
-        lambda x: 1 + x[0], jnp.zeros(4), key=_KEY, patch=1, **settings
+        lambda x: 1 + x[:1], jnp.zeros(4), key=_KEY, patch=1, **settings
       )
 
 
