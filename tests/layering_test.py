@@ -40,10 +40,11 @@ _MAY_IMPORT = {
   'attacks': _ALL,
   'training': _ALL,
   'metrics': _ALL,
-  # Leaves; they share with the methods only where the cache is.
+  # Leaves; they share with the methods where the cache is, and what an image
+  # is.
   'models': {'core', 'models'},
   'data': {'core', 'data'},
-  'viz': {'viz'},
+  'viz': {'core', 'viz'},
   '__init__': set(),
 }
 # Whoever imports one function pays for JAX alone.

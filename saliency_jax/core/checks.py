@@ -55,12 +55,21 @@ def count(name: str, value: Any, least: int = 1, most: int = MOST) -> None:
 
 
 def image(x: Any) -> None:
-  """Raises `ValueError` unless `x` is one image `[H, W, C]`."""
+  """Raises `ValueError` unless `x` is one image `[H, W, C]`.
+
+  One or three before a last axis that is neither is an image `[C, H, W]`.
+  """
   shape = getattr(x, 'shape', None)
   if shape is None or len(shape) != 3:
     row = len(shape or ()) == 1
     hint = f'; a row of numbers is x.reshape(1, {shape[0]}, 1)' if row else ''
     raise ValueError(f'expected one image [H, W, C], got shape {shape}{hint}')
+  if shape[0] in (1, 3) and shape[-1] not in (1, 3):
+    raise ValueError(
+      f'expected one image [H, W, C], got shape {tuple(shape)}, its channels '
+      'first: pass jnp.moveaxis(x, 0, -1), and explain '
+      'lambda x: fn(jnp.moveaxis(x, -1, 0))'
+    )
 
 
 def same_shape(name: str, value: Any, x: Any) -> None:

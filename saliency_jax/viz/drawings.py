@@ -21,6 +21,8 @@ except ImportError as e:
     "figures need matplotlib: pip install 'saliency-jax[experiments]'"
   ) from e
 
+from saliency_jax.core import checks
+
 Scores = Float[Array, 'h w c'] | Float[np.ndarray, 'h w c']
 Photo = Float[Array, 'H W d'] | Float[np.ndarray, 'H W d']
 Values = Float[np.ndarray, 'h w']
@@ -174,7 +176,8 @@ def overlay(
 
 def _checked(a) -> np.ndarray:
   a = np.asarray(a, np.float64)
-  if a.ndim != 3 or 0 in a.shape:
+  checks.image(a)
+  if 0 in a.shape:
     raise ValueError(f'expected an image [h, w, c], got the shape {a.shape}')
   bad = np.count_nonzero(~np.isfinite(a))
   if bad:

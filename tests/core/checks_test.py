@@ -49,7 +49,11 @@ class ChecksTest(parameterized.TestCase):
     jax.jit(lambda v: checks.count('n', v))(-1)
 
   def test_image(self):
-    checks.image(jnp.ones((2, 3, 1)))
+    for fine in ((2, 3, 1), (3, 3, 3), (1, 5, 1), (3, 5, 1), (4, 4, 7)):
+      checks.image(jnp.ones(fine))
+    for first in ((3, 224, 224), (1, 28, 28), (3, 8, 2)):
+      with self.assertRaisesRegex(ValueError, r'pass jnp.moveaxis\(x, 0, -1\)'):
+        checks.image(np.ones(first))
     with self.assertRaisesRegex(ValueError, r'\(2, 3\)'):
       checks.image(jnp.ones((2, 3)))
     with self.assertRaisesRegex(ValueError, 'None'):

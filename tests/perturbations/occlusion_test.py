@@ -29,8 +29,8 @@ def _occlusion_loop(fn, x, window, stride, baseline):
 
 class OcclusionTest(parameterized.TestCase):
   def test_one_pixel_of_a_linear_function(self):
-    x = jax.random.uniform(jax.random.key(0), (3, 4, 2))
-    w = jax.random.normal(jax.random.key(1), (3, 4, 2))
+    x = jax.random.uniform(jax.random.key(0), (4, 3, 2))
+    w = jax.random.normal(jax.random.key(1), (4, 3, 2))
     out = occlusion.occlusion(
       lambda x: jnp.sum(w * x) + 2,
       x,
