@@ -3,6 +3,10 @@
 A classifier names an intermediate with JAX's own marker,
 `jax.ad_checkpoint.checkpoint_name(h, 'features')`, and `split` cuts in two any
 function that calls it, at that place, whatever framework it is written in.
+
+Layouts say which axes of a layer are an image: `channels_last`,
+`channels_first`, `grid` for the tokens of a transformer, or any function to
+`[h, w, K]` that only moves or drops entries, and so serves for gradients too.
 """
 
 from collections.abc import Callable
@@ -10,8 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax.core import checks
 from saliency_jax.core import jaxprs
 from saliency_jax.core import types
 
@@ -54,7 +60,8 @@ def split(
     have = sorted({eqn.params['name'] for eqn, _ in _named(closed.jaxpr)})
     raise ValueError(
       f'expected one intermediate named {name!r}, found {len(found)}; this '
-      f'function names {have}'
+      f'function names {have}: name one where the network has it in hand, '
+      f'h = jax.ad_checkpoint.checkpoint_name(h, {name!r})'
     )
   if found[0]:
     raise ValueError(
@@ -87,6 +94,58 @@ def split(
     return jax.tree.unflatten(jax.tree.structure(shape), out)
 
   return Split(trunk, head)
+
+
+def channels_last(value: Float[Array, '...']) -> Float[Array, 'h w K']:
+  """Reads a layer `[h, w, K]`, or a batch of one.
+
+  Raises:
+    ValueError: for another number of axes.
+  """
+  return _alone(value, 3, '[h, w, K]')
+
+
+def channels_first(value: Float[Array, '...']) -> Float[Array, 'h w K']:
+  """Reads a layer `[K, h, w]`, or a batch of one.
+
+  Raises:
+    ValueError: for another number of axes.
+  """
+  return jnp.moveaxis(_alone(value, 3, '[K, h, w]'), 0, -1)
+
+
+def grid(
+  value: Float[Array, '...'], *, shape: tuple[int, int], skip: int = 0
+) -> Float[Array, 'h w K']:
+  """Reads tokens `[N, K]`, or a batch of one, as a grid of patches.
+
+  Args:
+    value: the tokens, those of the patches last and row by row.
+    shape: rows and columns of patches.
+    skip: tokens before them, which stand for no patch: class, registers.
+
+  Raises:
+    ValueError: for another number of axes, or of tokens.
+  """
+  checks.count('skip', skip, 0)
+  tokens = _alone(value, 2, '[N, K]')
+  if tokens.shape[0] != skip + shape[0] * shape[1]:
+    raise ValueError(
+      f'shape {shape} after skip={skip} is a grid of {shape[0] * shape[1]} '
+      f'tokens, got {tokens.shape[0]} tokens in all'
+    )
+  return tokens[skip:].reshape(*shape, -1)
+
+
+def _alone(value, ndim, expected):
+  """Returns a layer without the batch axis of a network that wants one."""
+  if value.ndim == ndim + 1 and value.shape[0] == 1:
+    value = value[0]
+  if value.ndim != ndim:
+    raise ValueError(
+      f'expected a layer {expected}, or a batch of one, got {value.shape}'
+    )
+  return value
 
 
 def _named(jaxpr, path=()):

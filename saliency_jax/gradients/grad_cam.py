@@ -14,6 +14,7 @@ References:
 """
 
 from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,9 @@ from jaxtyping import Array, Float, Key
 from saliency_jax import taps
 from saliency_jax.core import checks
 from saliency_jax.core import types
+
+# Brings a layer to `[h, w, K]`, and its gradient too.
+Layout = Callable[[Float[Array, '...']], Float[Array, 'h w K']]
 
 
 class GradCamInfo(NamedTuple):
@@ -45,6 +49,7 @@ def grad_cam(
   *,
   key: Key[Array, ''] | None = None,
   name: str = 'features',
+  layout: Layout | None = None,
   activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> types.Attribution:
   """Weighs a layer's channels by their mean gradient.
@@ -56,8 +61,10 @@ def grad_cam(
     fn: score of one example.
     x: the image.
     key: not used.
-    name: the layer's `checkpoint_name`; its value is `[h, w, K]`, or a
-      batch of one of these.
+    name: the layer's `checkpoint_name`.
+    layout: maps its value to `[h, w, K]`, such as `taps.channels_first`, or
+      `functools.partial(taps.grid, shape=(14, 14), skip=1)` for tokens; `None`
+      is `taps.channels_last`, unless the shape could be another layout.
     activation: of the map; the identity keeps evidence against the class.
 
   Returns:
@@ -65,10 +72,10 @@ def grad_cam(
 
   Raises:
     ValueError: for `x` that is not one image, a name that is not in `fn`, or a
-      layer that is not `[h, w, K]`.
+      layer whose layout is in doubt.
   """
   del key  # Nothing is drawn.
-  return _cam(lambda a, g: jnp.mean(g, (0, 1)), fn, x, name, activation)
+  return _cam(lambda a, g: jnp.mean(g, (0, 1)), fn, x, name, layout, activation)
 
 
 def grad_cam_pp(
@@ -77,6 +84,7 @@ def grad_cam_pp(
   *,
   key: Key[Array, ''] | None = None,
   name: str = 'features',
+  layout: Layout | None = None,
   activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> types.Attribution:
   """Weighs a layer's channels by Grad-CAM++'s pixel-wise weighted gradient.
@@ -89,8 +97,10 @@ def grad_cam_pp(
     fn: score of one example, a logit.
     x: the image.
     key: not used.
-    name: the layer's `checkpoint_name`; its value is `[h, w, K]`, or a
-      batch of one of these.
+    name: the layer's `checkpoint_name`.
+    layout: maps its value to `[h, w, K]`, such as `taps.channels_first`, or
+      `functools.partial(taps.grid, shape=(14, 14), skip=1)` for tokens; `None`
+      is `taps.channels_last`, unless the shape could be another layout.
     activation: of the map; the identity keeps evidence against the class.
 
   Returns:
@@ -108,18 +118,22 @@ def grad_cam_pp(
     alpha = jnp.where(usable, 1 / jnp.where(usable, below, 1), 0)
     return jnp.sum(alpha * jax.nn.relu(g), (0, 1))
 
-  return _cam(weights, fn, x, name, activation)
+  return _cam(weights, fn, x, name, layout, activation)
 
 
-def _cam(weights_fn, fn, x, name, activation):
+def _cam(weights_fn, fn, x, name, layout, activation):
   checks.image(x)
   trunk, head = taps.split(fn, x, name)
   layer, rest = trunk(x)
-  if layer.ndim not in (3, 4) or (layer.ndim == 4 and layer.shape[0] != 1):
-    raise ValueError(f'expected {name!r} to be [h, w, K], got {layer.shape}')
+  if layout is None:
+    _check_channels_last(name, layer.shape, x.shape)
+    layout = taps.channels_last
   score, grad = jax.value_and_grad(lambda a: head(a, rest))(layer)
-  # Networks written for batches hold one of one inside.
-  layer, grad = (a.reshape(a.shape[-3:]) for a in (layer, grad))
+  layer, grad = layout(layer), layout(grad)
+  if layer.ndim != 3:
+    raise ValueError(
+      f'layout makes {layer.shape} of {name!r}, expected [h, w, K]'
+    )
   raw = jnp.einsum(
     'hwk,k->hw',
     layer,
@@ -134,3 +148,43 @@ def _cam(weights_fn, fn, x, name, activation):
   return types.Attribution(
     stretched[..., None].astype(x.dtype), GradCamInfo(raw, discarded, score)
   )
+
+
+def _check_channels_last(name, shape, image):
+  """Refuses a layer that may be something else than `[h, w, K]`."""
+  axes = shape
+  while len(axes) > 2 and axes[0] == 1:
+    axes = axes[1:]
+  if len(axes) == 2 and _misfit((1, axes[0]), image) > math.log(2):
+    raise ValueError(
+      f'the layer {name!r} is {shape}, which reads as tokens [N, K]: pass '
+      f'layout=functools.partial(taps.grid, {_patches(axes[0], image)}), the '
+      'rows and columns of the patches, and the tokens before them'
+    )
+  axes = shape[-3:]
+  if len(axes) == 3 and _misfit(axes[1:], image) <= _misfit(axes[:2], image):
+    raise ValueError(
+      f'the layer {name!r} is {shape}, which may be [K, h, w]: pass '
+      'layout=taps.channels_first, or taps.channels_last if it is [h, w, K]'
+    )
+  if not (len(shape) == 3 or (len(shape) == 4 and shape[0] == 1)):
+    raise ValueError(
+      f'expected the layer {name!r} to be [h, w, K], got {shape}: pass a '
+      'layout that makes it so, such as taps.channels_first or taps.grid'
+    )
+
+
+def _misfit(grid, image):
+  """Returns how far the shape of a grid is from the shape of the image."""
+  return abs(math.log(grid[0] * image[1] / (grid[1] * image[0])))
+
+
+def _patches(num, image):
+  """Returns the grid, of the image's shape, that some tokens would fill."""
+  for skip in (0, 1):
+    rows = round(math.sqrt((num - skip) * image[0] / image[1]))
+    columns = (num - skip) // max(rows, 1)
+    fits = rows * columns == num - skip and rows > 0
+    if fits and rows * image[1] == columns * image[0]:
+      return f'shape=({rows}, {columns}), skip={skip}'
+  return 'shape=(rows, columns), skip=...'

@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import taps
 from saliency_jax.gradients import grad_cam
 from tests import equivalence
 
@@ -77,7 +78,7 @@ class GradCamTest(parameterized.TestCase):
   def test_zero_gradient(self, method):
     out = method(
       lambda x: 0 * jnp.sum(checkpoint_name(_layer(x), 'features')),
-      jnp.ones((4, 4, 1)),
+      jnp.ones((6, 6, 1)),
     )
     np.testing.assert_array_equal(out.scores, 0)
     self.assertEqual(out.info.discarded, 0)
@@ -85,8 +86,15 @@ class GradCamTest(parameterized.TestCase):
   @parameterized.parameters(*METHODS)
   def test_bad_arguments(self, method):
     x = jnp.ones((8, 12, 3))
-    with self.assertRaisesRegex(ValueError, "'conv9', found 0.*'features'"):
+    with self.assertRaisesRegex(
+      ValueError,
+      r"'conv9', found 0.*'features'.*h = jax.*checkpoint_name\(h, 'conv9'\)",
+    ):
       method(_fn, x, name='conv9')
+    with self.assertRaisesRegex(ValueError, r'channels first: pass jnp.moveax'):
+      method(_fn, jnp.ones((3, 8, 12)))
+    with self.assertRaisesRegex(ValueError, r"makes \(288,\) of 'features'"):
+      method(_fn, x, layout=lambda a: jnp.ones(288))
     with self.assertRaisesRegex(
       ValueError, r"'flat' to be .*K\], got \(288,\)"
     ):
@@ -107,6 +115,79 @@ class GradCamTest(parameterized.TestCase):
       method(
         lambda x: jnp.sum(checkpoint_name(jnp.stack([x, x]), 'features')), x
       )
+
+  @parameterized.parameters(*METHODS)
+  def test_channels_first(self, method):
+    x = jax.random.uniform(jax.random.key(0), (8, 12, 3))
+    want = method(_fn, x)
+    for axes in ((2, 0, 1), (None, 2, 0, 1)):
+
+      def fn(x, axes=axes):
+        layer = _layer(x).transpose(2, 0, 1)
+        layer = checkpoint_name(layer[None] if None in axes else layer, 'first')
+        return jnp.mean(layer, (-2, -1)).ravel() @ jnp.array([3.0, -2.0]) + 1
+
+      read = functools.partial(method, fn, x, name='first')
+      equivalence.assert_close(read(layout=taps.channels_first), want)
+      with self.assertRaisesRegex(ValueError, 'layout=taps.channels_first'):
+        read()
+
+  @parameterized.parameters(*METHODS)
+  def test_tokens(self, method):
+    # Patches of 2 x 2 pixels after a class token, as a network for batches has
+    # them: the map is that of the patches where they lie.
+    x = jax.random.uniform(jax.random.key(0), (8, 12, 3))
+
+    def tokens(x):
+      return jnp.concatenate([jnp.ones((1, 2)), _layer(x).reshape(24, 2)])
+
+    def fn(x):
+      named = checkpoint_name(tokens(x)[None], 'tokens')[0]
+      return jnp.mean(named[1:], 0) @ jnp.array([3.0, -2.0]) + 1
+
+    read = functools.partial(method, fn, x, name='tokens')
+    got = read(layout=functools.partial(taps.grid, shape=(4, 6), skip=1))
+    equivalence.assert_close(got, method(_fn, x))
+    with self.assertRaisesRegex(
+      ValueError, r'tokens \[N, K\]: .*taps.grid, shape=\(4, 6\), skip=1'
+    ):
+      read()
+    with self.assertRaisesRegex(ValueError, r'24 tokens, got 25 tokens'):
+      read(layout=functools.partial(taps.grid, shape=(4, 6)))
+
+  @parameterized.parameters(
+    # Layer, image, what it may be.
+    ((8, 16, 16), (16, 16, 3), r'\[K, h, w\]'),
+    ((512, 7, 7), (224, 224, 3), r'\[K, h, w\]'),
+    ((1, 512, 7, 7), (224, 224, 3), r'\[K, h, w\]'),
+    ((7, 7, 7), (224, 224, 3), r'\[K, h, w\]'),
+    ((197, 768), (224, 224, 3), r'shape=\(14, 14\), skip=1'),
+    ((1, 196, 768), (224, 224, 3), r'shape=\(14, 14\), skip=0'),
+    ((1, 1, 197, 768), (224, 224, 3), r'tokens'),
+    ((1, 200, 768), (224, 224, 3), r'shape=\(rows, columns\)'),
+  )
+  def test_layouts_in_doubt(self, layer, image, message):
+    def fn(x):
+      return jnp.sum(checkpoint_name(jnp.sum(x) * jnp.ones(layer), 'features'))
+
+    x = jax.ShapeDtypeStruct(image, jnp.float32)
+    with self.assertRaisesRegex(ValueError, message):
+      jax.eval_shape(functools.partial(grad_cam.grad_cam, fn), x)
+
+  @parameterized.parameters(
+    ((7, 7, 512), (224, 224, 3)),
+    ((1, 1, 512), (224, 224, 3)),
+    ((1, 14, 14, 96), (224, 224, 3)),
+    ((1, 12, 64), (32, 400, 1)),  # A panorama, and no tokens.
+    ((4, 13, 64), (128, 400, 3)),
+  )
+  def test_layouts_beyond_doubt(self, layer, image):
+    def fn(x):
+      return jnp.sum(checkpoint_name(jnp.sum(x) * jnp.ones(layer), 'features'))
+
+    x = jax.ShapeDtypeStruct(image, jnp.float32)
+    out = jax.eval_shape(functools.partial(grad_cam.grad_cam, fn), x)
+    self.assertEqual(out.info.raw.shape, layer[-3:-1])
 
   def test_name_may_be_bound(self):
     method = functools.partial(grad_cam.grad_cam, name='input')
