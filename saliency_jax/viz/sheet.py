@@ -11,11 +11,12 @@ import numpy as np
 from saliency_jax.viz import drawings
 
 # Sizes in inches; a tile is a square with a title above and a line below.
-_TILE, _GAP, _TITLE, _CAPTION = 2.1, 0.14, 0.26, 0.36
+_TILE, _GAP, _TITLE, _CAPTION = 2.1, 0.14, 0.26, 0.38
 _PANEL, _MARGIN, _HEADER, _BAR = 2.9, 0.22, 0.36, 0.62
 # The predictions below the photo: the space above them, and the line of each.
 _BAR_GAP, _BAR_ROW = 0.24, 0.36
 _BEST = '#1f5fa8'
+_WARNING = '#b3261e'
 _OTHER = '#b9c4d0'
 _MUTED = '#555555'
 
@@ -28,12 +29,14 @@ class Tile(NamedTuple):
     scores: `[h, w, c]`, with the height and width of the photo.
     drawing: how they become colours.
     caption: one line of diagnostics.
+    warning: why the map is not to be trusted, below the caption and marked.
   """
 
   title: str
   scores: drawings.Scores
   drawing: drawings.Drawing = drawings.MAGNITUDE
   caption: str = ''
+  warning: str = ''
 
 
 def contact_sheet(
@@ -101,9 +104,22 @@ def contact_sheet(
     )
     _show(ax, colors)
     ax.set_title(_fit(tile.title, 30), fontsize=10)
+    # Where there is a warning, the caption leaves it the second line.
+    lines = 1 if tile.warning else 2
     ax.set_xlabel(
-      _fit(tile.caption, 80, 40), fontsize=7, color=_MUTED, labelpad=3
+      _fit(tile.caption, 40 * lines, 40), fontsize=7, color=_MUTED, labelpad=3
     )
+    if tile.warning:
+      ax.text(
+        0.5,
+        -0.075,
+        '⚠ ' + _fit(tile.warning, 88, 46),
+        transform=ax.transAxes,
+        ha='center',
+        va='top',
+        fontsize=6.5,
+        color=_WARNING,
+      )
   kinds = list(dict.fromkeys(tile.drawing for tile in tiles))
   room = columns * (_TILE + _GAP) - _GAP
   # Colour bars stand under the tiles, and a lone one is no wider than two.

@@ -125,6 +125,18 @@ class ContactSheetTest(parameterized.TestCase):
     self.assertEqual(fig.texts[0].get_text(), 'the sheet')
     fig.savefig(io.BytesIO(), format='png', dpi=30)
 
+  def test_warning_has_a_mark_and_a_line(self):
+    tiles = _tiles(2, caption='a caption ' * 8)
+    tiles[1] = tiles[1]._replace(warning='the map is zero everywhere')
+    fig = viz.contact_sheet(_image(), tiles)
+    plain, warned = (_titled(fig)[tile.title] for tile in tiles)
+    self.assertEmpty(plain.texts)
+    (line,) = warned.texts
+    self.assertEqual(line.get_text(), '⚠ the map is zero everywhere')
+    # The caption leaves the second line to the warning.
+    self.assertIn('\n', plain.get_xlabel())
+    self.assertNotIn('\n', warned.get_xlabel())
+
   def test_renders_by_agg(self):
     fig = viz.contact_sheet(
       jnp.asarray(_image()), _tiles(2, drawing=viz.HEAT), title='a sheet'
@@ -155,6 +167,7 @@ class ContactSheetTest(parameterized.TestCase):
   @parameterized.parameters(
     (np.full((8, 8, 1), np.nan), viz.MAGNITUDE, '64 of 64 values are NaN'),
     (np.zeros((0, 8, 1)), viz.MAGNITUDE, r'expected an image .*\(0, 8, 1\)'),
+    (np.zeros((3, 8, 8)), viz.HEAT, r'.*its channels first'),
     (np.zeros((4, 8, 1)), viz.HEAT, r'the map is \(4, 8\), the image \(8, 8\)'),
   )
   def test_names_the_map_that_fails(self, scores, drawing, message):
