@@ -45,7 +45,10 @@ BASELINES: dict[str, baselines.Baseline] = {
   'grey': baselines.constant,
   'mean': baselines.mean,
   'blur': baselines.gaussian_blur,
-  'slight_blur': deletion.slight_blur,
+  'slight_blur': functools.partial(
+    baselines.gaussian_blur, kernel_size=11, sigma=5.0
+  ),
+  'rise_blur': deletion.rise_blur,
   'uniform': baselines.uniform,
 }
 # Settings that are functions, or made of them, by the names that a flag can
@@ -157,4 +160,5 @@ def _kinds(annotation: Any) -> set[Any]:
     for k in kinds
   ):
     kinds.add(Callable)
-  return kinds
+  # A baseline: the name of a function, or a number.
+  return kinds | {Callable, float} if Any in kinds else kinds

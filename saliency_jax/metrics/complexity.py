@@ -10,6 +10,8 @@ References:
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax.metrics import maps
+
 
 def gini(scores: Float[Array, '...']) -> Float[Array, '']:
   """Returns the Gini index of `|scores|`, from 0 to 1.
@@ -22,7 +24,8 @@ def gini(scores: Float[Array, '...']) -> Float[Array, '']:
   rank = jnp.arange(1, n + 1, dtype=ordered.dtype)
   total = jnp.sum(ordered)
   share = jnp.sum(ordered * (n - rank + 0.5)) / n
-  return 1 - 2 * share / jnp.where(total > 0, total, 1)
+  index = 1 - 2 * share / jnp.where(total > 0, total, 1)
+  return maps.if_finite(index, scores)
 
 
 def relative_variation(scores: Float[Array, 'H W C']) -> Float[Array, '']:
@@ -33,4 +36,4 @@ def relative_variation(scores: Float[Array, 'H W C']) -> Float[Array, '']:
   """
   total = jnp.sum(jnp.abs(scores))
   steps = sum(jnp.sum(jnp.abs(jnp.diff(scores, axis=i))) for i in (0, 1))
-  return steps / jnp.where(total > 0, total, 1)
+  return maps.if_finite(steps / jnp.where(total > 0, total, 1), scores)

@@ -16,25 +16,22 @@ References:
 """
 
 from collections.abc import Callable
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 import numpy as np
+from scipy import ndimage
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.metrics import maps
 from saliency_jax.metrics import ranking
 from saliency_jax.optimization import masks
-
-# RISE's blur, for images of 224 x 224.
-slight_blur = functools.partial(
-  baselines.gaussian_blur, kernel_size=11, sigma=5.0
-)
 
 
 class Plan(NamedTuple):
@@ -65,6 +62,50 @@ class DeletionInsertion(NamedTuple):
   insertion: Float[Array, '']
 
 
+def rise_blur(
+  x: Float[Array, 'H W C'],
+  *,
+  key: Key[Array, ''] | None = None,
+  kernel_size: int = 11,
+  sigma: float | int = 5.0,
+  outside: types.Scalar = 0.5,
+) -> Float[Array, 'H W C']:
+  """Blurs the image as RISE's code does.
+
+  Its kernel is scipy's `gaussian_filter` of a point in a square, whose border
+  reflects: nearly flat, its centre 1.14 times its corner (2.7 in OpenCV's).
+
+  Args:
+    x: the image.
+    key: not used.
+    kernel_size: side of the kernel in pixels, odd.
+    sigma: standard deviation of the filter in pixels.
+    outside: value of what surrounds the image. The code has zero in the
+      network's own units, as `deleted` of `rise_protocol`.
+  """
+  del key  # Nothing is drawn.
+  checks.image(x)
+  checks.within('sigma', sigma, '(0, inf)')
+  checks.count('kernel_size', kernel_size)
+  if kernel_size % 2 == 0:
+    raise ValueError(f'kernel_size must be odd, got {kernel_size}')
+  point = np.zeros(kernel_size)
+  point[kernel_size // 2] = 1
+  kernel = ndimage.gaussian_filter1d(point, sigma)
+  dtype = examples.accumulator(x.dtype)
+  rows, columns = (
+    jnp.asarray(_correlation_matrix(kernel, n), dtype) for n in x.shape[:2]
+  )
+  blurred = jnp.einsum(
+    'hi,wj,ijc->hwc',
+    rows,
+    columns,
+    x.astype(dtype) - outside,
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  return (blurred + outside).astype(x.dtype)
+
+
 def igos_protocol(
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
@@ -72,6 +113,7 @@ def igos_protocol(
   *,
   resolution: int = 28,
   baseline: baselines.Baseline = baselines.gaussian_blur,
+  by_size: bool = False,
 ) -> Plan:
   """Plans what I-GOS's paper reports.
 
@@ -87,9 +129,10 @@ def igos_protocol(
     key: consumed by the breaking of ties.
     resolution: side `s` of the mask.
     baseline: the blur; the default is for images of 224 x 224.
+    by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
   """
   checks.image(x)
-  cells = _to_resolution(x, scores, resolution)
+  cells = _to_resolution(x, scores, resolution, by_size)
   num = resolution**2
   step = max(1, num // 50)
   blank = baselines.evaluate(baseline, x, key)
@@ -109,7 +152,8 @@ def rise_protocol(
   *,
   num_steps: int = 28,
   deleted: baselines.Baseline = baselines.constant,
-  start: baselines.Baseline = slight_blur,
+  start: baselines.Baseline = rise_blur,
+  by_size: bool = False,
 ) -> Plan:
   """Plans what RISE's paper reports.
 
@@ -125,9 +169,10 @@ def rise_protocol(
       mean colour of its data: the default grey for EfficientNet-Lite, (.485,
       .456, .406) for the networks of the paper.
     start: what insertion starts from; the default is for 224 x 224.
+    by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
   """
   checks.image(x)
-  pixels = ranking.per_pixel(scores, x)
+  pixels = maps.per_pixel(scores, x, by_size=by_size)
   checks.count('num_steps', num_steps, 1, pixels.size)
   counts = np.rint(np.linspace(0, pixels.size, num_steps + 1)).astype(np.int32)
   return Plan(
@@ -149,6 +194,8 @@ def deletion_insertion(
   batch_size: int | None = None,
 ) -> DeletionInsertion:
   """Measures a map by what its best cells do to the score.
+
+  Curves and areas are NaN where the map is not finite.
 
   Args:
     fn: score of one example, a probability in the papers.
@@ -173,6 +220,7 @@ def deletion_insertion(
   # One map over the points of both curves fills its batches better than two.
   points = (jnp.tile(counts, 2), jnp.arange(2 * counts.size) >= counts.size)
   values = sampling.batched_map(evaluate, points, batch_size=batch_size)
+  values = maps.if_finite(values, scores)
   deletion, insertion = values.reshape(2, -1)
   fractions = jnp.asarray(plan.counts / plan.counts[-1], x.dtype)
   return DeletionInsertion(
@@ -181,6 +229,25 @@ def deletion_insertion(
     insertion_curve=insertion,
     deletion=plan.area(fractions, deletion),
     insertion=plan.area(fractions, insertion),
+  )
+
+
+def fit_mask(
+  pixels: Float[Array, 'H W'], resolution: int
+) -> Float[Array, 's s']:
+  """Returns the mask of side `s` whose upsampling is nearest in squares."""
+  rows, columns = (
+    jnp.asarray(
+      np.linalg.pinv(masks.interpolation_matrix(n, resolution)), pixels.dtype
+    )
+    for n in pixels.shape
+  )
+  return jnp.einsum(
+    'sh,tw,hw->st',
+    rows,
+    columns,
+    pixels,
+    precision=jax.lax.Precision.HIGHEST,
   )
 
 
@@ -198,26 +265,20 @@ def trapezoids(
   return jnp.sum(jnp.diff(fractions) * (curve[1:] + curve[:-1])) / 2
 
 
-def _to_resolution(x, scores, resolution):
+def _to_resolution(x, scores, resolution, by_size):
   """Returns one score a cell of a mask of side `resolution`."""
-  cells = (resolution, resolution)
-  if scores.shape == (*cells, 1):
-    return scores[..., 0]
-  pixels = ranking.per_pixel(scores, x)
-  rows, columns = (
-    jnp.asarray(
-      np.linalg.pinv(masks.interpolation_matrix(n, resolution)), x.dtype
-    )
-    for n in x.shape[:2]
-  )
-  fitted = jnp.einsum(
-    'sh,tw,hw->st',
-    rows,
-    columns,
-    pixels,
-    precision=jax.lax.Precision.HIGHEST,
-  )
+  if scores.shape == (resolution, resolution, 1):
+    return maps.per_pixel(scores, scores, by_size=by_size)
+  fitted = fit_mask(maps.per_pixel(scores, x, by_size=by_size), resolution)
   # Cells that were equal before rounding broke their tie are made equal again.
   unit = 1e-5 * jnp.max(jnp.abs(fitted))
   unit = jnp.where(unit > 0, unit, 1)
   return jnp.round(fitted / unit) * unit
+
+
+def _correlation_matrix(kernel, size):
+  """Returns the `[size, size]` matrix of a kernel along one axis."""
+  return sum(
+    weight * np.eye(size, k=k - kernel.size // 2)
+    for k, weight in enumerate(kernel)
+  )

@@ -16,11 +16,12 @@ References:
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import baselines
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.metrics import maps
 from saliency_jax.metrics import ranking
 
 
@@ -28,7 +29,7 @@ class Flips(NamedTuple):
   """The decision along the masking of one image."""
 
   fractions: Float[Array, 'm']  # Realised: whole features only.
-  flipped: Bool[Array, 'm']
+  flipped: Float[Array, 'm']  # 1 where the decision is another one, else 0.
   logits: Float[Array, 'm k']
   whole: Float[Array, 'k']  # Logits of the image itself.
 
@@ -42,10 +43,13 @@ def decision_flips(
   fractions: Float[Array, 'm'] | None = None,
   baseline: baselines.Baseline = baselines.constant,
   per_pixel: bool = False,
+  by_size: bool = False,
   largest_first: bool = False,
   batch_size: int | None = None,
 ) -> Flips:
   """Masks ever more features of `x` and asks for the decision.
+
+  Logits and flips are NaN where the map is not finite.
 
   Args:
     logits_fn: logits of one example.
@@ -56,15 +60,15 @@ def decision_flips(
     baseline: what masked features become, .5 in the paper.
     per_pixel: whether a feature is a pixel, scored by its sum over channels, or
       an entry of `x`.
+    by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
     largest_first: which features go first. The text of the paper removes those
       of the lowest scores, the caption of its figure those of the highest.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
   if fractions is None:
     fractions = jnp.linspace(0, 1, 21, dtype=x.dtype)
-  values = ranking.per_entry(scores, x)
-  if per_pixel:
-    values = ranking.per_pixel(scores, x)
+  read = maps.per_pixel if per_pixel else maps.per_entry
+  values = read(scores, x, by_size=by_size)
   order = ranking.ranks(values, key=key, largest_first=largest_first)
   order = order[..., None] if per_pixel else order
   num_features = values.size
@@ -80,10 +84,12 @@ def decision_flips(
     jnp.concatenate([jnp.zeros(1, counts.dtype), counts]),
     batch_size=batch_size,
   )
-  whole, logits = logits[0], logits[1:]
+  whole, logits = logits[0], maps.if_finite(logits[1:], scores)
+  flipped = (jnp.argmax(logits, -1) != jnp.argmax(whole)).astype(x.dtype)
+  unknown = jnp.any(jnp.isnan(logits), -1) | jnp.any(jnp.isnan(whole))
   return Flips(
     fractions=counts.astype(x.dtype) / num_features,
-    flipped=jnp.argmax(logits, -1) != jnp.argmax(whole),
+    flipped=jnp.where(unknown, jnp.nan, flipped),
     logits=logits,
     whole=whole,
   )

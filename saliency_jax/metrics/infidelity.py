@@ -1,13 +1,20 @@
 """Infidelity and sensitivity of a map under perturbations of the example.
 
-    infidelity  = E_I[(beta <I, scores> - (f(x) - f(x - I)))^2]
+    infidelity  = E_I[(beta <I, slopes> - (f(x) - f(x - I)))^2]
     sensitivity = max_{|y - x|_inf <= r} |scores(y) - scores(x)| / |scores(x)|
 
-`beta` is 1, or the factor at which the first is least.
+`beta` is 1, or the factor at which the first is least. The slopes are what a
+map promises a unit of `x`. Those of a gradient are its scores; a map that sums
+to `f(x) - f(b)`, as integrated gradients', promises its score for the whole way
+from `x` to the baseline `b`, and `scores / (x - b)` for a unit of it. (The
+authors' code multiplies gradients by `x` where `I` takes pixels down to black,
+which is the same seen from the other side.)
 
 References:
   Yeh et al., On the (in)fidelity and sensitivity of explanations, 2019.
   https://arxiv.org/abs/1901.09392
+  Ancona et al., Towards better understanding of gradient-based attribution
+  methods for deep neural networks, 2018. https://arxiv.org/abs/1711.06104
 """
 
 from collections.abc import Callable
@@ -17,10 +24,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.core import types
-from saliency_jax.metrics import ranking
+from saliency_jax.metrics import maps
 
 # Draws `I`: `(key, x) -> like x`.
 Perturbation = Callable[
@@ -79,30 +87,36 @@ def infidelity(
   *,
   key: Key[Array, ''],
   perturbation: Perturbation = gaussian,
+  baseline: baselines.Baseline | None = None,
   num_samples: int = 100,
   rescale: bool = False,
   batch_size: int | None = None,
 ) -> Infidelity:
   """Measures how well a map predicts the score's response to perturbations.
 
+  All is NaN where the map is not finite.
+
   Args:
     fn: score of one example.
     x: the example.
-    scores: broadcastable against `x`, in units of `fn` a unit of `x` (as a
-      gradient; divide gradient x input by the input).
+    scores: broadcastable against `x`: slopes, or differences of the score.
     key: consumed.
     perturbation: draws `I`: `gaussian` or `square`, settings bound.
+    baseline: of a map that sums to the score's difference from it, such as 0
+      for gradient x input; `None` for slopes, such as a gradient.
     num_samples: draws.
     rescale: whether the map is first multiplied by the least-squares `beta`.
     batch_size: calls of `fn` held in memory at once; `None` holds all.
   """
   checks.count('num_samples', num_samples)
-  scores = ranking.per_entry(scores, x)
+  slopes = maps.per_entry(scores, x)
+  if baseline is not None:
+    slopes = per_unit(slopes, x, baseline, key=key)
   whole = fn(x)
 
   def sample(i):
     change = perturbation(sampling.draw_key(key, i), x)
-    return jnp.sum(change * scores), whole - fn(x - change)
+    return jnp.sum(change * slopes), whole - fn(x - change)
 
   promised, found = sampling.batched_map(
     sample, jnp.arange(num_samples), batch_size=batch_size
@@ -113,11 +127,34 @@ def infidelity(
     # A map that promises nothing has no scale.
     beta = jnp.sum(promised * found) / jnp.where(squares > 0, squares, 1)
   errors = (beta * promised - found) ** 2
-  return Infidelity(
+  found = Infidelity(
     infidelity=jnp.mean(errors),
     stderr=sampling.standard_error(jnp.var(errors), num_samples),
     beta=beta,
   )
+  return maps.if_finite(found, scores)
+
+
+def per_unit(
+  scores: Float[Array, '*x'],
+  x: Float[Array, '*x'],
+  baseline: baselines.Baseline,
+  *,
+  key: Key[Array, ''] | None = None,
+) -> Float[Array, '*x']:
+  """Returns differences of a score as slopes: `scores / (x - baseline)`.
+
+  Where `x` is at its baseline the slope is 0: nothing is claimed there.
+
+  Args:
+    scores: they sum to the score's difference from the baseline.
+    x: the example.
+    baseline: a number, an array or a function.
+    key: where the baseline draws.
+  """
+  way = x - baselines.evaluate(baseline, x, key)
+  slopes = jnp.where(way == 0, 0, scores / jnp.where(way == 0, 1, way))
+  return maps.if_finite(slopes, scores)
 
 
 def max_sensitivity(
@@ -133,6 +170,9 @@ def max_sensitivity(
 ) -> MaxSensitivity:
   """Measures how much a map changes within a box about the example.
 
+  A map that does not change has 0, be it zero; a zero map that changes has
+  infinity, and a map that is not finite NaN.
+
   Args:
     fn: score of one example.
     x: the example.
@@ -147,7 +187,7 @@ def max_sensitivity(
   """
   checks.within('radius', radius, '(0, inf)')
   checks.count('num_samples', num_samples)
-  ranking.matching(scores, x)
+  maps.matching(scores, x)
 
   def change(i):
     draw = sampling.draw_key(key, i + 1)
@@ -158,5 +198,6 @@ def max_sensitivity(
   changes = sampling.batched_map(
     change, jnp.arange(num_samples), batch_size=batch_size
   )
-  changes = changes / jnp.sqrt(jnp.sum(scores**2))
-  return MaxSensitivity(jnp.max(changes), jnp.mean(changes))
+  changes = maps.relative(changes, jnp.sqrt(jnp.sum(scores**2)))
+  found = MaxSensitivity(jnp.max(changes), jnp.mean(changes))
+  return maps.if_finite(found, scores)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from saliency_jax.core import checks
 from saliency_jax.core import types
+from saliency_jax.metrics import maps
 
 
 def top_k_overlap(
@@ -36,7 +37,8 @@ def top_k_overlap(
     _, index = jax.lax.top_k(scores.ravel(), k)
     return jnp.zeros(scores.size, bool).at[index].set(True)
 
-  return jnp.sum((best(a) & best(b)).astype(a.dtype)) / k
+  shared = jnp.sum((best(a) & best(b)).astype(a.dtype)) / k
+  return maps.if_finite(shared, a, b)
 
 
 def rank_correlation(
@@ -44,7 +46,7 @@ def rank_correlation(
 ) -> Float[Array, '']:
   """Returns Spearman's rank correlation of two maps, in [-1, 1].
 
-  NaN where a map is constant, and so has no order, or holds NaN.
+  NaN where a map is constant, and so has no order.
 
   Raises:
     ValueError: if the maps are of two shapes.
@@ -57,7 +59,8 @@ def rank_correlation(
     return (ranks - (scores.size + 1) / 2) / scores.size
 
   u, v = centred(a), centred(b)
-  return jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))
+  correlation = jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))
+  return maps.if_finite(correlation, a, b)
 
 
 def structural_similarity(
@@ -99,4 +102,5 @@ def structural_similarity(
   cov = sample * (mean(a * b) - mean_a * mean_b)
   c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
   luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-  return jnp.mean(luminance * (2 * cov + c2) / (var_a + var_b + c2))
+  similar = luminance * (2 * cov + c2) / (var_a + var_b + c2)
+  return maps.if_finite(jnp.mean(similar), a, b)

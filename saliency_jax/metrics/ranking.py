@@ -23,7 +23,7 @@ def ranks(
   """Returns the place of each value: 0 for the first one to go.
 
   Args:
-    values: one a feature. NaN goes last.
+    values: one a feature. NaN goes last: metrics of such a map are NaN.
     key: consumed; ties are broken at random by it, by place without it.
     largest_first: or smallest first.
   """
@@ -34,44 +34,6 @@ def ranks(
     tie = jax.random.permutation(sampling.draw_key(key, 0), index)
   order = jnp.lexsort((tie, -flat if largest_first else flat))
   return jnp.zeros_like(index).at[order].set(index).reshape(values.shape)
-
-
-def per_pixel(
-  scores: Float[Array, '...'], x: Float[Array, 'H W C']
-) -> Float[Array, 'H W']:
-  """Returns one score a pixel: the sum over channels.
-
-  Raises:
-    ValueError: if `x` is not one image, or the scores are not broadcastable
-      against it.
-  """
-  checks.image(x)
-  return jnp.broadcast_to(jnp.sum(matching(scores, x), -1), x.shape[:2])
-
-
-def per_entry(
-  scores: Float[Array, '...'], x: Float[Array, '*x']
-) -> Float[Array, '*x']:
-  """Returns one score an entry of the example, repeating what is shared."""
-  return jnp.broadcast_to(matching(scores, x), x.shape)
-
-
-def matching(
-  scores: Float[Array, '...'], x: Float[Array, '*x']
-) -> Float[Array, '...']:
-  """Returns the scores as they are.
-
-  Raises:
-    ValueError: if they are not of the example's rank and broadcastable to it.
-  """
-  fits = scores.ndim == x.ndim and all(
-    s in (1, n) for s, n in zip(scores.shape, x.shape, strict=True)
-  )
-  if not fits:
-    raise ValueError(
-      f'scores {scores.shape} do not broadcast against the example {x.shape}'
-    )
-  return scores
 
 
 def counts(fractions: Float[Array, 'm'], num: int) -> Int[Array, 'm']:

@@ -20,8 +20,8 @@ from saliency_jax import scores as score_functions
 from saliency_jax.core import jaxprs
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.metrics import maps
 from saliency_jax.metrics import overlap
-from saliency_jax.metrics import ranking
 
 # Makes an array of parameters random: `(key, leaf) -> like leaf`.
 Initialize = Callable[[Key[Array, ''], Float[Array, '...']], Any]
@@ -97,7 +97,7 @@ def cascading_randomization(
     mixed = randomize_top(params, random, layers, depth)
     out = method(score(apply, mixed, label), x, key=method_key)
     return jnp.broadcast_to(
-      ranking.matching(out.scores, x), (*x.shape[:2], out.scores.shape[-1])
+      maps.matching(out.scores, x), (*x.shape[:2], out.scores.shape[-1])
     )
 
   trained = explain(jnp.array(0))
@@ -199,17 +199,18 @@ def _initialize(key, params, initialize):
 def _compare(scores, trained):
   size, trained_size = (jnp.abs(jnp.sum(s, -1)) for s in (scores, trained))
   norm, trained_norm = (jnp.sqrt(jnp.sum(s**2)) for s in (scores, trained))
-  return Cascade(
+  compared = Cascade(
     rank_correlation=overlap.rank_correlation(scores, trained),
     rank_correlation_abs=overlap.rank_correlation(
       jnp.abs(scores), jnp.abs(trained)
     ),
     ssim=overlap.structural_similarity(_unit(size), _unit(trained_size)),
-    norm=norm / trained_norm,
+    norm=maps.relative(norm, trained_norm),
     distance=jnp.sqrt(
       jnp.sum((_over(scores, norm) - _over(trained, trained_norm)) ** 2)
     ),
   )
+  return maps.if_finite(compared, scores, trained)
 
 
 def _unit(a):

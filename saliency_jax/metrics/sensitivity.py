@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax import scores as score_functions
 from saliency_jax.core import baselines
 from saliency_jax.core import types
 from saliency_jax.metrics import flipping
-from saliency_jax.metrics import ranking
+from saliency_jax.metrics import maps
 
 
 class LogOddsCurves(NamedTuple):
@@ -31,7 +31,7 @@ class LogOddsCurves(NamedTuple):
   log_odds_ratio: Float[Array, 'm']  # The same less that of the whole image.
   log_prob: Float[Array, 'm']
   prob: Float[Array, 'm']
-  flipped: Bool[Array, 'm']  # Whether the decision is another one.
+  flipped: Float[Array, 'm']  # 1 where the decision is another one, else 0.
   key_size: Float[Array, '']  # The first such fraction; infinite if none.
 
 
@@ -52,19 +52,23 @@ def log_odds_curves(
   label: score_functions.Label | None = None,
   fractions: Float[Array, 'm'] | None = None,
   baseline: baselines.Baseline = baselines.black,
+  by_size: bool = True,
   largest_first: bool = True,
   batch_size: int | None = None,
 ) -> LogOddsCurves:
   """Blacks out ever more pixels of `x` and follows one class.
 
+  Curves and key size are NaN where the map is not finite.
+
   Args:
     logits_fn: logits of one example.
     x: one image.
-    scores: of its features; summed over channels, then their size counts.
+    scores: of its features.
     key: consumed; ties are broken at random by it, by place without it.
     label: class; `None` is the decision on `x`.
     fractions: of the pixels, ascending, in [0, 1]; `None` is 0, .01, ..., .4.
     baseline: what masked pixels become.
+    by_size: whether `|scores|` rank, as in the paper, or the scores.
     largest_first: or the least important ones, which should change nothing.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
@@ -73,11 +77,12 @@ def log_odds_curves(
   flips = flipping.decision_flips(
     logits_fn,
     x,
-    jnp.abs(ranking.per_pixel(scores, x))[..., None],
+    scores,
     key=key,
     fractions=fractions,
     baseline=baseline,
     per_pixel=True,
+    by_size=by_size,
     largest_first=largest_first,
     batch_size=batch_size,
   )
@@ -86,6 +91,7 @@ def log_odds_curves(
     flips.logits
   )
   whole, _ = _odds(flips.whole, label)
+  key_size = jnp.min(jnp.where(flips.flipped == 1, flips.fractions, jnp.inf))
   return LogOddsCurves(
     fractions=flips.fractions,
     log_odds=log_odds,
@@ -93,7 +99,7 @@ def log_odds_curves(
     log_prob=log_prob,
     prob=jnp.exp(log_prob),
     flipped=flips.flipped,
-    key_size=jnp.min(jnp.where(flips.flipped, flips.fractions, jnp.inf)),
+    key_size=maps.if_finite(key_size, scores),
   )
 
 

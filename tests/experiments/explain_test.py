@@ -130,7 +130,7 @@ class ExplainTest(parameterized.TestCase):
     ({'set': ['magic.x=1']}, "'magic' is not one of the methods"),
     ({'set': ['rise.masks=1']}, 'rise has num_masks, cells, keep_prob'),
     ({'set': ['rise.num_masks=many']}, "num_masks=many': expected int"),
-    ({'set': ['rise.baseline=pink']}, 'expected black or white or'),
+    ({'set': ['rise.baseline=pink']}, 'expected float or black or white or'),
     ({'image': 'nowhere.png'}, "'nowhere.png': no such file"),
     ({'image': ''}, "'' is a folder|'': no such file"),
   )

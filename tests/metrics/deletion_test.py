@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
+from scipy import signal
 
 from saliency_jax import metrics
 from saliency_jax import scores
@@ -68,12 +69,26 @@ def _numpy_igos(fn, x, cells):
   return curves, areas
 
 
+def _rise_blur(x, outside=0.5):
+  """The convolution of RISE's code, padded as its zeros are in [0, 1]."""
+  point = np.zeros((11, 11))
+  point[5, 5] = 1
+  kernel = ndimage.gaussian_filter(point, 5)
+  return np.stack(
+    [
+      signal.convolve2d(x[..., c], kernel, 'same', fillvalue=outside)
+      for c in range(x.shape[-1])
+    ],
+    -1,
+  )
+
+
 def _numpy_rise(fn, x, pixels):
   """RISE's causal metric, as its paper describes it, in 28 steps."""
   n = pixels.size
   order = np.argsort(-pixels.ravel())
   flat = x.reshape(n, -1)
-  deleted, inserted = flat.copy(), _blur(x, 11, 5.0).reshape(n, -1)
+  deleted, inserted = flat.copy(), _rise_blur(x).reshape(n, -1)
   curves = [[fn(x)], [fn(inserted.reshape(x.shape))]]
   for i in range(28):
     chosen = order[round(i * n / 28) : round((i + 1) * n / 28)]
@@ -125,6 +140,27 @@ class DeletionTest(parameterized.TestCase):
     np.testing.assert_allclose(got.insertion_curve, curves[1], atol=1e-4)
     np.testing.assert_allclose(got.deletion, areas[0], atol=1e-4)
     np.testing.assert_allclose(got.insertion, areas[1], atol=1e-4)
+
+  @parameterized.parameters(0.0, 0.5)
+  def test_rise_blur_is_the_convolution_of_its_code(self, outside):
+    x = np.random.default_rng(0).uniform(size=(24, 17, 3)).astype(np.float32)
+    got = deletion.rise_blur(jnp.asarray(x), outside=outside)
+    np.testing.assert_allclose(got, _rise_blur(x, outside), atol=1e-6)
+    # Flat inside, as no blur of OpenCV's with these numbers is.
+    point = jnp.zeros((21, 21, 1)).at[10, 10].set(1.0)
+    spread = deletion.rise_blur(point, outside=0.0)
+    ratio = spread[10, 10, 0] / spread[5, 5, 0]
+    np.testing.assert_allclose(ratio, 1.1417, rtol=1e-4)
+
+  def test_by_size(self):
+    fn, _, x, pixels = _problem()
+    for protocol in (metrics.igos_protocol, metrics.rise_protocol):
+      settings = {'resolution': 8} if protocol is metrics.igos_protocol else {}
+      read = functools.partial(protocol, by_size=True, **settings)
+      plain = functools.partial(protocol, **settings)
+      np.testing.assert_array_equal(
+        read(x, pixels, None).ranks, plain(x, jnp.abs(pixels), None).ranks
+      )
 
   def test_steps_of_the_papers(self):
     x = jnp.zeros((224, 224, 3))
@@ -191,7 +227,7 @@ class DeletionTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(got.deletion_curve[0], fn(x), rtol=1e-5)
     np.testing.assert_allclose(got.insertion_curve[-1], fn(x), rtol=1e-5)
-    grey, blur = baselines.constant(x), deletion.slight_blur(x)
+    grey, blur = baselines.constant(x), deletion.rise_blur(x)
     np.testing.assert_allclose(got.deletion_curve[-1], fn(grey), rtol=1e-5)
     np.testing.assert_allclose(got.insertion_curve[0], fn(blur), rtol=1e-5)
 

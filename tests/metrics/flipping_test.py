@@ -58,7 +58,7 @@ class FlippingTest(parameterized.TestCase):
         got.fractions[i], count / values.size, rtol=1e-6
       )
       decision = np.argmax(apply(params, x))
-      self.assertEqual(got.flipped[i], np.argmax(logits) != decision)
+      self.assertEqual(bool(got.flipped[i]), np.argmax(logits) != decision)
 
   def test_realised_fraction_survives_ties(self):
     x = jnp.ones((4, 5, 2))
@@ -77,7 +77,7 @@ class FlippingTest(parameterized.TestCase):
 
   def test_bad_arguments(self):
     x = jnp.ones((4, 5, 1))
-    with self.assertRaisesRegex(ValueError, 'between 0 and 1, got -0.5'):
+    with self.assertRaisesRegex(ValueError, r'must be in \[0, 1\], got -0.5'):
       metrics.decision_flips(_count, x, x, fractions=jnp.array([-0.5]))
     with self.assertRaisesRegex(ValueError, 'do not broadcast'):
       metrics.decision_flips(_count, x, x[:2])

@@ -10,6 +10,7 @@ import numpy as np
 
 from saliency_jax import metrics
 from saliency_jax.core import sampling
+from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 from saliency_jax.metrics import infidelity
 from tests import equivalence
@@ -110,6 +111,39 @@ class InfidelityTest(parameterized.TestCase):
       fn, x, 3 * x, method=gradient.gradient, key=jax.random.key(0)
     )
     self.assertEqual(got.max_sensitivity, 0)
+
+  def test_zero_maps(self):
+    # 0 / 0 is no change, as others have it; a zero map that changes has no
+    # finite relative change.
+    fn, x = lambda x: jnp.sum(x**2), jnp.ones((5, 4))
+    still = lambda fn, x, key: types.Attribution(0 * x)
+    for method, want in ((still, 0), (gradient.gradient, np.inf)):
+      got = metrics.max_sensitivity(
+        fn, x, 0 * x, method=method, key=jax.random.key(0)
+      )
+      self.assertEqual(got.max_sensitivity, want)
+
+  @parameterized.parameters(infidelity.gaussian, infidelity.square)
+  def test_both_units_of_a_linear_score(self, perturbation):
+    # Integrated gradients of <a, x> are (x - b) a, and the gradient a: both are
+    # exact, at x = b too, where the pixel is black and no square takes it out.
+    a = jax.random.normal(jax.random.key(0), (12, 12, 2))
+    x = jax.random.uniform(jax.random.key(1), a.shape)
+    measure = functools.partial(
+      infidelity.infidelity,
+      lambda x: jnp.sum(a * x),
+      key=jax.random.key(2),
+      perturbation=perturbation,
+    )
+    for b in (0, -0.3):
+      exact = measure(x, (x - b) * a, baseline=b)
+      self.assertLess(exact.infidelity, 1e-8)
+    zero = measure(x, 0 * a, baseline=0).infidelity
+    # The same map, told to be a gradient, promises something else.
+    self.assertGreater(measure(x, x * a).infidelity, zero / 100)
+    if perturbation is infidelity.square:
+      dark = x.at[:5].set(0)
+      self.assertLess(measure(dark, dark * a, baseline=0).infidelity, 1e-8)
 
   def test_bad_arguments(self):
     fn, x, key = lambda x: jnp.sum(x), jnp.ones((4, 4, 1)), jax.random.key(0)

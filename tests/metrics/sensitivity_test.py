@@ -59,7 +59,7 @@ class SensitivityTest(parameterized.TestCase):
       label=2,
       fractions=jnp.array([0.25]),
     )
-    size = np.abs(np.sum(m, -1)).ravel()
+    size = np.sum(np.abs(m), -1).ravel()
     order = np.argsort(-size)[: size.size // 4]
     black = np.array(x).reshape(size.size, -1)
     black[order] = 0
