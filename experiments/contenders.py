@@ -18,6 +18,8 @@ from saliency_jax import explainer
 from saliency_jax import viz
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import maps
 from saliency_jax.models import types as model_types
 
 
@@ -91,17 +93,34 @@ def build(
 def importance(
   contender: Contender,
   scores: Float[Array, 'n h w c'],
-  size: tuple[int, int],
+  xs: Float[Array, 'n H W C'],
 ) -> Float[Array, 'n H W 1']:
-  """Returns one number a pixel, by which measures rank: what its figures show.
+  """Returns one number a pixel, by which measures rank: see `Entry.reading`."""
+  read = functools.partial(
+    maps.per_pixel, by_size=contender.entry.reading.by_size
+  )
+  return jax.vmap(read)(scores, xs)[..., None]
 
-  The sum over channels of `|scores|` where a method's maps are drawn by size
-  (a gradient's sign is no sign of importance), and of `scores` elsewhere.
+
+def slopes(
+  contender: Contender,
+  scores: Float[Array, 'n h w c'],
+  xs: Float[Array, 'n H W C'],
+) -> Float[Array, 'n H W C']:
+  """Returns what maps promise a unit of input: see `Entry.units`.
+
+  Differences of the score are divided by the way to the method's own baseline.
+  A map without units scores the presence of pixels, which black ends.
   """
-  if contender.entry.drawing == viz.MAGNITUDE:
-    scores = jnp.abs(scores)
-  pixels = jnp.sum(scores, -1, keepdims=True)
-  return jnp.broadcast_to(pixels, (pixels.shape[0], *size, 1))
+  scores = jax.vmap(maps.per_entry)(scores, xs)
+  if contender.entry.units is methods.Units.SLOPE:
+    return scores
+  settings, start = contender.settings, 0
+  if contender.entry.units is methods.Units.DIFFERENCE:
+    start = settings.get('baseline', 0)
+    if 'references' in settings:
+      start = jnp.mean(settings['references'], 0)
+  return jax.vmap(lambda s, x: infidelity.per_unit(s, x, start))(scores, xs)
 
 
 def of_one_image(
@@ -119,9 +138,7 @@ def of_one_image(
   def explain(params, x, label, key):
     batch = (x[None], jnp.asarray(label)[None], key[None])
     return {
-      name: importance(
-        chosen[name], program(params, *batch).scores, x.shape[:2]
-      )[0]
+      name: importance(chosen[name], program(params, *batch).scores, x[None])[0]
       for name, program in programs.items()
     }
 

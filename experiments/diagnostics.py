@@ -1,8 +1,87 @@
-"""One line on how good a map is, for each kind of `info`."""
+"""One line on how good a map is, for each kind of `info`, and warnings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from experiments import results
+from saliency_jax import explainer
+from saliency_jax import scores
 from saliency_jax.core import types
+
+# Below this, two halves of the draws say different things.
+_HALVES_AGREE = 0.5
+# Above this share of the score's change, a sum is not complete.
+_COMPLETE = 0.1
+
+
+def warnings(
+  out: types.Attribution, *, score: explainer.Score, prob: float
+) -> tuple[str, ...]:
+  """Returns a sentence for each reason not to trust a map.
+
+  The sentences hold no numbers, so that those of many maps can be counted.
+
+  Args:
+    out: the attribution of one example.
+    score: what it explains.
+    prob: probability of the explained class.
+  """
+  info = results.fields(out.info)
+
+  def some(field, fails):
+    """Says whether a field fails, wherever it stands in the info."""
+    return any(
+      fails(value)
+      for name, value in info.items()
+      if name.rpartition('.')[2] == field
+    )
+
+  saturated = np.float32(prob) == 1 and score in (
+    scores.prob,
+    scores.log_prob,
+    scores.loss,
+  )
+  found = {
+    'the probability rounds to 1 and is flat there: explain the logit': (
+      saturated
+    ),
+    'the map is zero everywhere': not np.any(out.scores),
+    'the linear model of LEG explains nothing of the score: more draws': some(
+      'explained', lambda a: not np.all(a >= 0)
+    ),
+    'maps of two halves of the draws disagree: more draws': some(
+      'split_half', lambda a: not np.all(a >= _HALVES_AGREE)
+    ),
+    'no step of the search was accepted': some(
+      'accepted_fraction', lambda a: not np.all(a > 0)
+    ),
+    'the solver has not converged: more steps': some(
+      'converged', lambda a: not np.all(a)
+    ),
+    "the map does not sum to the score's change: more steps or draws": some(
+      'relative_error', lambda a: not np.all(a <= _COMPLETE)
+    ),
+  }
+  return tuple(sentence for sentence, holds in found.items() if holds)
+
+
+def counted(records: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Returns one line for each warning of an evaluation and its method.
+
+  Args:
+    records: one an example; those of older runs hold no warnings.
+  """
+  counts: dict[tuple[str, str], int] = {}
+  for record in records:
+    for label, row in record['maps'].items():
+      for sentence in row.get('warnings', ()):
+        counts[label, sentence] = counts.get((label, sentence), 0) + 1
+  return [
+    f'{label}, {count} of {len(records)}: {sentence}'
+    for (label, sentence), count in counts.items()
+  ]
 
 
 def score(out: types.Attribution) -> str:
@@ -129,7 +208,8 @@ def _rms(a) -> float:
 
 def _halves(info):
   return (
-    f'halves correlate {float(info.split_half):.2f}; '
+    f'halves correlate {float(info.split_half):.2f}, '
+    f'explains {float(info.explained):.0%}; '
     f'score {float(info.mean_score):.3f} ± {float(info.score_std):.3f} '
     f'of {float(info.score):.3f}'
   )

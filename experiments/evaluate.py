@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from experiments import app
+from experiments import diagnostics
 from experiments import examples
 from experiments import files
 from experiments import intervals
@@ -99,6 +100,8 @@ def _summarize(config: dict[str, Any], folder: pathlib.Path) -> None:
   files.write_json(folder / 'summary.json', summary)
   report.write(folder, config, found, summary)
   print(report.tables(config, summary))
+  for line in diagnostics.counted(found):
+    print(f'! {line}')
   print(f'wrote {folder}/: report.html, summary.json and figures')
   refused = [
     f'{record["name"]}: {label}: {row["refused"]}'

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
+from experiments import diagnostics
 from experiments import files
 from experiments import inputs
 from experiments import methods
@@ -61,8 +62,11 @@ def main(setup: app.Setup) -> None:
   explained = (classes[label], float(probs[label]))
   print('explained: {} ({:.1%})'.format(*explained), flush=True)
 
-  found, infos = _explain(setup, model, settings, x, label)
+  found, infos = _explain(setup, model, settings, x, label, explained[1])
   print(app.table(_HEADER, [_row(name, infos[name]) for name in names]))
+  for name in names:
+    for sentence in infos[name]['warnings']:
+      print(f'! {name}: {sentence}')
   refused = {n: why for n in names if (why := results.trouble(found[n]))}
   kept = {n: a for n, a in found.items() if n not in refused}
   if app.is_first():
@@ -102,7 +106,7 @@ def main(setup: app.Setup) -> None:
     )
 
 
-def _explain(setup, model, settings, x, label):
+def _explain(setup, model, settings, x, label, prob):
   """Returns the attribution of each method, and what `info.json` says of it."""
   args, traced, found, infos = {}, {}, {}, {}
   # All are traced before one is run: a bad setting is told within seconds.
@@ -138,6 +142,7 @@ def _explain(setup, model, settings, x, label):
     entry = methods.METHODS[name]
     infos[name] = {
       'quality': entry.describe(one),
+      'warnings': diagnostics.warnings(one, score=entry.score, prob=prob),
       'compile_seconds': compile_seconds,
       'run_seconds': seconds,
       'calls': entry.cost(settings[name], one.info)._asdict(),
@@ -155,8 +160,10 @@ def _compile(traced) -> tuple[Any, float]:
   return program, time.perf_counter() - start
 
 
-def _style(name: str, infos: dict[str, Any]) -> tuple[viz.Drawing, str]:
-  return methods.METHODS[name].drawing, infos[name]['quality']
+def _style(name: str, infos: dict[str, Any]) -> tuple[viz.Drawing, str, str]:
+  warning, *more = infos[name]['warnings'] or ('',)
+  warning += f' (and {len(more)} more)' if more else ''
+  return methods.METHODS[name].drawing, infos[name]['quality'], warning
 
 
 def _row(name: str, info: dict[str, Any]) -> tuple[str, ...]:

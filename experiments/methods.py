@@ -5,6 +5,7 @@ defaults are read from the signature of its function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import enum
 import functools
 import types as python_types
 from typing import Any, NamedTuple
@@ -33,6 +34,25 @@ SETTINGS = flags.DEFINE_multi_string(
 )
 
 
+class Units(enum.Enum):
+  """What the numbers of a map are."""
+
+  SLOPE = 'of the score a unit of input'
+  DIFFERENCE = 'of the score: they sum to its difference from a baseline'
+  NONE = 'their order, or their ratios, are all that they say'
+
+
+class Reading(NamedTuple):
+  """Whether a map is ranked by the size of its scores, and why."""
+
+  by_size: bool
+  reason: str
+
+
+SIZE = Reading(True, 'the sign of a slope says which way to move a pixel')
+SIGN = Reading(False, 'what is below zero speaks against the class')
+
+
 class Entry(NamedTuple):
   """A method, and what a launcher has to know of it.
 
@@ -41,6 +61,8 @@ class Entry(NamedTuple):
     cost: how often it calls the classifier.
     describe: one line of diagnostics of an attribution.
     drawing: how its map is drawn.
+    reading: how its map is ranked.
+    units: of its map.
     score: what is explained.
     settings: the launchers' defaults, where they are not the method's own.
     for_model: settings that depend on the network.
@@ -52,6 +74,8 @@ class Entry(NamedTuple):
   cost: costs.Cost
   describe: Callable[[types.Attribution], str]
   drawing: viz.Drawing
+  reading: Reading = SIGN
+  units: Units = Units.NONE
   score: explainer.Score = scores.logit
   settings: Mapping[str, Any] = python_types.MappingProxyType({})
   for_model: Callable[[model_types.Spec], Mapping[str, Any]] = lambda spec: {}
@@ -67,13 +91,22 @@ _smooth = functools.partial(
   cost=costs.samples,
   describe=diagnostics.stderr,
   drawing=viz.MAGNITUDE,
+  reading=SIZE,
 )
-# The loss is explained by what would raise it.
-_loss = functools.partial(Entry, drawing=viz.MAGNITUDE, score=scores.loss)
-# A fourth of the paper's cells and images: maps of photos in seconds.
+_differences = functools.partial(
+  Entry, drawing=viz.SIGNED, units=Units.DIFFERENCE
+)
+# The loss is explained by the step of the input that would raise it.
+_loss = functools.partial(
+  Entry, drawing=viz.MAGNITUDE, reading=SIZE, score=scores.loss
+)
+# A fourth of the paper's cells and images: maps of photos in seconds. It
+# estimates a slope, and its paper ranks by size.
 _leg = functools.partial(
   Entry,
   drawing=viz.SIGNED,
+  reading=SIZE,
+  units=Units.SLOPE,
   score=scores.prob,
   settings={'cells': 14, 'num_samples': 784},
 )
@@ -96,15 +129,19 @@ _cam = functools.partial(
 
 METHODS: dict[str, Entry] = {
   'gradient': Entry(
-    saliency_jax.gradient, costs.one_gradient, diagnostics.score, viz.MAGNITUDE
+    saliency_jax.gradient,
+    costs.one_gradient,
+    diagnostics.score,
+    viz.MAGNITUDE,
+    SIZE,
+    Units.SLOPE,
   ),
-  'gradient_x_input': Entry(
+  'gradient_x_input': _differences(
     transforms.times_input(saliency_jax.gradient),
     costs.one_gradient,
     diagnostics.score,
-    viz.SIGNED,
   ),
-  'smooth_grad': _smooth(saliency_jax.smooth_grad),
+  'smooth_grad': _smooth(saliency_jax.smooth_grad, units=Units.SLOPE),
   'smooth_grad_squared': _smooth(saliency_jax.smooth_grad_squared),
   'var_grad': _smooth(saliency_jax.var_grad, cost=costs.var_grad),
   'scaled_map': _certifiable(certificates.scaled_map),
@@ -114,24 +151,21 @@ METHODS: dict[str, Entry] = {
   'median_rank': _certifiable(
     certificates.median_rank, describe=diagnostics.median_rank
   ),
-  'integrated_gradients': Entry(
+  'integrated_gradients': _differences(
     saliency_jax.integrated_gradients,
     costs.integrated,
     diagnostics.completeness,
-    viz.SIGNED,
   ),
-  'adaptive_integrated_gradients': Entry(
+  'adaptive_integrated_gradients': _differences(
     saliency_jax.adaptive_integrated_gradients,
     costs.adaptive,
     diagnostics.adaptive,
-    viz.SIGNED,
     quick=False,
   ),
-  'expected_gradients': Entry(
+  'expected_gradients': _differences(
     saliency_jax.expected_gradients,
     costs.expected,
     diagnostics.expected,
-    viz.SIGNED,
     settings={'num_samples': 100},
     for_model=lambda spec: {'references': jnp.asarray(inputs.photos(spec))},
   ),
@@ -142,14 +176,14 @@ METHODS: dict[str, Entry] = {
     costs.forwards,
     diagnostics.occlusion,
     viz.SIGNED,
-    scores.prob,
+    score=scores.prob,
   ),
   'rise': Entry(
     saliency_jax.rise,
     costs.rise,
     diagnostics.rise,
     viz.HEAT,
-    scores.prob,
+    score=scores.prob,
     # An eighth of the paper's masks: the standard error says what that costs.
     settings={'num_masks': 500},
   ),
@@ -183,7 +217,7 @@ METHODS: dict[str, Entry] = {
     costs.invariant,
     diagnostics.invariant,
     viz.HEAT,
-    scores.prob_margins,
+    score=scores.prob_margins,
     # A quarter of the paper's draws a step.
     settings={'num_samples': 8, 'batch_size': 8},
     quick=False,
@@ -193,7 +227,7 @@ METHODS: dict[str, Entry] = {
     costs.linear_invariant,
     diagnostics.linear_invariant,
     viz.HEAT,
-    scores.margins,
+    score=scores.margins,
     settings={'batch_size': 8},
     quick=False,
   ),
@@ -202,7 +236,7 @@ METHODS: dict[str, Entry] = {
     costs.mask,
     diagnostics.removed,
     viz.HEAT,
-    scores.prob,
+    score=scores.prob,
     quick=False,
   ),
   'igos': Entry(
@@ -210,7 +244,7 @@ METHODS: dict[str, Entry] = {
     costs.descent(1),
     diagnostics.searched,
     viz.HEAT,
-    scores.prob,
+    score=scores.prob,
     settings={'batch_size': 10},
   ),
   'igos_pp': Entry(
@@ -218,7 +252,7 @@ METHODS: dict[str, Entry] = {
     costs.descent(4),
     diagnostics.searched,
     viz.HEAT,
-    scores.prob,
+    score=scores.prob,
     settings={'batch_size': 20, 'path_steps': 5},
     quick=False,
   ),

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 import functools
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
-import numpy as np
 
 from experiments import settings
 from saliency_jax import metrics
@@ -19,7 +17,7 @@ from saliency_jax.core import baselines
 from saliency_jax.core import types
 from saliency_jax.metrics import deletion
 from saliency_jax.metrics import infidelity as infidelities
-from saliency_jax.metrics import ranking
+from saliency_jax.metrics import maps
 from saliency_jax.optimization import masks
 
 
@@ -95,7 +93,7 @@ def rise_protocol(
   key: Key[Array, ''],
   num_steps: int = 28,
   deleted: str = 'grey',
-  start: str = 'slight_blur',
+  start: str = 'rise_blur',
   batch_size: int = 32,
 ) -> Measured:
   """Measures deletion and insertion as RISE's paper does."""
@@ -132,9 +130,9 @@ def flipping(
     largest_first=largest_first,
     batch_size=batch_size,
   )
-  flipped = out.flipped.astype(x.dtype)
-  area = deletion.trapezoids(out.fractions, flipped)
-  return Measured({'flipped': area}, {'flipped': Curve(out.fractions, flipped)})
+  area = deletion.trapezoids(out.fractions, out.flipped)
+  curve = Curve(out.fractions, out.flipped)
+  return Measured({'flipped': area}, {'flipped': curve})
 
 
 def sensitivity(
@@ -187,10 +185,11 @@ def infidelity(
   rescale: bool = True,
   batch_size: int = 32,
 ) -> Measured:
-  """Measures how badly a map predicts what perturbations do to the probability.
+  """Measures how badly slopes predict what perturbations do to the probability.
 
   All methods are held to the probability, whatever they explain; a map's own
-  scale is fitted unless `rescale` is off.
+  scale is fitted unless `rescale` is off. Which slopes a map promises is said
+  by its units: see `contenders.slopes`.
   """
   out = infidelities.infidelity(
     case.prob_fn,
@@ -248,25 +247,14 @@ def mask_objective(
 ) -> Measured:
   """Measures the objective of I-GOS and Mask at the mask `1 - scores`."""
   del key  # Nothing is drawn.
-  rows, columns = (
-    jnp.asarray(
-      np.linalg.pinv(masks.interpolation_matrix(n, resolution)), x.dtype
-    )
-    for n in x.shape[:2]
-  )
   # The mask whose upsampling is nearest: for a map of I-GOS or Mask, its own.
-  mask = 1 - jnp.einsum(
-    'sh,tw,hw->st',
-    rows,
-    columns,
-    ranking.per_pixel(scores, x),
-    precision=jax.lax.Precision.HIGHEST,
-  )
+  mask = 1 - deletion.fit_mask(maps.per_pixel(scores, x), resolution)
   blank = baselines.gaussian_blur(x)
   kept = masks.composite(x, blank, masks.upsample(mask, x.shape[:2]))
   score = case.prob_fn(kept)
   price = l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
-  return Measured({'objective': score + price, 'prob': score}, {})
+  values = {'objective': score + price, 'prob': score}
+  return Measured(maps.if_finite(values, scores), {})
 
 
 def _deletion_insertion(case, x, scores, key, protocol, batch_size):

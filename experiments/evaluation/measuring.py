@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments import app
 from experiments import contenders
+from experiments import diagnostics
 from experiments import examples
 from experiments import results
 from experiments.evaluation import metrics
@@ -75,11 +76,11 @@ def build(
     keys = keys_of(contender.name, rows)
     map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
     out, seconds = call(('map', label), tell, xs, labels, map_keys)
-    pixels = contenders.importance(contender, out.scores, spec.input_shape[:2])
+    pixels = contenders.importance(contender, out.scores, xs)
     found = {}
-    for metric, (name, _) in measures.items():
+    for metric, (name, settings) in measures.items():
       entry = metrics.METRICS[name]
-      shown = jnp.broadcast_to(out.scores, xs.shape) if entry.raw else pixels
+      shown = entry.reads(contender, out.scores, xs, settings)
       pair = (xs, jax.device_put(shown, along))
       place = ('measure', metric, label if entry.by_method else '')
       own = keys if entry.by_method else keys_of(name, rows)
@@ -110,7 +111,9 @@ def build(
           for metric, m in measured.items()
         }
         time_of_one = seconds / len(indices)
-        record['maps'][label] = _row(contender, one, found, time_of_one)
+        record['maps'][label] = _row(
+          contender, one, found, time_of_one, record['prob']
+        )
         maps[j][label] = pixels[j]
     return list(zip(records, maps, strict=True))
 
@@ -147,7 +150,11 @@ def _trace(model, chosen, measures, mesh, size):
     trace(('map', label), f'config.methods.{label}', program, xs)
   for metric, (name, settings) in measures.items():
     entry = metrics.METRICS[name]
-    pair = (xs, like(shape if entry.raw else (*shape[:2], 1), jnp.float32))
+    try:
+      read = [_read(entry, c, settings, xs) for c in chosen.values()]
+    except ValueError as e:
+      raise ValueError(f'config.metrics.{metric}: {app.one_line(e)}') from e
+    pair = (xs, like(read[0].shape[1:], read[0].dtype))
     # A program for all methods, unless the measure asks who made the map.
     asked = chosen if entry.by_method else {'': next(iter(chosen.values()))}
     for label, contender in asked.items():
@@ -163,6 +170,13 @@ def _trace(model, chosen, measures, mesh, size):
         ('measure', metric, label), f'config.metrics.{metric}', program, pair
       )
   return traced
+
+
+def _read(entry, contender, settings, xs):
+  """Returns the shape of what a measure takes of a contender's maps."""
+  like = jax.ShapeDtypeStruct(xs.shape, xs.dtype)
+  reads = functools.partial(entry.reads, contender, settings=settings)
+  return jax.eval_shape(reads, like, like)
 
 
 def _logits(apply, mesh):
@@ -194,10 +208,10 @@ def _start(index, example, logits, spec):
   }
 
 
-def _row(contender, one, measured, seconds):
+def _row(contender, one, measured, seconds, prob):
   """Returns what a record says of one map."""
   refused = results.trouble(one)
-  row = {'seconds': seconds, 'refused': refused}
+  row = {'seconds': seconds, 'refused': refused, 'warnings': []}
   if refused:
     return {**row, 'quality': '', 'values': {}, 'curves': {}}
   values, curves = {}, {}
@@ -207,6 +221,9 @@ def _row(contender, one, measured, seconds):
       f'{metric}.{k}': {'x': _short(c.fractions), 'y': _short(c.values)}
       for k, c in found.curves.items()
     }
+  missing = [k for k, v in values.items() if not np.isfinite(v)]
+  said = diagnostics.warnings(one, score=contender.entry.score, prob=prob)
+  row['warnings'] = [*said, *(f'{k} is not finite' for k in missing)]
   quality = contender.entry.describe(one)
   return {**row, 'quality': quality, 'values': values, 'curves': curves}
 

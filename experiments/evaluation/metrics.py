@@ -10,7 +10,11 @@ import inspect
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from experiments import contenders
+from experiments import methods
 from experiments.evaluation import measures
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
@@ -19,21 +23,53 @@ from saliency_jax.core import types
 LOWER, HIGHER = 'lower', 'higher'
 
 
+# `(contender, scores, xs, settings)` to what a measure takes of these maps.
+Reads = Callable[..., Float[Array, 'n H W c']]
+
+
+def importances(contender, scores, xs, settings) -> Float[Array, 'n H W 1']:
+  """Returns one importance a pixel."""
+  del settings
+  return contenders.importance(contender, scores, xs)
+
+
+def raw(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
+  """Returns the scores as they are."""
+  del contender, settings
+  return jnp.broadcast_to(scores, xs.shape)
+
+
+def slopes(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
+  """Returns the slopes that infidelity asks for.
+
+  Raises:
+    ValueError: for a map that has no units, unless its scale is fitted and
+      pixels are taken out: of noise it promises nothing.
+  """
+  fitted = settings['rescale'] and settings['perturbation'] == 'square'
+  if contender.entry.units is methods.Units.NONE and not fitted:
+    raise ValueError(
+      f'maps of {contender.name} have no units, and promise nothing but by '
+      "perturbation='square' and rescale=True, got "
+      f'{settings["perturbation"]!r} and {settings["rescale"]}'
+    )
+  return contenders.slopes(contender, scores, xs)
+
+
 class Entry(NamedTuple):
   """A measure, and what a launcher has to know of it.
 
   Attributes:
     measure: one of `measures.py`, or like them.
     better: for each value, whether a good map's is 'lower' or 'higher'.
-    raw: whether it takes the scores as they are, and not one importance a
-      pixel.
+    reads: what it takes of a map: importances, the scores, or slopes.
     by_method: whether it asks who made the map, and so is a program a method;
       then it gets the key of the map, and not one of its own.
   """
 
   measure: Callable[..., measures.Measured]
   better: Mapping[str, str]
-  raw: bool = False
+  reads: Reads = importances
   by_method: bool = False
 
 
@@ -56,11 +92,11 @@ METRICS: dict[str, Entry] = {
     measures.sensitivity,
     {'key_size': LOWER, 'log_odds_ratio': LOWER, 'log_prob': LOWER},
   ),
-  'infidelity': Entry(measures.infidelity, {'infidelity': LOWER}, raw=True),
+  'infidelity': Entry(measures.infidelity, {'infidelity': LOWER}, reads=slopes),
   'max_sensitivity': Entry(
     measures.max_sensitivity,
     {'max_sensitivity': LOWER},
-    raw=True,
+    reads=raw,
     by_method=True,
   ),
   'mask_objective': Entry(

@@ -62,18 +62,41 @@ class ContendersTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('gradient', [3.0, 1.0]),  # The size of -1 and 2, and of 0 and 1.
+    ('leg', [3.0, 1.0]),
     ('integrated_gradients', [1.0, 1.0]),
+    ('random', [1.0, 1.0]),
   )
   def test_importance(self, name, want):
     (found,) = contenders.choose({'a': common.use(name)}, _SPEC).values()
-    scores = jnp.array([[[[-1.0, 2.0], [0.0, 1.0]]]])
-    out = contenders.importance(found, scores, (1, 2))
-    np.testing.assert_array_equal(out, np.reshape(want, (1, 1, 2, 1)))
+    scores = jnp.array([[[[-1.0, 2.0]], [[0.0, 1.0]]]])
+    out = contenders.importance(found, scores, 0 * scores)
+    np.testing.assert_array_equal(out, np.reshape(want, (1, 2, 1, 1)))
 
   def test_importance_of_scores_shared_by_pixels(self):
     (found,) = contenders.choose({'a': common.use('rise')}, _SPEC).values()
-    out = contenders.importance(found, jnp.ones((2, 1, 1, 3)), (4, 5))
+    xs = jnp.zeros((2, 4, 5, 3))
+    out = contenders.importance(found, jnp.ones((2, 1, 1, 3)), xs)
     np.testing.assert_array_equal(out, 3 * np.ones((2, 4, 5, 1)))
+
+  @parameterized.parameters(
+    ('gradient', {}, lambda w, x: w),
+    ('leg', {}, lambda w, x: w),
+    ('gradient_x_input', {}, lambda w, x: x * w),
+    ('integrated_gradients', {}, lambda w, x: x * w),
+    ('integrated_gradients', {'baseline': 'grey'}, lambda w, x: (x - 0.5) * w),
+    # No units: presence, over the way to black.
+    ('rise', {}, lambda w, x: x * w),
+  )
+  def test_slopes_of_exact_maps_of_a_linear_score(self, name, settings, exact):
+    rng = np.random.default_rng(0)
+    w, xs = rng.normal(size=(2, 2, 4, 5, 3))
+    xs[0, 0] = 0.5
+    config = {'a': common.use(name, **settings)}
+    (found,) = contenders.choose(config, _SPEC).values()
+    w, xs = jnp.asarray(w, jnp.float32), jnp.asarray(xs, jnp.float32)
+    out = contenders.slopes(found, exact(w, xs), xs)
+    at_baseline = (xs == 0.5) if settings else (xs == 0)
+    np.testing.assert_allclose(out, np.where(at_baseline, 0, w), rtol=1e-4)
 
   def test_drawing(self):
     self.assertEqual(contenders.drawing('random'), viz.HEAT)

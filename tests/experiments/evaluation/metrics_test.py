@@ -63,7 +63,7 @@ class MetricsTest(parameterized.TestCase):
   def test_entry_measures_what_it_names(self, name):
     xs, scores, labels = _batch()
     entry = metrics.METRICS[name]
-    if entry.raw:
+    if entry.reads is not metrics.importances:
       scores = jnp.broadcast_to(scores, xs.shape)
     run = _built(name)
     out = run(_params(), (xs, scores), labels, _keys()).info
