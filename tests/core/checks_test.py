@@ -1,12 +1,48 @@
 """Tests for `checks.py`."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import saliency_jax
+from saliency_jax import metrics
+from saliency_jax import transforms
+from saliency_jax import viz
+from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.metrics import deletion
+from saliency_jax.metrics import infidelity
+
+# What asks for an image, by what it is called with.
+_METHODS = (
+  saliency_jax.grad_cam,
+  saliency_jax.grad_cam_pp,
+  saliency_jax.igos,
+  saliency_jax.igos_pp,
+  saliency_jax.leg,
+  saliency_jax.leg_tv,
+  saliency_jax.linear_invariant,
+  saliency_jax.mask,
+  saliency_jax.occlusion,
+  saliency_jax.rise,
+  transforms.sum_channels(saliency_jax.gradient),
+)
+_OF_AN_IMAGE = (
+  baselines.gaussian_blur,
+  baselines.mean,
+  deletion.rise_blur,
+  viz.diverging,
+  viz.grayscale,
+  viz.unit,
+  lambda x: viz.overlay(x, np.zeros((16, 16))),
+  lambda x: infidelity.square(jax.random.key(0), x),
+  lambda x: metrics.igos_protocol(x, x, None),
+  lambda x: metrics.rise_protocol(x, x, None),
+)
 
 
 class ChecksTest(parameterized.TestCase):
@@ -47,6 +83,17 @@ class ChecksTest(parameterized.TestCase):
   def test_passes_what_is_traced(self):
     jax.jit(lambda v: checks.within('n', v, '(0, inf)'))(-1.0)
     jax.jit(lambda v: checks.count('n', v))(-1)
+
+  @parameterized.parameters(
+    *_OF_AN_IMAGE,
+    *(
+      functools.partial(method, jnp.sum, key=jax.random.key(0))
+      for method in _METHODS
+    ),
+  )
+  def test_channels_first_is_told_wherever_an_image_is_asked_for(self, call):
+    with self.assertRaisesRegex(ValueError, r'pass jnp.moveaxis\(x, 0, -1\)'):
+      call(jnp.ones((3, 16, 16)))
 
   def test_image(self):
     for fine in ((2, 3, 1), (3, 3, 3), (1, 5, 1), (3, 5, 1), (4, 4, 7)):
