@@ -227,8 +227,8 @@ class EvaluateTest(parameterized.TestCase):
     ),
     ({'metrics.flipping.name': 'magic'}, "'magic': expected one of"),
     (
-      {'metrics.flipping.settings.fill': 'pink'},
-      "config.metrics.flipping: fill is 'pink'",
+      {'metrics.flipping.settings.baseline': 'pink'},
+      "config.metrics.flipping: baseline is 'pink'",
     ),
     (
       {'comparisons': (('a.deletion', 'rise', 'random', 'below'),)},
