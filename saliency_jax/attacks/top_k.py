@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Key
 from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
 from saliency_jax.core import types
@@ -143,7 +144,7 @@ def sign_step(
 
 def top_k_attack(
   logits_fn: types.LogitsFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   rho: types.Scalar,
   key: Key[Array, ''] | None = None,
@@ -182,6 +183,7 @@ def top_k_attack(
   Raises:
     ValueError: without a key, for `rho <= 0` or counts below one.
   """
+  x = examples.floats(x)
   for name, count in (
     ('num_restarts', num_restarts),
     ('num_tries', num_tries),
@@ -233,7 +235,7 @@ def top_k_attack(
 
 def random_search(
   logits_fn: types.LogitsFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   rho: types.Scalar,
   key: Key[Array, ''] | None = None,
@@ -261,6 +263,7 @@ def random_search(
   Raises:
     ValueError: without a key, for `rho <= 0` or no draw.
   """
+  x = examples.floats(x)
   checks.count('num_draws', num_draws)
   task = _task(logits_fn, x, rho, method, objective, ball, box)
 

@@ -28,6 +28,7 @@ import numpy as np
 from saliency_jax import transforms
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
 from saliency_jax.core import types
@@ -60,7 +61,7 @@ class MedianRankInfo(NamedTuple):
 
 def scaled_map(
   fn: types.ScoreFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   base: types.Method = magnitude,
@@ -88,7 +89,7 @@ def scaled_map(
 
 def quadratic_map(
   fn: types.ScoreFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   base: types.Method = magnitude,
@@ -103,7 +104,7 @@ def quadratic_map(
 
 def sparsified_map(
   fn: types.ScoreFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   base: types.Method = magnitude,
@@ -143,7 +144,7 @@ def sparsified_map(
 
 def relaxed_map(
   fn: types.ScoreFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   base: types.Method = magnitude,
@@ -184,7 +185,7 @@ def relaxed_map(
 
 def median_rank(
   fn: types.ScoreFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   base: types.Method = magnitude,
@@ -213,6 +214,7 @@ def median_rank(
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
   """
+  x = examples.floats(x)
   checks.count('num_bins', num_bins)
 
   def binned(m):
@@ -248,6 +250,7 @@ def median_rank(
 
 def _smoothed(values, fn, x, base, draws, *, share=1, binary=False):
   """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
+  x = examples.floats(x)
   key, sigma, num_samples, batch_size = draws
   checks.count('num_samples', num_samples)
   checks.within('sigma', sigma, '(0, inf)')

@@ -153,7 +153,9 @@ def inspect(
   least = lambda x: jnp.min(fn(x))
 
   num_boxes = 1 + len(rivals)
-  all_boxes = jax.tree.map(lambda *a: jnp.stack(a), box, *rivals)
+  all_boxes = jax.tree.map(
+    lambda *a: jnp.stack(a).astype(x.dtype), box, *rivals
+  )
 
   def judge(i):
     """Judges a draw of a box, as a row of a table of which the others are 0."""
@@ -171,7 +173,7 @@ def inspect(
   rate, shortfall = means[0, 0], means[:, 1]
   margin, slope = jax.value_and_grad(least)(x)
   corner = -jnp.sign(slope)
-  at = lambda t: least(place(x, box, t))
+  at = lambda t: least(place(x, jax.tree.map(lambda a: a[0], all_boxes), t))
 
   def descend(t, _):
     value, slope = jax.value_and_grad(at)(t)

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import intervals
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
@@ -50,7 +51,7 @@ class CertifiedInfo(NamedTuple):
 
 def certified_box(
   fn: types.MarginsFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   start: Float[Array, '...'] | None = None,
@@ -83,6 +84,7 @@ def certified_box(
       primitive that the bounds do not know, by its name.
   """
   del key
+  x = examples.floats(x)
   checks.within('most', most, '(0, inf)')
   checks.count('num_rounds', num_rounds, 0)
   checks.count('num_halvings', num_halvings)

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Key
 import optax
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
@@ -62,7 +63,7 @@ class InvariantInfo(NamedTuple):
 
 def invariant_perturbation(
   fn: types.MarginsFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   lam: types.Scalar | None = None,
@@ -107,6 +108,7 @@ def invariant_perturbation(
     ValueError: for a score of one number, which may be no margin, and for
       settings out of range.
   """
+  x = examples.floats(x)
   for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):
     checks.count(name, count)
   checks.within('most', most, '(0, inf)')
@@ -115,8 +117,10 @@ def invariant_perturbation(
   if target is not None:
     checks.within('target', target, '(0, 1]')
   optimizer = optax.adam(0.01) if optimizer is None else optimizer
-  most = jnp.asarray(most, x.dtype)
-  goal = jnp.asarray(1 if target is None else target, x.dtype)
+  # Half precision would lose the steps; only the points are of its type.
+  kind = examples.accumulator(x.dtype)
+  most = jnp.asarray(most, kind)
+  goal = jnp.asarray(1 if target is None else target, kind)
   shape = boxes.grid_shape(x, patch, per_channel)
   fn = boxes.margins_of(fn)
 
@@ -130,9 +134,10 @@ def invariant_perturbation(
 
   def hinge(widths, draw):
     t = sampling.uniform(sampling.draw_key(key, draw), x, low=-1)
-    margins = fn(boxes.place(x, box_of(widths), t))
-    violated = (~boxes.holds(margins)).astype(x.dtype)
-    return jnp.sum(jax.nn.relu(-margins)), violated
+    box = jax.tree.map(lambda a: a.astype(x.dtype), box_of(widths))
+    margins = fn(boxes.place(x, box, t))
+    violated = (~boxes.holds(margins)).astype(kind)
+    return jnp.sum(jax.nn.relu(-margins)).astype(kind), violated
 
   def advance(carry, step):
     widths, state, log_lam, rate = carry
@@ -154,12 +159,12 @@ def invariant_perturbation(
       # of a running mean, whose bounds are seldom met.
       rate = 0.9 * rate + 0.1 * violation
       excess = jnp.clip(rate / goal - 1, -1, 1)
-      log_lam = log_lam + jnp.asarray(dual_rate, x.dtype) * excess
+      log_lam = log_lam + jnp.asarray(dual_rate, kind) * excess
     trace = (value - lam * penalty, violation, lam)
     return (jnp.clip(moved, 0, most), state, log_lam, rate), trace
 
-  widths = jnp.zeros((2 if asymmetric else 1, *shape), x.dtype)
-  log_lam = jnp.log(jnp.asarray(lam, x.dtype))
+  widths = jnp.zeros((2 if asymmetric else 1, *shape), kind)
+  log_lam = jnp.log(jnp.asarray(lam, kind))
   (widths, *_), (objective, violation, lam) = jax.lax.scan(
     advance,
     (widths, optimizer.init(widths), log_lam, goal),
@@ -181,7 +186,7 @@ def invariant_perturbation(
   final, largest = sizes - lam[-1] * inspection.shortfall
   info = InvariantInfo(
     box=boxes.Box(widths[0], widths[-1]),
-    saturated=jnp.mean((widths >= most).astype(x.dtype)),
+    saturated=jnp.mean((widths >= most).astype(kind)),
     inspection=inspection,
     objective=objective,
     final_objective=final,
@@ -189,4 +194,5 @@ def invariant_perturbation(
     violation=violation,
     lam=lam,
   )
-  return types.Attribution(-(box.down + box.up) / 2, info)
+  scores = -((box.down + box.up) / 2).astype(x.dtype)
+  return types.Attribution(scores, info)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
@@ -49,7 +50,7 @@ class LinearInvariantInfo(NamedTuple):
 
 def linear_invariant(
   fn: types.MarginsFn,
-  x: Float[Array, '...'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   slack: types.Scalar | None = 0.5,
@@ -88,6 +89,7 @@ def linear_invariant(
   Raises:
     ValueError: for a score of one number, which may be no margin.
   """
+  x = examples.floats(x)
   checks.within('most', most, '(0, inf)')
   checks.count('num_noisy', num_noisy, 0)
   checks.within('sigma', sigma, '[0, inf)')

@@ -178,6 +178,11 @@ class AttackTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       _attack(_examples(1)[0], **settings)
 
+  def test_wants_floats(self):
+    for attack in (attacks.top_k_attack, attacks.random_search):
+      with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
+        attack(_logits, jnp.ones(4, int), rho=_RHO, key=jax.random.key(0))
+
 
 class RandomSearchTest(parameterized.TestCase):
   def test_takes_the_best_draw_of_the_class(self):

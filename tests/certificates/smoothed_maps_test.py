@@ -66,6 +66,22 @@ class SmoothedMapsTest(parameterized.TestCase):
       self, functools.partial(_MAPS[kind], num_samples=128)
     )
 
+  def test_wants_floats(self):
+    for method in (*_MAPS.values(), certificates.median_rank):
+      with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
+        method(equivalence.score_fn(), jnp.ones(4, int), key=jax.random.key(0))
+
+  def test_numpy_is_taken_as_jax_takes_it(self):
+    x = np.arange(6.0) / 5
+    self.assertEqual(x.dtype, np.float64)
+    of = functools.partial(
+      certificates.sparsified_map,
+      lambda x: jnp.sum(x**3),
+      key=jax.random.key(0),
+      num_samples=2,
+    )
+    np.testing.assert_array_equal(of(x).scores, of(jnp.asarray(x)).scores)
+
   def test_sparsified_counts_are_exact(self):
     x = equivalence.examples(1)[0]
     out = certificates.sparsified_map(

@@ -119,6 +119,10 @@ class CertifiedBoxTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "primitive 'sin'"):
       certified_box.certified_box(lambda x: jnp.sin(x[:1]), jnp.ones(2))
 
+  def test_wants_floats(self):
+    with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
+      certified_box.certified_box(lambda x: 1 + x[:1], jnp.zeros(4, int))
+
   def test_refuses_a_score_that_may_be_no_margin(self):
     fn = equivalence.score_fn(score=scores.prob)
     with self.assertRaisesRegex(ValueError, r'got outputs \(\): pass scores'):

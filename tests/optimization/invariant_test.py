@@ -170,6 +170,10 @@ class InvariantTest(parameterized.TestCase):
     # At 1280, the largest box is the better one by far.
     self.assertLess(out.info.final_objective, 0.1 * out.info.most_objective)
 
+  def test_wants_floats(self):
+    with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
+      invariant.invariant_perturbation(_linear, jnp.zeros(4, int), key=_KEY)
+
   @parameterized.parameters(
     scores.prob, scores.log_prob, scores.logit, scores.loss, scores.margin
   )
@@ -212,6 +216,19 @@ class InvariantTest(parameterized.TestCase):
       batch_sizes=(3,),
       dtypes=[jnp.float32],
     )
+
+  def test_half_precision(self):
+    # The widths are those of float32: three steps of a slope of one.
+    out = invariant.invariant_perturbation(
+      lambda x: 1 + 0 * x[:1],
+      jnp.zeros(4, jnp.bfloat16),
+      key=_KEY,
+      target=0.1,
+      optimizer=optax.sgd(0.002),
+      **_SMALL,
+    )
+    self.assertEqual(out.scores.dtype, jnp.bfloat16)
+    np.testing.assert_allclose(out.info.box.up, 0.006, rtol=1e-5)
 
   def test_keeps_the_dtype(self):
     with jax.enable_x64():

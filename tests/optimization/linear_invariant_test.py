@@ -104,6 +104,12 @@ class LinearInvariantTest(parameterized.TestCase):
     mean = np.mean(out.scores) + 0.5 * out.info.slack
     np.testing.assert_allclose(mean, out.info.solver.objective, rtol=1e-4)
 
+  def test_wants_floats(self):
+    with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
+      linear_invariant.linear_invariant(
+        lambda x: 1 + x[:1], jnp.zeros(4, int), key=_KEY
+      )
+
   def test_refuses_a_score_that_may_be_no_margin(self):
     fn = equivalence.score_fn(score=scores.prob)
     with self.assertRaisesRegex(ValueError, r'got outputs \(\): pass scores'):
