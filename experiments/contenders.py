@@ -113,7 +113,10 @@ def slopes(
   A map without units scores the presence of pixels, which black ends.
   """
   scores = jax.vmap(maps.per_entry)(scores, xs)
-  if contender.entry.units is methods.Units.SLOPE:
+  if contender.entry.units in (
+    methods.Units.SLOPE,
+    methods.Units.CELL_SLOPE,  # The same, but for one factor.
+  ):
     return scores
   settings, start = contender.settings, 0
   if contender.entry.units is methods.Units.DIFFERENCE:

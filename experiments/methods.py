@@ -38,6 +38,7 @@ class Units(enum.Enum):
   """What the numbers of a map are."""
 
   SLOPE = 'of the score a unit of input'
+  CELL_SLOPE = 'of the score a unit of all the input of a cell'
   DIFFERENCE = 'of the score: they sum to its difference from a baseline'
   NONE = 'their order, or their ratios, are all that they say'
 
@@ -106,7 +107,7 @@ _leg = functools.partial(
   Entry,
   drawing=viz.SIGNED,
   reading=SIZE,
-  units=Units.SLOPE,
+  units=Units.CELL_SLOPE,
   score=scores.prob,
   settings={'cells': 14, 'num_samples': 784},
 )

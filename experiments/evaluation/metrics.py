@@ -43,15 +43,21 @@ def slopes(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
   """Returns the slopes that infidelity asks for.
 
   Raises:
-    ValueError: for a map that has no units, unless its scale is fitted and
-      pixels are taken out: of noise it promises nothing.
+    ValueError: for a map whose scale is its own, unless it is fitted; and for
+      one without units, unless pixels are taken out: of noise it promises
+      nothing.
   """
-  fitted = settings['rescale'] and settings['perturbation'] == 'square'
-  if contender.entry.units is methods.Units.NONE and not fitted:
+  units, name = contender.entry.units, contender.name
+  scaled = units in (methods.Units.SLOPE, methods.Units.DIFFERENCE)
+  if not scaled and not settings['rescale']:
     raise ValueError(
-      f'maps of {contender.name} have no units, and promise nothing but by '
-      "perturbation='square' and rescale=True, got "
-      f'{settings["perturbation"]!r} and {settings["rescale"]}'
+      f'maps of {name} have a scale of their own: expected rescale=True'
+    )
+  perturbation = settings['perturbation']
+  if units is methods.Units.NONE and perturbation != 'square':
+    raise ValueError(
+      f"maps of {name} have no units: expected perturbation='square', got "
+      f'{perturbation!r}'
     )
   return contenders.slopes(contender, scores, xs)
 

@@ -110,6 +110,42 @@ class MethodsTest(parameterized.TestCase):
     self.assertRegex(entry.describe(one), r'\d')
     self.assertEqual(viz.paint(entry.drawing, one.scores).shape, (8, 8, 3))
 
+  @parameterized.parameters(
+    *(
+      name
+      for name, entry in methods.METHODS.items()
+      if entry.units in (methods.Units.SLOPE, methods.Units.DIFFERENCE)
+    )
+  )
+  def test_units_of_a_linear_score(self, name):
+    rng = np.random.default_rng(0)
+    w, x, *references = jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32)
+    small = [s for s in _SMALL if s.startswith(f'{name}.')]
+    settings, start = _settings(name, *small), 0
+    if 'references' in settings:
+      settings['references'] = jnp.stack(references)
+      start = jnp.mean(settings['references'], 0)
+      settings['num_samples'] = 100
+    entry = methods.METHODS[name]
+    fn, key = lambda x: jnp.sum(w * x), jax.random.key(0)
+    got, info = entry.method(fn, x, key=key, **settings)
+    if entry.units is methods.Units.SLOPE:
+      np.testing.assert_allclose(got, w, rtol=1e-4)
+      return
+    change = fn(x) - fn(start + jnp.zeros_like(x))
+    chance = getattr(info, 'completeness_stderr', 0)
+    # z = 4, or rounding on the scale of what is summed.
+    rounding = 1e-5 * float(jnp.sum(jnp.abs(got)))
+    self.assertLess(abs(jnp.sum(got) - change), 4 * chance + rounding)
+
+  def test_leg_is_the_slope_of_a_cell(self):
+    entry = methods.METHODS['leg']
+    self.assertIs(entry.units, methods.Units.CELL_SLOPE)
+    fn, x = lambda x: 2 * jnp.sum(x), jnp.full((8, 8, 3), 0.5)
+    got = entry.method(fn, x, key=jax.random.key(0), cells=2, num_samples=16)
+    # A cell has 4 x 4 pixels of three channels, and 48 times their slope.
+    np.testing.assert_allclose(got.scores, np.full((8, 8, 1), 96), rtol=1e-3)
+
   @parameterized.parameters(*methods.METHODS)
   def test_settings_bind(self, name):
     settings = _settings(name)

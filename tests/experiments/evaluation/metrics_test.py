@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import contenders
 from experiments import settings
+from experiments.configs import common
 from experiments.evaluation import metrics
 import saliency_jax
 from saliency_jax import metrics as library
 from saliency_jax import scores as score_functions
 from saliency_jax.core import sampling
+from saliency_jax.models import types as model_types
 from saliency_jax.optimization import masks
 
 _NUM, _SIDE = 3, 8
@@ -112,6 +115,25 @@ class MetricsTest(parameterized.TestCase):
         getattr(want, f'{value}_curve'),
         rtol=1e-5,
       )
+
+  @parameterized.parameters(
+    ('rise', {'rescale': False}, 'rise have a scale of their own'),
+    ('leg', {'rescale': False}, 'leg have a scale of their own'),
+    ('rise', {'perturbation': 'gaussian'}, "rise have no units.*'gaussian'"),
+    ('leg', {'perturbation': 'gaussian'}, None),
+    ('gradient', {'rescale': False, 'perturbation': 'gaussian'}, None),
+  )
+  def test_infidelity_asks_for_units(self, name, given, message):
+    spec = model_types.Spec('toy', (_SIDE, _SIDE, 3))
+    (found,) = contenders.choose({'a': common.use(name)}, spec).values()
+    xs, scores, _ = _batch()
+    settings = metrics.settings_of('infidelity', given)
+    read = functools.partial(metrics.slopes, found, scores, xs, settings)
+    if message is None:
+      self.assertEqual(read().shape, xs.shape)
+    else:
+      with self.assertRaisesRegex(ValueError, message):
+        read()
 
   @parameterized.parameters('igos_protocol', 'rise_protocol')
   def test_constant_classifier(self, name):
