@@ -123,13 +123,14 @@ def smooth_caso(settings, info) -> Calls:
 
 
 def invariant(settings, info) -> Calls:
-  """Counts the draws of all steps, and what the box is tried with."""
+  """Counts the draws of all steps, and what two boxes are tried with."""
   del info
   return Calls(
     gradients=settings['num_steps'] * settings['num_samples']
     + settings['num_ascent']
     + 1,
-    forwards=settings['num_checks'] + 2,
+    # The box that is found, and the largest.
+    forwards=2 * settings['num_checks'] + 2,
   )
 
 
