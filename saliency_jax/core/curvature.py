@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import jaxprs
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -35,11 +36,17 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 Product = Callable[[types.Example], types.Example]
 
+_NO_PRODUCT = (
+  'second derivatives are taken forwards, and a custom_vjp inside of the '
+  'function has no forward derivative: write it with jax.custom_jvp, or take a '
+  'method of first order such as cafo'
+)
+
 
 def hvp(fn: types.ScoreFn, x: types.Example, v: types.Example) -> types.Example:
   """Returns `H v`, `H` the Hessian of `fn` at `x`: forward over reverse."""
   checks.same_shape('v', v, x)
-  return jax.jvp(jax.grad(fn), (x,), (v,))[1]
+  return _jvp(jax.grad(fn), x, v)[1]
 
 
 def hvp_fn(
@@ -50,7 +57,12 @@ def hvp_fn(
   Many products at one point then cost one linearisation, and memory for what
   it keeps.
   """
-  return jax.linearize(jax.grad(fn), x)
+  gradient, product = jax.linearize(jax.grad(fn), x)
+  # Where there is no product JAX says so when it compiles one, too late for us.
+  products = jaxprs.equations(jax.make_jaxpr(product)(x).jaxpr)
+  if any(eqn.primitive.name == 'custom_lin' for eqn in products):
+    raise ValueError(_NO_PRODUCT)
+  return gradient, product
 
 
 def gauss_newton_vp(
@@ -68,9 +80,19 @@ def gauss_newton_vp(
     v: direction, like `x`.
   """
   checks.same_shape('v', v, x)
-  logits, tangent = jax.jvp(logits_fn, (x,), (v,))
+  logits, tangent = _jvp(logits_fn, x, v)
   curved = hvp(loss_fn, logits, tangent)
   return jax.vjp(logits_fn, x)[1](curved)[0]
+
+
+def _jvp(fn, x, v):
+  """Differentiates forwards, and says what stands in the way."""
+  try:
+    return jax.jvp(fn, (x,), (v,))
+  except TypeError as e:
+    if 'custom_vjp' not in str(e):
+      raise
+    raise ValueError(_NO_PRODUCT) from e
 
 
 class LanczosInfo(NamedTuple):

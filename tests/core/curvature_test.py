@@ -84,6 +84,22 @@ class ProductsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, r'v must be like .*\(3,\)'):
       curvature.hvp(jnp.sum, jnp.ones(3), jnp.ones(4))
 
+  def test_a_function_without_forward_derivative_is_named(self):
+    @jax.custom_vjp
+    def square(x):
+      return x**2
+
+    square.defvjp(lambda x: (square(x), x), lambda x, g: (2 * x * g,))
+    fn, x = lambda x: jnp.sum(square(x) ** 2), jnp.ones(3)
+    for second in (
+      lambda: curvature.hvp(fn, x, x),
+      lambda: curvature.hvp_fn(fn, x),
+      lambda: jax.eval_shape(lambda x: curvature.hvp_fn(fn, x)[0], x),
+      lambda: curvature.gauss_newton_vp(square, jnp.sum, x, x),
+    ):
+      with self.assertRaisesRegex(ValueError, 'jax.custom_jvp, .*cafo'):
+        second()
+
 
 class LanczosTest(parameterized.TestCase):
   @parameterized.parameters(1, 3)
