@@ -74,6 +74,7 @@ def noisy_composite(
 
 def weights(resolution: int) -> tuple[float, float]:
   """Returns the preset `(l1, tv)` of the nearest resolution in `WEIGHTS`."""
+  checks.count('resolution', resolution)
   return WEIGHTS[min(WEIGHTS, key=lambda s: abs(math.log(resolution / s)))]
 
 
@@ -117,6 +118,8 @@ def descend(
   checks.count('path_steps', path_steps)
   if not weight_path:
     raise ValueError('weight_path must hold at least one scale, got none')
+  for scale in weight_path:
+    checks.within('each of weight_path', scale, '[0, inf)')
   dtype = jnp.result_type(*jax.tree.leaves(mask))
   scales = jnp.asarray(weight_path, dtype)
   points = jnp.arange(path_steps)
@@ -143,8 +146,9 @@ def descend(
     new, info = line_search.backtracking(
       lambda m: score(m) + scale * price(m),
       mask,
-      jax.tree.map(lambda d: reach * d, direction),
+      direction,
       value=value,
+      scale=reach,
       project=lambda m: jax.tree.map(lambda a: jnp.clip(a, 0, 1), m),
       batch_size=batch_size,
       **search,
@@ -152,7 +156,6 @@ def descend(
     empty = masks.sparsity(combine(new)) < 0.01
     stuck = empty & (value - info.objective < 1e-3)
     last = place == scales.size - 1
-    info = info._replace(step_size=reach * info.step_size)
     longer = jnp.minimum(_LONGER * reach, longest)
     reach = jnp.where(stuck & last, longer, reach)
     place = jnp.where(stuck & ~last, place + 1, place)

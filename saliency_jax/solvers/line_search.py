@@ -45,8 +45,7 @@ def ladder(
   """
   checks.within('lower', lower, '(0, inf)')
   checks.within('upper', upper, f'[{lower}, inf)')
-  if not 0 < decay < 1:
-    raise ValueError(f'decay must be strictly between 0 and 1, got {decay}')
+  checks.within('decay', decay, '(0, 1)')
   # The small number keeps a lower bound that is on the ladder from standing
   # twice on it.
   last = math.ceil(math.log(upper / lower) / math.log(1 / decay) - 1e-9)
@@ -63,6 +62,7 @@ def backtracking(
   upper: float | int = 1.0,
   lower: float | int = 1e-5,
   decay: float | int = 0.5,
+  scale: types.Scalar = 1.0,
   slope: types.Scalar = 1e-4,
   forced: bool = False,
   batch_size: int | None = None,
@@ -78,6 +78,7 @@ def backtracking(
     upper: largest step.
     lower: smallest step, the last trial.
     decay: ratio of a step to the one before, in (0, 1).
+    scale: of every step of the ladder; it may be traced.
     slope: part of the decrease `a |d|^2` that is demanded.
     forced: whether the smallest step is taken when no trial passes. By default
       none is taken, so that the objective never increases.
@@ -89,7 +90,10 @@ def backtracking(
   """
   leaves = jax.tree.leaves(params)
   dtype = jnp.result_type(*leaves)
+  checks.within('scale', scale, '(0, inf)')
+  checks.within('slope', slope, '[0, 1)')
   steps = jnp.asarray(ladder(upper, lower, decay), dtype)
+  steps = jnp.asarray(scale, dtype) * steps
   value = objective(params) if value is None else value
   squared = sum(jnp.sum(d**2) for d in jax.tree.leaves(direction))
 

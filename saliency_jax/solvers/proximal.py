@@ -139,8 +139,7 @@ def fista(
   """
   checks.count('num_steps', num_steps)
   checks.within('step', step, '(0, inf)')
-  if not isinstance(decay, jax.core.Tracer) and not 0 < decay < 1:
-    raise ValueError(f'decay must be strictly between 0 and 1, got {decay}')
+  checks.within('decay', decay, '(0, 1)')
   flat, unravel = jax.flatten_util.ravel_pytree(start)
   dtype = flat.dtype
   decay = jnp.asarray(decay, dtype)

@@ -68,6 +68,17 @@ class LineSearchTest(parameterized.TestCase):
     self.assertAlmostEqual(search(0.1).info.step_size, 0.8, 6)
     self.assertAlmostEqual(search(0.7).info.step_size, 0.4, 6)
 
+  def test_scale_lengthens_steps_and_not_what_they_must_keep(self):
+    # A slope of 2e-4 passes one of 1e-4, however long the steps are.
+    fall = lambda w: 2e-4 * jnp.sum(w)
+    for scale in (1.0, 125.0):
+      out = line_search.backtracking(
+        fall, jnp.ones(1), jnp.ones(1), scale=scale, slope=1e-4
+      )
+      self.assertTrue(out.info.accepted)
+      self.assertEqual(out.info.step_size, scale)
+      np.testing.assert_allclose(out.value, 1 - scale)
+
   def test_no_step_uphill(self):
     w = jnp.array([1.0, -2.0])
     uphill = -jax.grad(_quadratic)(w)
@@ -109,8 +120,10 @@ class LineSearchTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'lower': 0.0}, r'lower must be in \(0, inf\), got 0.0'),
+    ({'scale': 0.0}, r'scale must be in \(0, inf\), got 0.0'),
+    ({'slope': 2.0}, r'slope must be in \[0, 1\), got 2.0'),
     ({'upper': 1e-6}, r'upper must be in \[1e-05, inf\), got 1e-06'),
-    ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
+    ({'decay': 1.0}, r'decay must be in \(0, 1\), got 1.0'),
     (
       {'batch_size': 0},
       r'batch_size must be a whole number of at least 1, got 0',

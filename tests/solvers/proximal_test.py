@@ -224,7 +224,7 @@ class FistaTest(parameterized.TestCase):
       r'num_steps must be a whole number of at least 1, got 0',
     ),
     ({'step': 0.0}, r'step must be in \(0, inf\), got 0.0'),
-    ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
+    ({'decay': 1.0}, r'decay must be in \(0, 1\), got 1.0'),
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
