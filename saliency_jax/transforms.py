@@ -133,19 +133,22 @@ def smooth(
 
   @functools.wraps(method)
   def smoothed(fn, x, *, key=None, **settings):
+    x = examples.floats(x)
+    wide = examples.wide(x)
+
     def one(i):
       noise_key, method_key = jax.random.split(sampling.draw_key(key, i))
-      noise = sampling.normal(noise_key, x)
+      noise = sampling.normal(noise_key, wide)
       shifted = jax.tree.map(
-        lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise
+        lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, wide, noise
       )
-      return method(fn, shifted, key=method_key, **settings)
+      return method(fn, examples.like(shifted, x), key=method_key, **settings)
 
     (scores, inner), (variance, _) = sampling.batched_moments(
       one, jnp.arange(num_samples), batch_size=batch_size
     )
     stderr = sampling.standard_error(variance, num_samples)
-    return types.Attribution(scores, SmoothInfo(stderr, inner))
+    return examples.attribution(x, scores, SmoothInfo(stderr, inner))
 
   return smoothed
 

@@ -22,6 +22,9 @@ from saliency_jax import scores
 from saliency_jax.core import types
 
 SHAPE = (8, 6, 3)
+
+# With half precision: for one method of each way to compute.
+ALL_DTYPES = (jnp.float32, jnp.float64, jnp.bfloat16)
 NUM_CLASSES = 4
 
 
@@ -31,11 +34,14 @@ def network(dtype: Any = jnp.float32, shape: Sequence[int] = SHAPE):
   Its feature map `[H/2, W/2, 5]` is named 'features'.
   """
   keys = jax.random.split(jax.random.key(11), 3)
+  wide = _wide(dtype)
   params = {
-    'conv': 0.4 * jax.random.normal(keys[0], (3, 3, shape[-1], 5), dtype),
-    'bias': 0.1 * jax.random.normal(keys[1], (5,), dtype),
-    'dense': jax.random.normal(keys[2], (5, NUM_CLASSES), dtype),
+    'conv': 0.4 * jax.random.normal(keys[0], (3, 3, shape[-1], 5), wide),
+    'bias': 0.1 * jax.random.normal(keys[1], (5,), wide),
+    'dense': jax.random.normal(keys[2], (5, NUM_CLASSES), wide),
   }
+  # In half precision the network is that of float32, rounded.
+  params = jax.tree.map(lambda p: p.astype(dtype), params)
 
   def apply(params, x):
     h = jax.lax.conv_general_dilated(
@@ -56,7 +62,8 @@ def examples(
   n: int, dtype: Any = jnp.float32, shape: Sequence[int] = SHAPE
 ) -> jax.Array:
   """Returns `n` images in [0, 1]."""
-  return jax.random.uniform(jax.random.key(5), (n, *shape), dtype)
+  xs = jax.random.uniform(jax.random.key(5), (n, *shape), _wide(dtype))
+  return xs.astype(dtype)
 
 
 def score_fn(
@@ -93,13 +100,17 @@ def check(
     batch_sizes: tried where the method has a `batch_size`.
     score: what is explained, one of `scores`.
     dtypes: of the example and of the network; under the first, everything is
-      checked, under the others that they are kept.
+      checked, under the others that they are kept, and in half precision that
+      the map is that of the first up to the rounding of the network.
   """
   _check_constant_points()
   for dtype in dtypes:
     with jax.enable_x64(dtype == jnp.float64):
       run = _program(method, score, dtype)
-      _check_types(test, run(0, _key(0)), examples(3, dtype)[0], dtype)
+      got = run(0, _key(0))
+      _check_types(test, got, examples(3, dtype)[0], dtype)
+      if jnp.finfo(dtype).bits < 32:
+        _check_half(test, got, eager)
       if dtype == dtypes[0]:
         eager = _check_jit(test, method, run, score, dtype)
         _check_draws(test, run, eager, draws)
@@ -174,6 +185,10 @@ def check_memory(
   test.assertLess(size(small), ratio * size(large))
 
 
+def _wide(dtype):
+  return np.promote_types(dtype, np.float32)
+
+
 def _key(i):
   return jax.random.fold_in(jax.random.key(7), i)
 
@@ -227,6 +242,11 @@ def _check_batch_sizes(method, eager, batch_sizes, score, dtype):
     assert_close(run(0, _key(0)), eager, f'batch_size={batch_size}, ')
 
 
+def _check_half(test, got, want):
+  got, want = (np.ravel(a.scores).astype(np.float64) for a in (got, want))
+  test.assertGreater(np.corrcoef(got, want)[0, 1], 0.99)
+
+
 def _check_types(test, attribution, x, dtype):
   test.assertIsInstance(attribution, types.Attribution)
   test.assertEqual(attribution.scores.dtype, dtype)
@@ -239,7 +259,7 @@ def _check_types(test, attribution, x, dtype):
     test.assertIsInstance(leaf, jax.Array, jax.tree_util.keystr(path))
     test.assertFalse(np.any(np.isnan(leaf)), jax.tree_util.keystr(path))
     if jnp.issubdtype(leaf.dtype, jnp.floating):
-      test.assertEqual(leaf.dtype, dtype, jax.tree_util.keystr(path))
+      test.assertEqual(leaf.dtype, _wide(dtype), jax.tree_util.keystr(path))
 
 
 @functools.cache

@@ -84,8 +84,8 @@ def mean(x: types.Image, *, key: Key[Array, ''] | None = None) -> types.Image:
   """
   del key  # Nothing is drawn.
   checks.image(x)
-  colour = jnp.mean(_summable(x), (0, 1), keepdims=True)
-  return jnp.broadcast_to(_rounded(colour, x.dtype), x.shape)
+  colour = jnp.mean(examples.wide(x), (0, 1), keepdims=True)
+  return jnp.broadcast_to(examples.like(colour, x), x.shape)
 
 
 def gaussian_blur(
@@ -115,7 +115,7 @@ def gaussian_blur(
   checks.count('kernel_size', kernel_size)
   if kernel_size % 2 == 0:
     raise ValueError(f'kernel_size must be odd, got {kernel_size}')
-  pixels = _summable(x)
+  pixels = examples.wide(x)
   rows, cols = (
     jnp.asarray(_blur_matrix(n, kernel_size, sigma), pixels.dtype)
     for n in x.shape[:2]
@@ -123,7 +123,7 @@ def gaussian_blur(
   blurred = jnp.einsum(
     'hi,wj,ijc->hwc', rows, cols, pixels, precision=jax.lax.Precision.HIGHEST
   )
-  return _rounded(blurred, x.dtype)
+  return examples.like(blurred, x)
 
 
 def uniform(
@@ -168,17 +168,6 @@ def _like(value, leaf):
     )
   _check_whole(given, leaf.dtype)
   return jnp.broadcast_to(jnp.asarray(given).astype(leaf.dtype), leaf.shape)
-
-
-def _summable(x):
-  return x.astype(examples.accumulator(x.dtype))
-
-
-def _rounded(values, dtype):
-  """Returns floats as a dtype that may be one of integers."""
-  if jnp.issubdtype(dtype, jnp.integer):
-    values = jnp.round(values)
-  return values.astype(dtype)
 
 
 def _check_whole(value, dtype):

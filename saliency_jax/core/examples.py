@@ -1,9 +1,15 @@
-"""What methods take as an example: arrays of any kind, or floats alone.
+"""What methods take as an example, and in which dtype they compute.
 
 A photo divided by 255 in numpy is float64, a row of scikit-learn's too, and
-JAX takes both as float32; a method does the same with its first line.
+JAX takes both as float32; a method does the same with its first line, `arrays`
+where it only calls its function, `floats` where it differentiates it.
+
+Only the function that is explained sees the dtype of the example. Blends, sums
+and solvers are in float32 at least: `widened`. Scores come back in the dtype of
+the example (float32 for integers), `info` stays in float32 at least.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -55,6 +61,63 @@ def accumulator(dtype: Any) -> Any:
   """Returns the dtype in which values are summed: float32 at least."""
   with jax.numpy_dtype_promotion('standard'):
     return jnp.promote_types(dtype, jnp.float32)
+
+
+def wide(x: Any) -> Any:
+  """Returns arrays in the dtype that methods compute in: float32 at least.
+
+  Integers are exact there up to 2**24.
+  """
+  return jax.tree.map(lambda a: a.astype(accumulator(a.dtype)), x)
+
+
+def like(values: Any, x: types.Example) -> types.Example:
+  """Returns wide values in the dtypes of an example, integers rounded."""
+
+  def narrow(value, leaf):
+    if jnp.issubdtype(leaf.dtype, jnp.integer):
+      value = jnp.round(value)
+    return value.astype(leaf.dtype)
+
+  return jax.tree.map(narrow, values, x)
+
+
+def widened(
+  fn: Callable[[types.Example], Any], x: types.Example
+) -> tuple[Callable[[types.Example], Any], types.Example]:
+  """Returns a function and its example in the dtype that methods compute in.
+
+  Args:
+    fn: one example in, numbers out.
+    x: the example, of JAX's arrays.
+
+  Returns:
+    The function of a wide example, which hands `fn` the dtype of `x` and makes
+    floats that come back wide; and `x`, wide.
+  """
+  dtype = accumulator(result_dtype(x))
+
+  def widen(out):
+    out = jnp.asarray(out)
+    return out.astype(dtype) if jnp.issubdtype(out.dtype, jnp.floating) else out
+
+  return lambda point: jax.tree.map(widen, fn(like(point, x))), wide(x)
+
+
+def attribution(x: types.Example, scores: Any, info: Any) -> types.Attribution:
+  """Returns a map whose scores have the dtype of the example's floats.
+
+  Args:
+    x: the example as the method got it.
+    scores: of the method: like `x`, or one array.
+    info: of the method, as it was computed.
+  """
+  if jax.tree.structure(scores) == jax.tree.structure(x):
+    dtypes = jax.tree.map(result_dtype, x)
+  else:
+    dtypes = jax.tree.map(lambda _: result_dtype(x), scores)
+  scores = jax.tree.map(lambda s, dtype: s.astype(dtype), scores, dtypes)
+  return types.Attribution(scores, info)
 
 
 def _array(leaf):

@@ -24,6 +24,7 @@ import numpy as np
 from saliency_jax.core import checks
 from saliency_jax.core import classes
 from saliency_jax.core import curvature
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -60,6 +61,7 @@ def factor(
     batch_size: rows made at once. They take the memory of as many gradients,
       and the result that of `k` examples.
   """
+  logits_fn, x = examples.widened(logits_fn, examples.floats(x))
   logits, pullback = jax.vjp(logits_fn, x)
   _check_logits(logits)
 
@@ -97,6 +99,7 @@ def eigenpairs(
   Returns:
     `curvature.Eigenpairs`, and `SpectrumInfo`.
   """
+  logits_fn, x = examples.widened(logits_fn, examples.floats(x))
   rows = factor(logits_fn, x, batch_size=batch_size)
   checks.count('num_pairs', num_pairs, 1, rows.shape[0])
   gram = jnp.matmul(rows, rows.T, precision=_HIGHEST)

@@ -35,8 +35,9 @@ class Attribution(NamedTuple):
 
   Attributes:
     scores: signed, unnormalised importance of each feature, broadcastable
-      against the example.
-    info: diagnostics of the method that made it, a `NamedTuple` of arrays.
+      against the example, in its dtype (float32 for integers).
+    info: diagnostics of the method that made it, a `NamedTuple` of arrays, in
+      float32 at least.
   """
 
   scores: Example

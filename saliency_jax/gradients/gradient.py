@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Key
 
+from saliency_jax.core import examples
 from saliency_jax.core import types
 
 
@@ -44,5 +45,7 @@ def gradient(
     key: not used.
   """
   del key  # Nothing is drawn.
-  score, scores = jax.value_and_grad(fn)(x)
-  return types.Attribution(scores, GradientInfo(score))
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  score, scores = jax.value_and_grad(fn)(wide)
+  return examples.attribution(x, scores, GradientInfo(score))

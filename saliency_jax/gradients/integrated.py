@@ -21,6 +21,7 @@ import numpy as np
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import quadrature
@@ -114,8 +115,10 @@ def integrated_gradients(
   Raises:
     ValueError: for a baseline unlike `x`, or too few steps for the rule.
   """
-  start = baselines.evaluate(baseline, x, key)
-  path, difference = _line(x, start)
+  x = examples.floats(x)
+  start = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
+  path, difference = _line(wide, start)
   nodes, weights = quadrature_fn(num_steps)
 
   def weighted_grad(step):
@@ -130,10 +133,10 @@ def integrated_gradients(
     batch_size=batch_size,
   )
   scores = jax.tree.map(jnp.multiply, difference, mean_grad)
-  baseline_score, score = _ends(fn, start, x)
+  baseline_score, score = _ends(fn, start, wide)
   error, relative = _completeness(_total(scores), score, baseline_score)
   info = IntegratedGradientsInfo(error, relative, score, baseline_score)
-  return types.Attribution(scores, info)
+  return examples.attribution(x, scores, info)
 
 
 def adaptive_integrated_gradients(
@@ -179,9 +182,11 @@ def adaptive_integrated_gradients(
   batch_size = min_steps if batch_size is None else batch_size
   checks.count('batch_size', batch_size)
   batch_size = min(1 << (batch_size.bit_length() - 1), min_steps)
-  start = baselines.evaluate(baseline, x, key)
-  path, difference = _line(x, start)
-  baseline_score, score = _ends(fn, start, x)
+  x = examples.floats(x)
+  start = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
+  path, difference = _line(wide, start)
+  baseline_score, score = _ends(fn, start, wide)
   bits = max_steps.bit_length() - 1
 
   def batch_scores(i):
@@ -216,7 +221,7 @@ def adaptive_integrated_gradients(
       converged=converged,
     )
 
-  zeros = jax.tree.map(jnp.zeros_like, x)
+  zeros = jax.tree.map(jnp.zeros_like, wide)
   ends = jax.vmap(lambda a: jax.grad(fn)(path(a)))(jnp.arange(2.0))
   state = _AdaptiveState(
     batch=jnp.array(0, jnp.int32),
@@ -238,7 +243,7 @@ def adaptive_integrated_gradients(
     converged=state.converged,
     change=state.change,
   )
-  return types.Attribution(state.scores, info)
+  return examples.attribution(x, state.scores, info)
 
 
 def expected_gradients(
@@ -267,19 +272,22 @@ def expected_gradients(
     ValueError: without a key or a draw, or for references unlike `x`.
   """
   checks.count('num_samples', num_samples)
-  # A row of a numpy array cannot be drawn inside a program.
-  references = jax.tree.map(jnp.asarray, references)
-  first = jax.tree.map(lambda a: a[0], references)
-  checks.same_shape('each of references', first, x)
+  x, references = examples.floats(x), examples.floats(references)
+  fn, wide = examples.widened(fn, x)
   num_references = jax.tree.leaves(references)[0].shape[0]
+  checks.count('the number of references', num_references)
+
+  def reference(row):
+    return examples.wide(jax.tree.map(lambda a: a[row], references))
+
+  checks.same_shape('each of references', reference(0), wide)
 
   def draw(i):
     which, where = jax.random.uniform(sampling.draw_key(key, i), (2,))
     row = jnp.minimum(
       (which * num_references).astype(jnp.int32), num_references - 1
     )
-    reference = jax.tree.map(lambda a: a[row], references)
-    path, difference = _line(x, reference)
+    path, difference = _line(wide, reference(row))
     grad = jax.grad(fn)(path(where))
     scores = jax.tree.map(jnp.multiply, difference, grad)
     return scores, _total(scores)
@@ -288,13 +296,17 @@ def expected_gradients(
     draw, jnp.arange(num_samples), batch_size=batch_size
   )
   stderr, total_stderr = sampling.standard_error(variances, num_samples)
-  score = fn(x)
-  baseline_score = sampling.batched_mean(fn, references, batch_size=batch_size)
+  score = fn(wide)
+  baseline_score = sampling.batched_mean(
+    lambda row: fn(reference(row)),
+    jnp.arange(num_references),
+    batch_size=batch_size,
+  )
   error, relative = _completeness(total, score, baseline_score)
   info = ExpectedGradientsInfo(
     stderr, error, relative, total_stderr, score, baseline_score
   )
-  return types.Attribution(scores, info)
+  return examples.attribution(x, scores, info)
 
 
 class _AdaptiveState(NamedTuple):

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -82,11 +83,13 @@ def smooth_grad(
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
   (mean,), (var,), score = _moments(
-    lambda g: (g,), fn, x, key, sigma, num_samples, batch_size
+    lambda g: (g,), fn, wide, key, sigma, num_samples, batch_size
   )
   stderr = sampling.standard_error(var, num_samples)
-  return types.Attribution(mean, SmoothGradInfo(stderr, score))
+  return examples.attribution(x, mean, SmoothGradInfo(stderr, score))
 
 
 def smooth_grad_squared(
@@ -111,11 +114,13 @@ def smooth_grad_squared(
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
   (mean,), (var,), score = _moments(
-    lambda g: (_power(g, 2),), fn, x, key, sigma, num_samples, batch_size
+    lambda g: (_power(g, 2),), fn, wide, key, sigma, num_samples, batch_size
   )
   stderr = sampling.standard_error(var, num_samples)
-  return types.Attribution(mean, SmoothGradInfo(stderr, score))
+  return examples.attribution(x, mean, SmoothGradInfo(stderr, score))
 
 
 def var_grad(
@@ -144,15 +149,17 @@ def var_grad(
     ValueError: without a key, for `sigma <= 0` or fewer than two draws.
   """
   checks.count('num_samples', num_samples, 2)
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
   # Moments about the clean gradient: about zero they would cancel.
-  centre = jax.grad(fn)(x)
+  centre = jax.grad(fn)(wide)
 
   def powers(g):
     d = jax.tree.map(jnp.subtract, g, centre)
     return d, _power(d, 2), _power(d, 3)
 
   (m1, m2, m3), (var, var_sq, _), score = _moments(
-    powers, fn, x, key, sigma, num_samples, batch_size
+    powers, fn, wide, key, sigma, num_samples, batch_size
   )
 
   def variance_of_square(m1, m2, m3, var, var_sq):
@@ -163,7 +170,7 @@ def var_grad(
   spread = jax.tree.map(variance_of_square, m1, m2, m3, var, var_sq)
   stderr = sampling.standard_error(spread, num_samples)
   unbiased = jax.tree.map(lambda v: v * (num_samples / (num_samples - 1)), var)
-  return types.Attribution(unbiased, SmoothGradInfo(stderr, score))
+  return examples.attribution(x, unbiased, SmoothGradInfo(stderr, score))
 
 
 def _moments(statistics, fn, x, key, sigma, num_samples, batch_size):

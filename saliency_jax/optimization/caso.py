@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import curvature
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import sparsity_weight
 from saliency_jax.solvers import proximal
@@ -128,15 +129,18 @@ def cafo(
     kappa: that weight, 10 in the paper.
   """
   del key  # Nothing is drawn.
-  return first_order(
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  out = first_order(
     fn,
-    x,
-    jax.grad(fn)(x),
+    wide,
+    jax.grad(fn)(wide),
     lam1=lam1,
     sparsity=sparsity,
     lam2=lam2,
     kappa=kappa,
   )
+  return examples.attribution(x, *out)
 
 
 def caso(
@@ -171,16 +175,18 @@ def caso(
     eigenpairs: of the Hessian, which is then taken to be `sum_i l_i v_i v_i'`:
       from `piecewise_linear.eigenpairs`, or from `curvature.lanczos`.
   """
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
   if eigenpairs is None:
-    gradient, product = curvature.hvp_fn(fn, x)
+    gradient, product = curvature.hvp_fn(fn, wide)
     curve = curve_of_product(
-      product, x, key=key, num_steps=num_steps, eigen_steps=eigen_steps
+      product, wide, key=key, num_steps=num_steps, eigen_steps=eigen_steps
     )
   else:
-    gradient, curve = jax.grad(fn)(x), curve_of_pairs(eigenpairs)
-  return second_order(
+    gradient, curve = jax.grad(fn)(wide), curve_of_pairs(eigenpairs)
+  out = second_order(
     fn,
-    x,
+    wide,
     gradient,
     curve,
     lam1=lam1,
@@ -189,6 +195,7 @@ def caso(
     kappa=kappa,
     num_steps=num_steps,
   )
+  return examples.attribution(x, *out)
 
 
 def first_order(
@@ -299,6 +306,8 @@ def curve_of_product(
   eigen_steps: int,
 ) -> Curve:
   """Returns what is known of a Hessian from products with it."""
+  checks.count('num_steps', num_steps)
+  checks.count('eigen_steps', eigen_steps)
   unravel = jax.flatten_util.ravel_pytree(x)[1]
   flat = lambda v: jax.flatten_util.ravel_pytree(product(unravel(v)))[0]
   like = jax.flatten_util.ravel_pytree(x)[0]
@@ -316,7 +325,8 @@ def curve_of_product(
 def curve_of_pairs(eigenpairs: curvature.Eigenpairs) -> Curve:
   """Returns what is known of a Hessian from its eigenpairs."""
   ravel = lambda tree: jax.flatten_util.ravel_pytree(tree)[0]
-  pairs = eigenpairs._replace(vectors=jax.vmap(ravel)(eigenpairs.vectors))
+  values, vectors = examples.wide(tuple(eigenpairs))
+  pairs = curvature.Eigenpairs(values, jax.vmap(ravel)(vectors))
 
   def solve(g, shift):
     return curvature.woodbury(pairs, g, shift), jnp.zeros_like(g[0])

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import masks
@@ -40,7 +41,7 @@ class IgosInfo(NamedTuple):
 
 def igos(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
@@ -88,29 +89,34 @@ def igos(
   Returns:
     Scores `up(1 - M)`, `[H, W, 1]`, and `IgosInfo`.
   """
+  x = examples.floats(x)
   checks.image(x)
   preset_l1, preset_tv = descent.weights(resolution)
   l1 = preset_l1 if l1 is None else l1
   tv = preset_tv if tv is None else tv
-  blank = baselines.evaluate(baseline, x, key)
+  masks.check(x, resolution, l1, tv)
+  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
   size = x.shape[:2]
 
   def score(mask):
     up = masks.upsample(mask, size)
-    return objective(fn, x, blank, up, masks.composite)
+    return objective(fn, wide, blank, up, masks.composite)
 
   def price(mask):
     return l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
 
   def path_score(mask, part, draw):
-    compose = descent.noisy(key, x, draw, sigma, place_noise)
-    return objective(fn, x, blank, part * masks.upsample(mask, size), compose)
+    compose = descent.noisy(key, wide, draw, sigma, place_noise)
+    return objective(
+      fn, wide, blank, part * masks.upsample(mask, size), compose
+    )
 
   mask, trace = descent.descend(
     score,
     path_score,
     price,
-    jnp.ones((resolution, resolution), x.dtype),
+    jnp.ones((resolution, resolution), wide.dtype),
     weight_path=weight_path,
     num_steps=num_steps,
     path_steps=path_steps,
@@ -127,7 +133,8 @@ def igos(
     mask=mask,
     removed=masks.sparsity(mask),
     score=trace.objective[-1] - trace.scale[-1] * price(mask),
-    accepted_fraction=jnp.mean(trace.accepted.astype(x.dtype)),
+    accepted_fraction=jnp.mean(trace.accepted.astype(wide.dtype)),
     descent=trace,
   )
-  return types.Attribution(masks.upsample(1 - mask, size)[..., None], info)
+  scores = masks.upsample(1 - mask, size)[..., None]
+  return examples.attribution(x, scores, info)

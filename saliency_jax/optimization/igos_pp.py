@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import masks
@@ -47,7 +48,7 @@ class IgosPpInfo(NamedTuple):
 
 def igos_pp(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
@@ -79,14 +80,18 @@ def igos_pp(
   Returns:
     Scores `up(1 - D I)`, `[H, W, 1]`, and `IgosPpInfo`.
   """
+  x = examples.floats(x)
   checks.image(x)
+  checks.within('edge_variance', edge_variance, '(0, inf)')
   if batch_size is not None:
     checks.count('batch_size', batch_size)
     batch_size = max(1, batch_size // 4)
   preset_l1, preset_tv = descent.weights(resolution)
   l1 = preset_l1 if l1 is None else l1
   tv = preset_tv if tv is None else tv
-  blank = baselines.evaluate(baseline, x, key)
+  masks.check(x, resolution, l1, tv)
+  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
   size = x.shape[:2]
 
   def total(pair, part, compose):
@@ -100,21 +105,21 @@ def igos_pp(
 
   def plain(term, kept):
     del term
-    return masks.composite(x, blank, kept)
+    return masks.composite(wide, blank, kept)
 
   def path_score(pair, part, draw):
     def compose(term, kept):
-      phi = descent.noisy(key, x, 4 * draw + term, sigma, place_noise)
-      return phi(x, blank, kept)
+      phi = descent.noisy(key, wide, 4 * draw + term, sigma, place_noise)
+      return phi(wide, blank, kept)
 
     return total(pair, part, compose)
 
   def price(pair):
     m = pair[0] * pair[1]
-    variation = masks.bilateral_total_variation(m, x, edge_variance)
+    variation = masks.bilateral_total_variation(m, wide, edge_variance)
     return l1 * masks.sparsity(m) + tv * variation
 
-  ones = jnp.ones((resolution, resolution), x.dtype)
+  ones = jnp.ones((resolution, resolution), wide.dtype)
   pair, trace = descent.descend(
     lambda pair: total(pair, 1, plain),
     path_score,
@@ -140,7 +145,8 @@ def igos_pp(
     insertion=pair[1],
     removed=masks.sparsity(mask),
     score=trace.objective[-1] - trace.scale[-1] * price(pair),
-    accepted_fraction=jnp.mean(trace.accepted.astype(x.dtype)),
+    accepted_fraction=jnp.mean(trace.accepted.astype(wide.dtype)),
     descent=trace,
   )
-  return types.Attribution(masks.upsample(1 - mask, size)[..., None], info)
+  scores = masks.upsample(1 - mask, size)[..., None]
+  return examples.attribution(x, scores, info)

@@ -22,6 +22,7 @@ import optax
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import masks
 
@@ -37,7 +38,7 @@ class MaskInfo(NamedTuple):
 
 def mask(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
@@ -66,14 +67,17 @@ def mask(
     Scores `up(1 - M)`, `[H, W, 1]`, and `MaskInfo`. Nothing makes F fall at
     each step: see `info.objective`.
   """
+  x = examples.floats(x)
   checks.image(x)
   checks.count('num_steps', num_steps)
+  masks.check(x, resolution, l1, tv)
   optimizer = optax.adam(0.1) if optimizer is None else optimizer
-  blank = baselines.evaluate(baseline, x, key)
+  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
   size = x.shape[:2]
 
   def score(m):
-    return objective(fn, x, blank, masks.upsample(m, size), masks.composite)
+    return objective(fn, wide, blank, masks.upsample(m, size), masks.composite)
 
   def price(m):
     return l1 * masks.sparsity(m) + tv * masks.total_variation(m)
@@ -87,7 +91,7 @@ def mask(
       moved = optax.apply_updates(m, updates)
     return (jnp.clip(moved, 0, 1), state), value
 
-  first = jnp.ones((resolution, resolution), x.dtype)
+  first = jnp.ones((resolution, resolution), wide.dtype)
   (found, _), values = jax.lax.scan(
     advance, (first, optimizer.init(first)), None, length=num_steps
   )
@@ -98,4 +102,5 @@ def mask(
     score=last,
     objective=jnp.append(values, last + price(found)),
   )
-  return types.Attribution(masks.upsample(1 - found, size)[..., None], info)
+  scores = masks.upsample(1 - found, size)[..., None]
+  return examples.attribution(x, scores, info)

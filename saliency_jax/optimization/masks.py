@@ -33,6 +33,15 @@ Compose = Callable[
 Objective = Callable[..., Float[Array, '']]
 
 
+def check(
+  x: Float[Array, 'H W C'], resolution: int, l1: types.Scalar, tv: types.Scalar
+) -> None:
+  """Raises `ValueError` for a mask finer than its image, or a bad price."""
+  checks.count('resolution', resolution, 1, min(x.shape[:2]))
+  checks.within('l1', l1, '[0, inf)')
+  checks.within('tv', tv, '[0, inf)')
+
+
 def composite(
   x: Float[Array, 'H W C'],
   baseline: Float[Array, 'H W C'],

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import curvature
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import smoothgrad
@@ -68,10 +69,12 @@ def smooth_cafo(
     lam2: see `cafo`.
     kappa: see `cafo`.
   """
-  smooth = _smooth(fn, x, key, sigma, num_samples, batch_size)
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  smooth = _smooth(fn, wide, key, sigma, num_samples, batch_size)
   out = caso.first_order(
     smooth.fn,
-    x,
+    wide,
     smooth.gradient,
     lam1=lam1,
     sparsity=sparsity,
@@ -79,7 +82,7 @@ def smooth_cafo(
     kappa=kappa,
   )
   info = SmoothInfo(out.info, smooth.stderr, smooth.mean_loss)
-  return types.Attribution(out.scores, info)
+  return examples.attribution(x, out.scores, info)
 
 
 def smooth_caso(
@@ -116,10 +119,12 @@ def smooth_caso(
     num_steps: see `caso`.
     eigen_steps: see `caso`.
   """
-  smooth = _smooth(fn, x, key, sigma, num_samples, batch_size)
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  smooth = _smooth(fn, wide, key, sigma, num_samples, batch_size)
   curve = caso.curve_of_product(
     smooth.product,
-    x,
+    wide,
     # The draws of the noise are the first.
     key=sampling.draw_key(key, num_samples),
     num_steps=num_steps,
@@ -127,7 +132,7 @@ def smooth_caso(
   )
   out = caso.second_order(
     smooth.fn,
-    x,
+    wide,
     smooth.gradient,
     curve,
     lam1=lam1,
@@ -137,7 +142,7 @@ def smooth_caso(
     num_steps=num_steps,
   )
   info = SmoothInfo(out.info, smooth.stderr, smooth.mean_loss)
-  return types.Attribution(out.scores, info)
+  return examples.attribution(x, out.scores, info)
 
 
 class _Smooth(NamedTuple):

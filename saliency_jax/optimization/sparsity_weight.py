@@ -85,7 +85,7 @@ def search(
     num_halvings: tried from it.
     batch_size: solves held in memory at once.
   """
-  checks.within('least', least, '(0, inf)')
+  checks.within('least', least, '(0, 1)')
   checks.within('first', first, '(0, inf)')
   checks.count('num_decades', num_decades)
   checks.count('num_halvings', num_halvings)

@@ -72,4 +72,4 @@ def window_matrix(size: int, window: int, stride: int) -> np.ndarray:
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
   """Returns `(rows, columns)` of a size given as one number or two."""
-  return (size, size) if isinstance(size, int) else size
+  return (size, size) if np.ndim(size) == 0 else tuple(size)

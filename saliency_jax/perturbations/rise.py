@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.perturbations import operators
@@ -40,7 +41,7 @@ class RiseInfo(NamedTuple):
 
 def rise(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   num_masks: int = 4000,
@@ -56,7 +57,7 @@ def rise(
 
   Args:
     fn: score of one example, a probability in the paper; no gradient is taken.
-    x: the image.
+    x: the image, of floats or of integers.
     key: consumed; required.
     num_masks: draws of the mask; 4000 for VGG, 8000 for ResNet in the paper.
     cells: cells of the grid a side, or `(rows, columns)`.
@@ -71,19 +72,21 @@ def rise(
     ValueError: without a key or a mask, for `keep_prob` out of range, more
       cells than pixels, or a baseline unlike `x`.
   """
+  x = examples.arrays(x)
   checks.image(x)
   checks.count('num_masks', num_masks)
   checks.within('keep_prob', keep_prob, '(0, 1]')
   cells = operators.pair(cells)
   for num, size in zip(cells, x.shape[:2], strict=True):
     checks.count('cells', num, 1, size)
-  blank = baselines.evaluate(baseline, x, key)
-  keep_prob = jnp.asarray(keep_prob, x.dtype)
+  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
+  keep_prob = jnp.asarray(keep_prob, wide.dtype)
 
   def draw(i):
     mask = random_mask(sampling.draw_key(key, i), x.shape[:2], cells, keep_prob)
-    score = fn(operators.blend(x, blank, mask))
-    return score.astype(x.dtype) * mask, score
+    score = fn(operators.blend(wide, blank, mask)).astype(mask.dtype)
+    return score * mask, score
 
   (mean, mean_score), (var, score_var) = sampling.batched_moments(
     draw, jnp.arange(num_masks), batch_size=batch_size
@@ -93,7 +96,7 @@ def rise(
     mean_score=mean_score,
     score_std=jnp.sqrt(score_var),
   )
-  return types.Attribution(mean[..., None] / keep_prob, info)
+  return examples.attribution(x, mean[..., None] / keep_prob, info)
 
 
 def random_mask(
@@ -114,9 +117,11 @@ def random_mask(
     keep_prob: probability that a cell is one; its dtype is the mask's.
   """
   # One draw for all that is random: a generator's call costs more than this.
+  # Half precision has too few numbers in [0, 1) for a shift.
   num_cells = cells[0] * cells[1]
-  unit = jax.random.uniform(key, (num_cells + 2,), keep_prob.dtype)
-  grid = (unit[:num_cells] < keep_prob).astype(keep_prob.dtype).reshape(cells)
+  dtype = examples.accumulator(keep_prob.dtype)
+  unit = jax.random.uniform(key, (num_cells + 2,), dtype)
+  grid = (unit[:num_cells] < keep_prob.astype(dtype)).astype(dtype)
   matrices = []
   for u, num, length in zip(unit[num_cells:], cells, size, strict=True):
     cell = -(-length // num)
@@ -124,8 +129,7 @@ def random_mask(
     # In [0, cell), unless rounding makes it the whole cell.
     shift = jnp.minimum((u * cell).astype(jnp.int32), cell - 1)
     matrices.append(
-      jax.lax.dynamic_slice_in_dim(
-        jnp.asarray(whole, keep_prob.dtype), shift, length
-      )
+      jax.lax.dynamic_slice_in_dim(jnp.asarray(whole, dtype), shift, length)
     )
-  return operators.spread(grid, *matrices)
+  mask = operators.spread(grid.reshape(cells), *matrices)
+  return mask.astype(keep_prob.dtype)

@@ -30,6 +30,7 @@ from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
 from saliency_jax.core import checks
 from saliency_jax.core import classes
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
@@ -66,6 +67,7 @@ def interpretation(
     method: makes the map, and is differentiated; it gets no key.
     attack: `(logits_fn, x, *, rho, key, method) -> Adversary`.
   """
+  x = examples.floats(x)
   fixed = jax.lax.stop_gradient(params)
   adversary = attack(
     functools.partial(apply, fixed),
@@ -115,6 +117,7 @@ def classification(
   Returns:
     `Terms`, with the rise of the cross-entropy as the penalty.
   """
+  x = examples.floats(x)
   fixed = jax.lax.stop_gradient(params)
   loss = lambda params, x: (
     -classes.at(jax.nn.log_softmax(apply(params, x)), label)
@@ -160,18 +163,21 @@ def l2_pgd(
   """
   checks.within('rho', rho, '(0, inf)')
   checks.count('num_steps', num_steps)
-  rho = jnp.asarray(rho, x.dtype)
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  rho = jnp.asarray(rho, wide.dtype)
   size = 2.5 * rho / num_steps if step_size is None else step_size
 
   def confine(point):
-    point = x + balls.l2.project(point - x, rho)
+    point = wide + balls.l2.project(point - wide, rho)
     return point if box is None else jnp.clip(point, *box)
 
   def climb(point, _):
     return confine(point + size * _unit(jax.grad(fn)(point))), None
 
-  start = confine(x + balls.l2.draw(sampling.draw_key(key, 0), x, rho))
-  return jax.lax.scan(climb, start, None, length=num_steps)[0]
+  start = confine(wide + balls.l2.draw(sampling.draw_key(key, 0), wide, rho))
+  last = jax.lax.scan(climb, start, None, length=num_steps)[0]
+  return examples.like(last, x)
 
 
 def _unit(values: Float[Array, '...']) -> Float[Array, '...']:

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import classes
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.training import losses
 
@@ -50,6 +51,7 @@ def input_gradient(
     lam: weight of the penalty, at least 0.
   """
   del key  # Nothing is drawn.
+  x = examples.floats(x)
   grad, logits = _loss_gradient(apply, params, label)(x)
   return losses.terms(logits, label, penalty=jnp.sum(grad**2), weight=lam)
 
@@ -76,6 +78,7 @@ def curvature(
     h: length of the step, in units of `x`.
   """
   del key  # Nothing is drawn.
+  x = examples.floats(x)
   checks.within('h', h, '(0, inf)')
   gradient = _loss_gradient(apply, params, label)
   grad, logits = gradient(x)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 import optax
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.training import losses
@@ -163,12 +164,15 @@ def accumulate(total: Total, num_parts: int) -> Total:
     )
 
     def add(carry, part):
-      return jax.tree.map(jnp.add, carry, total(params, part, key)), None
+      found = examples.wide(total(params, part, key))
+      return jax.tree.map(jnp.add, carry, found), None
 
     first = jax.tree.map(lambda a: a[0], parts)
     shapes = jax.eval_shape(total, params, first, key)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.scan(add, zeros, parts)[0]
+    zeros = examples.wide(
+      jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    )
+    return examples.like(jax.lax.scan(add, zeros, parts)[0], shapes)
 
   return sums
 

@@ -35,7 +35,7 @@ class GradientTest(parameterized.TestCase):
     np.testing.assert_array_equal(out.scores['b'], [3, 3])
 
   def test_equivalence(self):
-    equivalence.check(self, gradient.gradient)
+    equivalence.check(self, gradient.gradient, dtypes=equivalence.ALL_DTYPES)
 
   def test_implementation_invariance(self):
     x = jnp.linspace(-2, 2, 9)

@@ -268,7 +268,8 @@ class CasoTest(parameterized.TestCase):
     method = functools.partial(
       caso.caso, eigen_steps=3, num_steps=1, kappa=0.01
     )
-    equivalence.check(self, method, score=scores.loss)
+    dtypes = equivalence.ALL_DTYPES
+    equivalence.check(self, method, score=scores.loss, dtypes=dtypes)
 
   def test_zero_weight_does_not_depend_on_the_batch(self):
     xs = equivalence.examples(3)
@@ -312,7 +313,7 @@ class CasoTest(parameterized.TestCase):
     ),
     (
       {'eigen_steps': 0},
-      r'num_steps must be a whole number of at least 1, got 0',
+      r'eigen_steps must be a whole number of at least 1, got 0',
     ),
   )
   def test_bad_arguments(self, settings, message):

@@ -211,6 +211,31 @@ class IgosTest(parameterized.TestCase):
     self.assertLess(paper.removed, 0.01)
     self.assertLessEqual(jnp.max(paper.descent.step_size), 1)
 
+  def test_longer_steps_are_held_to_the_same_slope(self):
+    # Steps of .1 lower nothing; the third, five times as long, lowers F by .03,
+    # where .5 slope |d|^2 = .012 is demanded.
+    score = lambda m: jnp.where(jnp.sum(m) < 3.9, 1 - 0.15 * jnp.sum(1 - m), 1)
+    mask, trace = descent.descend(
+      score,
+      lambda m, part, draw: -0.1 * jnp.sum(1 - m),
+      lambda m: jnp.zeros(()),
+      jnp.ones((2, 2)),
+      weight_path=(1.0, 0.5),
+      num_steps=3,
+      path_steps=1,
+      search={
+        'upper': 0.1,
+        'lower': 0.1,
+        'decay': 0.5,
+        'slope': 0.6,
+        'forced': False,
+      },
+      batch_size=None,
+    )
+    np.testing.assert_array_equal(trace.accepted, [False, False, True])
+    np.testing.assert_allclose(trace.step_size, [0, 0, 0.5])
+    np.testing.assert_allclose(mask, 0.95, rtol=1e-6)
+
   def test_no_key_is_needed_without_noise(self):
     fn = equivalence.score_fn(score=scores.prob)
     (x,) = equivalence.examples(1)
@@ -246,13 +271,18 @@ class IgosTest(parameterized.TestCase):
       r'path_steps must be a whole number of at least 1, got 0',
     ),
     ({'sigma': -1.0}, r'sigma must be in \[0, inf\), got -1.0'),
+    ({'resolution': 0}, 'resolution must be a whole number .*, got 0'),
+    ({'sigma': float('inf')}, r'sigma must be in \[0, inf\), got inf'),
+    ({'path_steps': 2**40}, 'path_steps must be a whole number in'),
+    ({'l1': -1.0}, r'l1 must be in \[0, inf\), got -1.0'),
+    ({'weight_path': (1.0, -2.0)}, 'each of weight_path must be in'),
     ({'resolution': 20}, r'must be a whole number in \[1, 8\], got 20'),
     (
       {'batch_size': 0},
       r'batch_size must be a whole number of at least 1, got 0',
     ),
     ({'weight_path': ()}, 'weight_path must hold at least one scale'),
-    ({'decay': 1.0}, 'decay must be strictly between 0 and 1, got 1.0'),
+    ({'decay': 1.0}, r'decay must be in \(0, 1\), got 1.0'),
     ({'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
   )
   def test_bad_arguments(self, settings, message):

@@ -85,10 +85,12 @@ class MaskTest(parameterized.TestCase):
       {'num_steps': 0},
       r'num_steps must be a whole number of at least 1, got 0',
     ),
+    ({'resolution': 0}, 'resolution must be a whole number .*, got 0'),
     ({'resolution': 20}, r'must be a whole number in \[1, 8\], got 20'),
     ({'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
   )
   def test_bad_arguments(self, settings, message):
+    settings = {'resolution': 4, **settings}
     with self.assertRaisesRegex(ValueError, message):
       mask.mask(_blob, jnp.ones((8, 8, 1)), **settings)
 

@@ -123,6 +123,53 @@ class RiseTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(out.scores, jnp.full((8, 6, 1), fn(x)), 1e-5)
 
+  def test_half_precision_keeps_every_draw(self):
+    x = jax.random.uniform(jax.random.key(1), (7, 7, 3), jnp.bfloat16)
+    w = jax.random.normal(jax.random.key(2), x.shape) / 5
+
+    def fn(x):
+      logit = jnp.sum(w * x.astype(jnp.float32))
+      return jax.nn.sigmoid(logit + 1).astype(x.dtype)
+
+    key = jax.random.key(0)
+    out = jax.jit(lambda x: rise.rise(fn, x, key=key, num_masks=4000, cells=3))(
+      x
+    )
+    # The same draws, averaged in float64.
+    masks = _masks(jax.random.clone(key), 4000, (7, 7), (3, 3), 0.5)
+    values = jax.vmap(
+      lambda m: fn((m[..., None] * x.astype(m.dtype)).astype(x.dtype))
+    )(masks)
+    masks = np.asarray(masks, np.float64)
+    terms = np.asarray(values, np.float64)[:, None, None] * masks / 0.5
+    want = terms.mean(0)
+    got = np.asarray(out.scores[..., 0], np.float64)
+    self.assertGreater(np.corrcoef(got.ravel(), want.ravel())[0, 1], 0.99)
+    # What the scores' own dtype keeps, and no less.
+    np.testing.assert_allclose(got, want, rtol=2**-8)
+    np.testing.assert_allclose(
+      out.info.stderr[..., 0], terms.std(0, ddof=1) / 4000**0.5, rtol=1e-3
+    )
+
+  @parameterized.parameters(np.uint8, np.int32)
+  def test_integer_pixels(self, dtype):
+    x = np.random.default_rng(0).integers(0, 256, (8, 6, 3)).astype(dtype)
+    w = np.random.default_rng(1).normal(size=x.shape).astype(np.float32) / 50
+    fn = lambda x: jnp.tanh(jnp.sum(w * (x.astype(jnp.float32) / 255)))
+    key = jax.random.key(1)
+    out = rise.rise(fn, x, key=key, num_masks=12, cells=3, baseline=200)
+    want = np.zeros((8, 6))
+    for mask in np.asarray(
+      _masks(jax.random.clone(key), 12, *((8, 6), (3, 3), 0.5))
+    ):
+      m = mask[..., None]
+      want += (
+        float(fn(np.round(m * x + 200 * (1 - m)).astype(dtype))) * mask / 6
+      )
+    np.testing.assert_allclose(out.scores[..., 0], want, atol=1e-6)
+    self.assertEqual(out.scores.dtype, jnp.float32)
+    self.assertEqual(out.info.mean_score.dtype, jnp.float32)
+
   @parameterized.parameters(baselines.black, baselines.uniform)
   def test_equivalence(self, baseline):
     method = functools.partial(
