@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.perturbations import operators
@@ -40,7 +41,7 @@ class OcclusionInfo(NamedTuple):
 
 def occlusion(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Image,
   *,
   key: Key[Array, ''] | None = None,
   window: int | tuple[int, int] = 32,
@@ -54,11 +55,12 @@ def occlusion(
 
   Args:
     fn: score of one example; no gradient is taken.
-    x: the image.
+    x: the image, of floats or of integers.
     key: for a baseline that draws.
     window: side of the window in pixels, or `(rows, columns)`.
     stride: pixels between windows, or `(rows, columns)`; at most the window.
-    baseline: what the window shows: a number, an array or a function.
+    baseline: what the window shows: a number, an array or a function; the
+      default is .5, which integers are not.
     batch_size: occluded images held in memory at once; `None` holds them all.
 
   Returns:
@@ -68,14 +70,16 @@ def occlusion(
     ValueError: for a window larger than the image, a stride larger than the
       window, or a baseline unlike `x`.
   """
+  x = examples.arrays(x)
   checks.image(x)
+  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fn, wide = examples.widened(fn, x)
   rows, cols = (
-    jnp.asarray(operators.window_matrix(*sizes), x.dtype)
+    jnp.asarray(operators.window_matrix(*sizes), wide.dtype)
     for sizes in zip(
       x.shape[:2], operators.pair(window), operators.pair(stride), strict=True
     )
   )
-  blank = baselines.evaluate(baseline, x, key)
   shape = (rows.shape[1], cols.shape[1])
   num_windows = shape[0] * shape[1]
 
@@ -83,14 +87,14 @@ def occlusion(
     row = rows[:, i // shape[1]]
     col = cols[:, i % shape[1]]
     # The call after the last window hides nothing: it gives f(x).
-    hidden = row[:, None] * col[None] * (i < num_windows).astype(x.dtype)
-    return fn(operators.blend(x, blank, 1 - hidden))
+    hidden = row[:, None] * col[None] * (i < num_windows).astype(row.dtype)
+    return fn(operators.blend(wide, blank, 1 - hidden))
 
   values = sampling.batched_map(
     occluded_score, jnp.arange(num_windows + 1), batch_size=batch_size
   )
   score = values[-1]
-  drops = (score - values[:-1]).reshape(shape).astype(x.dtype)
+  drops = (score - values[:-1]).reshape(shape).astype(wide.dtype)
   mean, variance = _over_windows(drops, rows, cols)
   info = OcclusionInfo(
     drops=drops,
@@ -98,7 +102,7 @@ def occlusion(
     score=score,
     num_calls=jnp.array(num_windows + 1, jnp.int32),
   )
-  return types.Attribution(mean[..., None], info)
+  return examples.attribution(x, mean[..., None], info)
 
 
 def _over_windows(drops, rows, cols):
@@ -110,12 +114,21 @@ def _over_windows(drops, rows, cols):
   """
   rows, cols = (m / jnp.sum(m, 1, keepdims=True) for m in (rows, cols))
   product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-  # Over the rows of windows: [H, c].
-  row_mean = product(rows, drops)
-  row_variance = jnp.sum(
-    rows[:, :, None] * (drops[None] - row_mean[:, None]) ** 2, 1
-  )
-  # Over the columns: [H, W].
-  mean = product(row_mean, cols.T)
-  between = jnp.sum(cols[None] * (row_mean[:, None] - mean[..., None]) ** 2, -1)
-  return mean, product(row_variance, cols.T) + between
+  row_mean = product(rows, drops)  # Over the rows of windows: [H, c].
+  mean = product(row_mean, cols.T)  # Over the columns: [H, W].
+  within = _weighted_squares(rows.T, drops, row_mean)
+  between = _weighted_squares(cols.T, row_mean.T, mean.T).T
+  return mean, product(within, cols.T) + between
+
+
+def _weighted_squares(weights, values, about):
+  """Returns `sum_k weights[k, i] (values[k, j] - about[i, j])^2`, `[i, j]`.
+
+  One `k` at a time: all of them at once would take `[i, j, k]` of memory.
+  """
+
+  def add(total, row):
+    weight, value = row
+    return total + weight[:, None] * (value[None] - about) ** 2, None
+
+  return jax.lax.scan(add, jnp.zeros_like(about), (weights, values))[0]

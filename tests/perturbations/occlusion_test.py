@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax.core import baselines
+from saliency_jax.core import jaxprs
 from saliency_jax.perturbations import occlusion
 from tests import equivalence
 
@@ -94,6 +95,37 @@ class OcclusionTest(parameterized.TestCase):
     equivalence.check_memory(
       self, functools.partial(occlusion.occlusion, window=8, stride=4)
     )
+
+  @parameterized.parameters(np.uint8, np.int32)
+  def test_integer_pixels(self, dtype):
+    x = np.random.default_rng(0).integers(0, 256, (8, 6, 3)).astype(dtype)
+    w = np.random.default_rng(1).normal(size=x.shape).astype(np.float32) / 50
+    seen = []
+
+    def fn(x):
+      seen.append(x.dtype)
+      return jnp.tanh(jnp.sum(w * (x.astype(jnp.float32) / 255)))
+
+    out = occlusion.occlusion(fn, x, window=4, stride=2, baseline=127)
+    want = _occlusion_loop(fn, x, (4, 4), (2, 2), np.full(x.shape, 127, dtype))
+    np.testing.assert_allclose(out.scores[..., 0], want, atol=1e-6)
+    self.assertEqual(set(seen), {np.dtype(dtype)})
+    for leaf in (out.scores, out.info.drops, out.info.spread, out.info.score):
+      self.assertEqual(leaf.dtype, jnp.float32)
+    with self.assertRaisesRegex(ValueError, r'baseline 0.5 .* baseline=127'):
+      occlusion.occlusion(fn, x, window=4, stride=2)
+
+  def test_no_array_is_larger_than_the_map(self):
+    # 125 x 125 windows over 256 x 256 pixels, jitted and, an equation after
+    # the other, eager.
+    x = jnp.zeros((256, 256, 1))
+    explain = functools.partial(
+      occlusion.occlusion, jnp.sum, window=8, stride=2, batch_size=1
+    )
+    self.assertLess(equivalence.temp_bytes(explain, x), 10 * x.nbytes)
+    equations = jaxprs.equations(jax.make_jaxpr(explain)(x).jaxpr)
+    sizes = [v.aval.size for eqn in equations for v in eqn.outvars]
+    self.assertLessEqual(max(sizes), x.size)
 
   def test_takes_no_gradient(self):
     # A step has no gradient, and is explained all the same.
