@@ -88,7 +88,7 @@ class SearchTest(parameterized.TestCase):
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
   @parameterized.parameters(
-    ({'least': 0.0}, r'least must be in \(0, inf\), got 0.0'),
+    ({'least': 0.0}, r'least must be in \(0, 1\), got 0.0'),
     ({'first': 0.0}, r'first must be in \(0, inf\), got 0.0'),
     (
       {'num_decades': 0},
