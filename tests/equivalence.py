@@ -2,8 +2,9 @@
 
 A method means the same eager and jitted, in a loop and in a batch on two
 devices, with any `batch_size`, and at each call with the same key. (A batch on
-one device is `explainer_test.py`'s.) Every program is compiled once: compiling
-is what these checks take.
+one device is `explainer_test.py`'s.) Compiling is what these checks take, so
+two programs answer all of it: one example alone with the method's own
+`batch_size`, and a batch on two devices with another.
 """
 
 from collections.abc import Callable, Sequence
@@ -100,35 +101,52 @@ def check(
     batch_sizes: tried where the method has a `batch_size`.
     score: what is explained, one of `scores`.
     dtypes: of the example and of the network; under the first, everything is
-      checked, under the others that they are kept, and in half precision that
-      the map is that of the first up to the rounding of the network.
+      checked, under the others that they are kept, which needs no compiling,
+      and in half precision that the map is that of the first up to the rounding
+      of the network.
   """
   _check_constant_points()
   for dtype in dtypes:
-    with jax.enable_x64(dtype == jnp.float64):
-      run = _program(method, score, dtype)
-      got = run(0, _key(0))
-      _check_types(test, got, examples(3, dtype)[0], dtype)
-      if jnp.finfo(dtype).bits < 32:
-        _check_half(test, got, eager)
-      if dtype == dtypes[0]:
-        eager = _check_jit(test, method, run, score, dtype)
-        _check_draws(test, run, eager, draws)
-        _check_batches(method, run, score, dtype)
-        if 'batch_size' in inspect.signature(method).parameters:
-          _check_batch_sizes(method, eager, batch_sizes, score, dtype)
+    _check_dtype(test, method, score, dtype)
+  dtype = dtypes[0]
+  with jax.enable_x64(dtype == jnp.float64):
+    run = _program(method, score, dtype)
+    alone = [run(i, _key(i)) for i in range(3)]
+    _check_values(test, alone[0], examples(3, dtype)[0])
+    _check_eager(test, method, alone[0], score, dtype)
+    _check_draws(test, run, alone[0], draws)
+    several = 'batch_size' in inspect.signature(method).parameters
+    for batch_size in batch_sizes if several else (None,):
+      _check_batch(method, alone, batch_size, score, dtype)
+  for half in (d for d in dtypes if jnp.finfo(d).bits < 32):
+    got = _program(method, score, half)(0, _key(0))
+    _check_values(test, got, examples(3, half)[0])
+    _check_half(test, got, alone[0])
+
+
+# A quotient is known as well as its denominator allows, and a difference of
+# scores may be far smaller than they are.
+_DENOMINATORS = {
+  'relative_error': lambda info: info.score - info.baseline_score,
+}
 
 
 def assert_close(got: Any, want: Any, what: str = '') -> None:
   """Asserts that two pytrees agree, each array to its own largest entry.
 
-  Numbers alone are compared on the scale of the largest of them: an error of
-  completeness is a difference of scores, and known as well as they are.
+  Numbers alone are compared on the scale of the largest of them, say `s`: an
+  error of completeness is a difference of scores, and known as well as they
+  are. A quotient `q = a / d` of such numbers is compared on the scale of
+  `(1 + |q|) s / |d|`, by which an error of `s` in both of them moves it.
   """
   got_leaves, got_tree = jax.tree.flatten(got)
   want_leaves, want_tree = jax.tree.flatten_with_path(want)
   assert got_tree == want_tree, f'{what}: {got_tree} is not {want_tree}'
-  numbers = max((_size(b) for _, b in want_leaves if b.ndim == 0), default=0)
+  denominators = _denominators(want)
+  numbers = max(
+    (_size(b) for p, b in want_leaves if b.ndim == 0 and p not in denominators),
+    default=0,
+  )
   for a, (path, b) in zip(got_leaves, want_leaves, strict=True):
     where = what + jax.tree_util.keystr(path)
     if not jnp.issubdtype(b.dtype, jnp.floating):
@@ -136,9 +154,22 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
       continue
     tolerance = 1e-12 if b.dtype == np.float64 else 1e-5
     scale = _size(b) if b.ndim else numbers
+    if path in denominators:
+      scale = (1 + _size(b)) * numbers / np.abs(denominators[path])
     np.testing.assert_allclose(
       a, b, rtol=0, atol=tolerance * scale, err_msg=where
     )
+
+
+def _denominators(tree):
+  """Returns the denominators of the quotients in an `info`, by their paths."""
+  info = getattr(tree, 'info', None)
+  field = jax.tree_util.GetAttrKey
+  return {
+    (field('info'), field(name)): denominator(info)
+    for name, denominator in _DENOMINATORS.items()
+    if hasattr(info, name)
+  }
 
 
 def _size(a):
@@ -197,69 +228,79 @@ def _labels():
   return jnp.array([1, 0, 3], jnp.int32)
 
 
-def _program(method, score, dtype, **settings):
+def _explain(method, score, apply):
+  """Returns `(params, x, label, key) -> attribution`."""
+  return lambda params, x, label, key: method(
+    score(apply, params, label), x, key=key
+  )
+
+
+def _program(method, score, dtype):
   """Returns the jitted `run(i, key)`, which explains example `i`."""
   apply, params = network(dtype)
   xs, labels = examples(3, dtype), _labels()
-
-  @jax.jit
-  def explain(params, x, label, key):
-    return method(score(apply, params, label), x, key=key, **settings)
-
-  return lambda i, key: explain(params, xs[i], labels[i], key)
+  explain = jax.jit(_explain(method, score, apply))
+  return lambda i, key: jax.device_get(explain(params, xs[i], labels[i], key))
 
 
-def _check_jit(test, method, run, score, dtype):
-  """Checks the compiled map against the eager one, and returns that."""
+def _check_dtype(test, method, score, dtype):
+  """Checks the dtypes of a program that is lowered, and not compiled."""
+  with jax.enable_x64(dtype == jnp.float64):
+    apply, params = network(dtype)
+    x = examples(3, dtype)[0]
+    explain = jax.jit(_explain(method, score, apply))
+    out = explain.lower(params, x, _labels()[0], _key(0)).out_info
+    test.assertIsInstance(out, types.Attribution)
+    test.assertEqual(out.scores.dtype, dtype)
+    test.assertEqual(np.broadcast_shapes(out.scores.shape, x.shape), x.shape)
+    test.assertTrue(hasattr(out.info, '_fields'), out.info)
+    for path, leaf in jax.tree.leaves_with_path(out.info):
+      if jnp.issubdtype(leaf.dtype, jnp.floating):
+        test.assertEqual(leaf.dtype, _wide(dtype), jax.tree_util.keystr(path))
+
+
+def _check_values(test, attribution, x):
+  test.assertEqual(attribution.scores.dtype, x.dtype)
+  test.assertTrue(np.all(np.isfinite(attribution.scores)))
+  for path, leaf in jax.tree.leaves_with_path(attribution.info):
+    test.assertFalse(np.any(np.isnan(leaf)), jax.tree_util.keystr(path))
+
+
+def _check_eager(test, method, want, score, dtype):
+  """Checks the compiled map against the eager one."""
   apply, params = network(dtype)
   x = examples(3, dtype)[0]
-  eager = method(score(apply, params, _labels()[0]), x, key=_key(0))
-  _check_types(test, eager, x, dtype)
-  assert_close(run(0, _key(0)), eager, 'jit, ')
-  return eager
+  eager = _explain(method, score, apply)(params, x, _labels()[0], _key(0))
+  for path, leaf in jax.tree.leaves_with_path(eager):
+    test.assertIsInstance(leaf, jax.Array, jax.tree_util.keystr(path))
+  _check_values(test, eager, x)
+  assert_close(eager, want, 'eager, ')
 
 
-def _check_draws(test, run, eager, draws):
-  jax.tree.map(np.testing.assert_array_equal, run(0, _key(0)), run(0, _key(0)))
+def _check_draws(test, run, want, draws):
+  jax.tree.map(np.testing.assert_array_equal, run(0, _key(0)), want)
   if draws:
     other = run(0, _key(9)).scores
-    test.assertGreater(jnp.max(jnp.abs(other - eager.scores)), 0)
+    test.assertGreater(np.max(np.abs(other - want.scores)), 0)
 
 
-def _check_batches(method, run, score, dtype):
+def _check_batch(method, alone, batch_size, score, dtype):
+  """Checks a batch on two devices, and in other batches of draws, if any."""
+  if batch_size is not None:
+    method = functools.partial(method, batch_size=batch_size)
   apply, params = network(dtype)
   explain = explainer.build(method, apply, score, mesh=mesh())
   keys = jax.vmap(_key)(jnp.arange(3))
-  got = explain(params, examples(3, dtype), _labels(), keys)
-  for i in range(3):
+  got = jax.device_get(explain(params, examples(3, dtype), _labels(), keys))
+  for i, want in enumerate(alone):
     one = jax.tree.map(lambda a, i=i: a[i], got)
-    assert_close(one, run(i, _key(i)), f'two devices, example {i}, ')
-
-
-def _check_batch_sizes(method, eager, batch_sizes, score, dtype):
-  for batch_size in batch_sizes:
-    run = _program(method, score, dtype, batch_size=batch_size)
-    assert_close(run(0, _key(0)), eager, f'batch_size={batch_size}, ')
+    what = f'two devices, batch_size={batch_size}, example {i}, '
+    assert_close(one, want, what)
 
 
 def _check_half(test, got, want):
   got, want = (np.ravel(a.scores).astype(np.float64) for a in (got, want))
   test.assertGreater(np.corrcoef(got, want)[0, 1], 0.99)
-
-
-def _check_types(test, attribution, x, dtype):
-  test.assertIsInstance(attribution, types.Attribution)
-  test.assertEqual(attribution.scores.dtype, dtype)
-  test.assertEqual(
-    np.broadcast_shapes(attribution.scores.shape, x.shape), x.shape
-  )
-  test.assertTrue(np.all(np.isfinite(attribution.scores)))
-  test.assertTrue(hasattr(attribution.info, '_fields'), attribution.info)
-  for path, leaf in jax.tree.leaves_with_path(attribution.info):
-    test.assertIsInstance(leaf, jax.Array, jax.tree_util.keystr(path))
-    test.assertFalse(np.any(np.isnan(leaf)), jax.tree_util.keystr(path))
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-      test.assertEqual(leaf.dtype, _wide(dtype), jax.tree_util.keystr(path))
 
 
 @functools.cache
