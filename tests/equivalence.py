@@ -124,6 +124,22 @@ def check(
     _check_half(test, got, alone[0])
 
 
+def skip_without(test: parameterized.TestCase, dtype: Any) -> None:
+  """Skips a test of a dtype whose programs this processor cannot run."""
+  if not _converts(dtype):
+    test.skipTest(f'no {np.dtype(dtype)} with this instruction set')
+
+
+@functools.cache
+def _converts(dtype):
+  try:
+    with jax.enable_x64():
+      jax.jit(lambda x: x.astype(dtype))(np.ones(3, np.float32))
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
+
+
 # A quotient is known as well as its denominator allows, and a difference of
 # scores may be far smaller than they are.
 _DENOMINATORS = {
