@@ -19,15 +19,15 @@ Seen on 64 digits, what 60% of them have at least, of the top 20% within rho =
   scaled .191 (.159 to .223), .369 (.344 to .401) by empirical Bernstein;
   quadratic .089 and .318. The claims hold, each map under its best bound too,
   but that relaxed maps are certified .10 to .14 less. Best sigma at rho = .03
-  is .2 (.662), best tau .1 (.650). 9.5 minutes of one core. By :budget, at rho = .03 and q = 64,
-  256, 1024, 4096, 8192: 0, .172, .465, .650, .713 by Hoeffding, .013, .229,
-  .516, .682, .726 by Clopper-Pearson, which at q = 1024 stays far below
-  Hoeffding at 8192: it saves a third of the draws there, and an eighth at 8192
-  (interpolated). 2 minutes. By :photos, at rho = .01: .103 (.064 to .191) by
-  Hoeffding, .172 (.135 to .249) by Clopper-Pearson; with the channels summed,
-  where K counts pixels, .085 (.012 to .328) and .116 (.033 to .382): no better
-  on 20 photos (tau n and K were 10035 pixels there, .2 n rounded; they are
-  10036 now). 4 minutes.
+  is .2 (.662), best tau .1 (.650). 9.5 minutes of one core. By :budget, at rho
+  = .03 and q = 64, 256, 1024, 4096, 8192: 0, .172, .465, .650, .713 by
+  Hoeffding, .013, .229, .516, .682, .726 by Clopper-Pearson, which at q = 1024
+  stays far below Hoeffding at 8192: it saves a third of the draws there, and an
+  eighth at 8192 (interpolated). 2 minutes. By :photos, at rho = .01: .103 (.064
+  to .191) by Hoeffding, .172 (.135 to .249) by Clopper-Pearson; with the
+  channels summed, where K counts pixels, .085 (.012 to .328) and .116 (.033 to
+  .382): no better on 20 photos (tau n and K were 10035 pixels there, .2 n
+  rounded; they are 10036 now). 4 minutes.
 Command: python -m experiments.certify --workdir=out/certificates \\
   --config=experiments/configs/certificates.py
 """
