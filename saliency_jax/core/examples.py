@@ -71,8 +71,8 @@ def wide(x: Any) -> Any:
   return jax.tree.map(lambda a: a.astype(accumulator(a.dtype)), x)
 
 
-def like(values: Any, x: types.Example) -> types.Example:
-  """Returns wide values in the dtypes of an example, integers rounded."""
+def like(values: Any, x: Any) -> Any:
+  """Returns wide values in the dtypes of `x`, integers rounded."""
 
   def narrow(value, leaf):
     if jnp.issubdtype(leaf.dtype, jnp.integer):
