@@ -9,6 +9,8 @@ import contextlib
 import os
 import pathlib
 import platform
+import re
+import socket
 import sys
 import tempfile
 from typing import Any, NamedTuple
@@ -17,14 +19,28 @@ from absl import app
 from absl import flags
 from absl import logging
 import jax
+from jax.experimental import multihost_utils
 import tqdm
 
+from experiments import files
+from experiments import natives
+from experiments import progressing
 from saliency_jax.core import cache
 from saliency_jax.core import host
 
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
+_SEED = flags.DEFINE_integer(
+  'seed',
+  0,
+  'Seed of everything that is drawn; with a config it is config.seed.',
+  # Where JAX would take the rest of a division by 2**32, in silence.
+  lower_bound=0,
+  upper_bound=2**32 - 1,
+)
 _OUT = flags.DEFINE_string(
-  'out', None, "Folder to write to; out/ and the launcher's name by default."
+  'out',
+  None,
+  "Folder to write to, out/ and the launcher's name by default; with a config "
+  'it is --workdir.',
 )
 _CACHE_DIR = flags.DEFINE_string(
   'compilation_cache_dir',
@@ -77,6 +93,7 @@ def run(main: Callable[[Setup], None]) -> None:
   """Parses the flags, sets JAX up, and runs `main`; errors end in one line."""
 
   def parse(argv):
+    _list_flags(argv[0])
     with user_errors():
       try:
         return flags.FLAGS(argv)
@@ -93,6 +110,14 @@ def run(main: Callable[[Setup], None]) -> None:
       main(set_up())
 
   app.run(start, flags_parser=parse)
+
+
+def _list_flags(launcher: str) -> None:
+  """Has `--help` list the flags of every module that a launcher uses."""
+  for module, found in flags.FLAGS.flags_by_module_dict().items():
+    if module.startswith('experiments.'):
+      for flag in found:
+        flags.FLAGS.register_key_flag_for_module(launcher, flag)
 
 
 @contextlib.contextmanager
@@ -149,12 +174,68 @@ def set_up() -> Setup:
       + ', --'.join(given)
     )
   if given or _DISTRIBUTED.value:
-    jax.distributed.initialize(**several)
+    _connect(several)
   _cache_programs()
   mesh = jax.make_mesh(
     (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
   )
   return Setup(_SEED.value, jax.random.key(_SEED.value), mesh)
+
+
+def _connect(several: dict[str, Any]) -> None:
+  """Connects the processes of a run."""
+  address = several['coordinator_address']
+  if address is not None and not re.fullmatch(r'.+:\d+', address):
+    raise ValueError(f'--coordinator_address={address}: expected host:port')
+  if address is not None and several['process_id'] == 0:
+    # JAX ends by a segmentation fault where it cannot listen.
+    try:
+      socket.create_server(('', int(address.rpartition(':')[2]))).close()
+    except (OSError, OverflowError) as e:
+      raise ValueError(
+        f'--coordinator_address={address}: cannot listen at this port: '
+        f'{one_line(e)}'
+      ) from e
+  natives.watch(
+    'error: another process of this run has ended, and so has this one: give '
+    'the command of each again'
+  )
+  try:
+    jax.distributed.initialize(**several)
+  except RuntimeError as e:
+    raise ValueError(
+      f'cannot connect the processes at {address}: {one_line(e)} (are all '
+      'started, and do all name this address?)'
+    ) from e
+
+
+def alone(launcher: str) -> None:
+  """Refuses to run a launcher whose work is not shared by processes.
+
+  Raises:
+    ValueError: there are several.
+  """
+  if jax.process_count() > 1:
+    raise ValueError(
+      f'{launcher} runs in one process, got {jax.process_count()}: it uses all '
+      'devices of that one; evaluate, certify, attack and train share theirs'
+    )
+
+
+def local_mesh() -> jax.sharding.Mesh:
+  """Returns the devices of this process, along one axis 'data'."""
+  return jax.make_mesh(
+    (jax.local_device_count(),),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.local_devices(),
+  )
+
+
+def wait_for_all(what: str) -> None:
+  """Waits until every process has come as far as this."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
 
 
 def is_first() -> bool:
@@ -164,12 +245,9 @@ def is_first() -> bool:
 
 def progress(
   items: Iterable[Any], *, what: str, total: int | None = None
-) -> tqdm.tqdm:
-  """Wraps a loop in a progress bar, on a terminal and in the first process."""
-  hide = None if is_first() else True  # None: shown where there is a terminal.
-  return tqdm.tqdm(
-    items, desc=what, total=total, disable=hide, leave=False, delay=0.2
-  )
+) -> tqdm.tqdm | progressing.Lines:
+  """Shows how far a loop is, in the first process: see `progressing.over`."""
+  return progressing.over(items, what=what, total=total, hidden=not is_first())
 
 
 def out_dir(launcher: str) -> pathlib.Path:
@@ -181,7 +259,8 @@ def out_dir(launcher: str) -> pathlib.Path:
   Raises:
     ValueError: it cannot be made or written.
   """
-  path = pathlib.Path(_OUT.value or f'out/{launcher}').expanduser()
+  given = _OUT.value
+  path = files.folder('out', f'out/{launcher}' if given is None else given)
   try:
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):

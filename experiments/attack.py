@@ -57,12 +57,14 @@ BALLS = {'l2': balls.l2, 'linf': balls.linf}
 
 def main(setup: app.Setup) -> None:
   """Attacks `--config` in `--workdir`."""
+  del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
   _check(config)
   found = records.complete(
-    folder, config, functools.partial(_attack, config, setup.mesh)
+    folder, config, functools.partial(_attack, config, app.local_mesh())
   )
-  attacked.report(config, folder, found)
+  if found is not None:
+    attacked.report(config, folder, found)
 
 
 def _attack(config, mesh, missing, append):

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
+from experiments import choices
 from experiments import files
 from experiments import inputs
 from experiments import methods
@@ -66,10 +67,11 @@ _PEER_PACKAGES = ('torch', 'captum', 'saliency', 'efficientnet_lite_pytorch')
 
 def main(setup: app.Setup) -> None:
   """Times the methods on one network."""
+  app.alone('benchmark')
   # A cached program would make the first call look cheap.
   jax.config.update('jax_enable_compilation_cache', False)
   out = app.out_dir('benchmark')
-  names = methods.choose(methods.NAMES.value)
+  names = methods.choose(choices.METHODS.value)
   measures = [name for name in _MEASURES.value if name]
   if not set(measures) <= set(_CURVES):
     raise ValueError(
@@ -83,12 +85,12 @@ def main(setup: app.Setup) -> None:
     )
   with_peers = not missing if _PEERS.value is None else _PEERS.value
   sizes = _batch_sizes(_BATCHES.value)
-  model = models.load(inputs.MODEL.value)
+  model = models.load(choices.MODEL.value)
   settings = _settings(names, model.spec)
   where = app.machine()
   print(f'{model.spec.name} on {where["machine"]}, JAX {where["jax"]}')
   x = jnp.asarray(
-    inputs.read_image(inputs.IMAGE.value, model.spec, fit=inputs.FIT.value)
+    inputs.read_image(choices.IMAGE.value, model.spec, fit=choices.FIT.value)
   )
   label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
   others, network = {}, None
@@ -130,16 +132,15 @@ def main(setup: app.Setup) -> None:
   )
   print()
   print(app.table(tables.MODEL_HEADER, tables.model_rows(calls)))
-  if app.is_first():
-    report = {
-      'model': model.spec.name,
-      **where,
-      'methods': found,
-      'measures': judged,
-      'model_calls': calls,
-    }
-    files.write_json(out / f'{model.spec.name}.json', report)
-    print(f'wrote {out}/{model.spec.name}.json')
+  report = {
+    'model': model.spec.name,
+    **where,
+    'methods': found,
+    'measures': judged,
+    'model_calls': calls,
+  }
+  files.write_json(out / f'{model.spec.name}.json', report)
+  print(f'wrote {out}/{model.spec.name}.json')
 
 
 def _batch_sizes(texts) -> list[int]:
@@ -158,7 +159,7 @@ def _settings(names, spec) -> dict[str, dict[str, Any]]:
     for setting, count in _FEW.get(name, {}).items()
   ]
   # What a flag says comes later, and wins.
-  return methods.settings_of(names, [*counts, *methods.SETTINGS.value], spec)
+  return methods.settings_of(names, [*counts, *choices.SETTINGS.value], spec)
 
 
 if __name__ == '__main__':

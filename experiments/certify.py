@@ -50,12 +50,14 @@ BOUNDS = {
 
 def main(setup: app.Setup) -> None:
   """Certifies `--config` in `--workdir`."""
+  del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
   _check(config)
   found = records.complete(
-    folder, config, functools.partial(_certify, config, setup.mesh)
+    folder, config, functools.partial(_certify, config, app.local_mesh())
   )
-  certified.report(config, folder, found)
+  if found is not None:
+    certified.report(config, folder, found)
 
 
 def _certify(config, mesh, missing, append):

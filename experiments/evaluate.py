@@ -13,11 +13,10 @@ of that in one file that opens from disk. Several processes share the folder,
 and each writes a file of records.
 """
 
+import functools
 import pathlib
 from typing import Any
 
-import jax
-from jax.experimental import multihost_utils
 import numpy as np
 
 from experiments import app
@@ -38,60 +37,37 @@ def main(setup: app.Setup) -> None:
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
   _check(config)
-  (folder / 'maps').mkdir(parents=True, exist_ok=True)
-  records.keep_config(folder, config)
-  _measure(config, folder)
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices('measured')
-  if app.is_first():
-    _summarize(config, folder)
+  found = records.complete(
+    folder, config, functools.partial(_measure, config, folder)
+  )
+  if found is not None:
+    _summarize(config, folder, found)
 
 
-def _measure(config: dict[str, Any], folder: pathlib.Path) -> None:
-  """Adds the records that are missing of this process's examples.
-
-  Processes share no array: each takes every n-th example, on its own devices.
-  """
-  process, num = jax.process_index(), jax.process_count()
-  with records.appending(folder, process) as append:
-    done = records.read(folder)
-    mine = range(process, config['num_examples'], num)
-    missing = [i for i in mine if i not in done]
-    if not missing:
-      return
-    mesh = jax.make_mesh(
-      (jax.local_device_count(),),
-      ('data',),
-      axis_types=(jax.sharding.AxisType.Auto,),
-      devices=jax.local_devices(),
-    )
-    source = examples.load_source(config)
-    model = examples.load_model(config)
-    run = measuring.build(config, model, source, mesh)
-    size = mesh.size * config['batch_size']
-    with app.progress(missing, what='examples') as bar:
-      for start in range(0, len(missing), size):
-        batch = missing[start : start + size]
-        for record, maps in run(batch, bar.set_postfix_str):
-          # The maps come first: a record is the sign that all is there.
-          if record['index'] < config['num_maps']:
-            path = folder / 'maps' / f'{record["index"]:05d}.npz'
-            files.write_npz(path, _small(maps))
-          append(record)
-        bar.update(len(batch))
+def _measure(config, folder, missing, append) -> None:
+  """Adds the records of some examples, a batch at a time."""
+  mesh = app.local_mesh()
+  source = examples.load_source(config)
+  model = examples.load_model(config)
+  run = measuring.build(config, model, source, mesh)
+  size = mesh.size * config['batch_size']
+  (folder / 'maps').mkdir(exist_ok=True)
+  with app.progress(missing, what='examples') as bar:
+    for start in range(0, len(missing), size):
+      batch = missing[start : start + size]
+      for record, maps in run(batch, bar.set_postfix_str):
+        # The maps come first: a record is the sign that all is there.
+        if record['index'] < config['num_maps']:
+          path = folder / 'maps' / f'{record["index"]:05d}.npz'
+          files.write_npz(path, _small(maps))
+        append(record)
+      bar.update(len(batch))
 
 
-def _summarize(config: dict[str, Any], folder: pathlib.Path) -> None:
+def _summarize(
+  config: dict[str, Any], folder: pathlib.Path, found: list[dict[str, Any]]
+) -> None:
   """Writes and prints what all the records say."""
-  found = records.read(folder)
-  wanted = range(config['num_examples'])
-  missing = [i for i in wanted if i not in found]
-  if missing:
-    raise ValueError(
-      f'{str(folder)!r} has no records of examples {missing[:5]}: expected '
-      'a --workdir that all processes share'
-    )
-  found = [found[i] for i in wanted]
   summary = {
     'num_examples': len(found),
     **summaries.summarize(found, config),

@@ -15,11 +15,13 @@ import time
 from typing import Any
 import zlib
 
+from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import app
+from experiments import choices
 from experiments import diagnostics
 from experiments import files
 from experiments import inputs
@@ -28,6 +30,9 @@ from experiments import results
 from saliency_jax import models
 from saliency_jax import viz
 
+_LABEL = flags.DEFINE_string(
+  'label', None, 'Class to explain, by index or name; the prediction if unset.'
+)
 _HEADER = (
   'method',
   'compile',
@@ -41,23 +46,24 @@ _HEADER = (
 
 def main(setup: app.Setup) -> None:
   """Explains `--image`."""
+  app.alone('explain')
   begin = time.perf_counter()
-  names = methods.choose(methods.NAMES.value)
+  names = methods.choose(choices.METHODS.value)
   out = app.out_dir('explain')
-  model = models.load(inputs.MODEL.value)
-  settings = methods.settings_of(names, methods.SETTINGS.value, model.spec)
+  model = models.load(choices.MODEL.value)
+  settings = methods.settings_of(names, choices.SETTINGS.value, model.spec)
   x = jnp.asarray(
-    inputs.read_image(inputs.IMAGE.value, model.spec, fit=inputs.FIT.value)
+    inputs.read_image(choices.IMAGE.value, model.spec, fit=choices.FIT.value)
   )
   probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
-    raise ValueError(f'{model.spec.name} gives NaN on {inputs.IMAGE.value!r}')
+    raise ValueError(f'{model.spec.name} gives NaN on {choices.IMAGE.value!r}')
   classes = model.spec.class_names or tuple(map(str, range(probs.size)))
   label = int(probs.argmax())
-  if inputs.LABEL.value is not None:
-    label = inputs.find_label(inputs.LABEL.value, classes, probs.size)
+  if _LABEL.value is not None:
+    label = inputs.find_label(_LABEL.value, classes, probs.size)
   top = [(classes[i], float(probs[i])) for i in np.argsort(-probs)[:5]]
-  print(f'{model.spec.name} on {inputs.IMAGE.value}:')
+  print(f'{model.spec.name} on {choices.IMAGE.value}:')
   print('\n'.join(f'  {p:6.1%}  {name}' for name, p in top))
   explained = (classes[label], float(probs[label]))
   print('explained: {} ({:.1%})'.format(*explained), flush=True)
@@ -71,7 +77,7 @@ def main(setup: app.Setup) -> None:
   kept = {n: a for n, a in found.items() if n not in refused}
   if app.is_first():
     about = {
-      'image': inputs.IMAGE.value,
+      'image': choices.IMAGE.value,
       'model': model.spec.name,
       'label': label,
       'class': classes[label],
@@ -100,7 +106,7 @@ def main(setup: app.Setup) -> None:
     print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:
     raise ValueError(
-      f'not saved for {inputs.IMAGE.value!r}: '
+      f'not saved for {choices.IMAGE.value!r}: '
       + '; '.join(f'{n}: {why}' for n, why in refused.items())
       + f' ({model.spec.name} is finite there: see the settings)'
     )

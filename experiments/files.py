@@ -12,6 +12,24 @@ from typing import IO, Any
 import numpy as np
 
 
+def folder(flag: str, text: str) -> pathlib.Path:
+  """Returns the folder that a flag names, which may not exist.
+
+  Args:
+    flag: its name.
+    text: its value; `~` and `~user` are homes.
+
+  Raises:
+    ValueError: it is empty, or there is no such user.
+  """
+  path = os.path.expanduser(text)
+  if not text.strip() or path.startswith('~'):
+    # A folder of the name '~user' is never what is meant.
+    reason = 'there is no such user' if path.startswith('~') else 'it is empty'
+    raise ValueError(f'--{flag}={text!r}: expected a folder, {reason}')
+  return pathlib.Path(path)
+
+
 def write_npz(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
   """Writes named arrays, whole or not at all."""
   with _replacing(path) as f:

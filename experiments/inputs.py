@@ -6,28 +6,12 @@ import os
 import pathlib
 import sys
 
-from absl import flags
 from jaxtyping import Float
 import numpy as np
 
 from experiments import app
 from saliency_jax import data
 from saliency_jax.models import types
-
-IMAGE = flags.DEFINE_string(
-  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
-)
-MODEL = flags.DEFINE_string(
-  'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
-)
-FIT = flags.DEFINE_bool(
-  'fit',
-  False,
-  'Show the network the whole image, between grey bars, not its central box.',
-)
-LABEL = flags.DEFINE_string(
-  'label', None, 'Class to explain, by index or name; the prediction if unset.'
-)
 
 
 def read_image(

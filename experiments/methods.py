@@ -10,7 +10,6 @@ import functools
 import types as python_types
 from typing import Any, NamedTuple
 
-from absl import flags
 import jax.numpy as jnp
 
 from experiments import costs
@@ -25,13 +24,6 @@ from saliency_jax import transforms
 from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
-
-NAMES = flags.DEFINE_list(
-  'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
-)
-SETTINGS = flags.DEFINE_multi_string(
-  'set', [], 'method.setting=value; may be given many times.'
-)
 
 
 class Units(enum.Enum):

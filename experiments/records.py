@@ -13,8 +13,19 @@ import os
 import pathlib
 from typing import Any
 
+import jax
+
+from experiments import app
 from experiments import files
 
+# What a config has made, and no run may take for its own without that config.
+_MADE = (
+  'records-*.jsonl',
+  'metrics.jsonl',
+  'checkpoints',
+  'trained',
+  'model.npz',
+)
 # What may change between the runs in one folder: no record depends on it.
 FREE = ('about', 'batch_size', 'num_examples', 'num_maps')
 
@@ -27,9 +38,22 @@ def keep_config(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     config: in JSON's own types, or tuples.
 
   Raises:
-    ValueError: the folder holds the records of another config.
+    ValueError: the folder holds the records of another config, or of one that
+      is not there.
   """
   path = folder / 'config.json'
+  # Looked for first: another process writes its config before its records.
+  made = [
+    found.name
+    for pattern in _MADE
+    for found in sorted(folder.glob(pattern))
+    if found.is_dir() or found.stat().st_size or found.name == 'trained'
+  ]
+  if made and not path.is_file():
+    raise ValueError(
+      f'{str(folder)!r} holds {made[0]} but not the config.json of the run '
+      'that made it: put that file back, or take another --workdir'
+    )
   new = json.loads(json.dumps(config))
   if path.is_file():
     try:
@@ -108,23 +132,43 @@ def complete(
   folder: pathlib.Path,
   config: Mapping[str, Any],
   add: Callable[[list[int], Callable[[Mapping[str, Any]], None]], None],
-) -> list[dict[str, Any]]:
-  """Adds the records that a run still lacks, in one process, and returns all.
+) -> list[dict[str, Any]] | None:
+  """Adds the records that a run still lacks, and returns all.
+
+  Processes share no array: each takes every n-th example, on its own devices.
 
   Args:
     folder: of the run; it is made where it is missing.
     config: of the run.
     add: takes the indices of the examples that are missing, and a function that
       appends the record of one.
+
+  Returns:
+    Those of all examples, in the first process, and `None` in the others.
+
+  Raises:
+    ValueError: the folder is another config's, or not the one that the other
+      processes write to.
   """
   folder.mkdir(parents=True, exist_ok=True)
   keep_config(folder, config)
-  with appending(folder) as append:
+  process, num = jax.process_index(), jax.process_count()
+  with appending(folder, process) as append:
     done = read(folder)
-    missing = [i for i in range(config['num_examples']) if i not in done]
-    if missing:
+    mine = range(process, config['num_examples'], num)
+    if missing := [i for i in mine if i not in done]:
       add(missing, append)
-  return list(read(folder).values())[: config['num_examples']]
+  app.wait_for_all('records')
+  if not app.is_first():
+    return None
+  found = read(folder)
+  lost = [i for i in range(config['num_examples']) if i not in found]
+  if lost:
+    raise ValueError(
+      f'{str(folder)!r} has no records of examples {lost[:5]}: expected a '
+      '--workdir that all processes share'
+    )
+  return [found[i] for i in range(config['num_examples'])]
 
 
 def _bound(config: Any) -> Any:

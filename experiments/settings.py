@@ -24,6 +24,10 @@ from saliency_jax.optimization import masks
 from saliency_jax.optimization import sparsity_weight
 from saliency_jax.perturbations import leg
 
+# How far an optimizer steps that a flag names, by method: the learning rate of
+# the method's own default.
+_LEARNING_RATES = {'mask': 0.1, 'invariant_perturbation': 0.01}
+
 
 class Assignment(NamedTuple):
   """What a flag says, its value not yet read."""
@@ -61,12 +65,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
   'draw': _by_name(leg.orthogonal, leg.gaussian),
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
-  # For masks and widths in [0, 1].
-  'optimizer': {
-    'adam': optax.adam(0.01),
-    'rmsprop': optax.rmsprop(0.01),
-    'sgd': optax.sgd(0.01),
-  },
+  'optimizer': _by_name(optax.adam, optax.rmsprop, optax.sgd),
   'place_noise': _by_name(descent.noisy_image, descent.noisy_composite),
   'quadrature_fn': _by_name(
     quadrature.midpoint,
@@ -127,7 +126,8 @@ def read(assignment: Assignment, method: Callable[..., Any]) -> Any:
   kinds = _kinds(known[setting].annotation)
   functions = FUNCTIONS.get(setting, {}) if Callable in kinds else {}
   if text in functions:
-    return functions[text]
+    value = functions[text]
+    return value(_LEARNING_RATES[name]) if setting == 'optimizer' else value
   kinds &= {int, float, bool, str, tuple, type(None)}
   if kinds == {str}:
     return text

@@ -20,6 +20,7 @@ from experiments import workdir
 def main(setup: app.Setup) -> None:
   """Runs the study of `--config`."""
   del setup  # The seed is the config's.
+  app.alone('study')
   config, folder = workdir.read()
   folder.mkdir(parents=True, exist_ok=True)
   records.keep_config(folder, config)
@@ -27,8 +28,6 @@ def main(setup: app.Setup) -> None:
   study = importlib.import_module(f'experiments.studies.{config["study"]}')
   found = study.run(config, folder)
   print(app.table(found.header, found.rows))
-  if not app.is_first():
-    return
   for name, figure in found.figures.items():
     files.write_figure(folder / f'{name}.png', figure)
   seconds = time.perf_counter() - begin

@@ -23,7 +23,6 @@ from typing import Any
 
 from absl import flags
 import jax
-from jax.experimental import multihost_utils
 
 from experiments import app
 from experiments import examples
@@ -95,12 +94,12 @@ def _run(
   if not judging.is_judged(config, folder):
     if not (folder / 'trained').is_file():
       looping.train(_prepare(config, folder, mesh))
-      _wait('trained')
+      app.wait_for_all('trained')
       if app.is_first():
         files.write_bytes(folder / 'trained', b'')
     test = _examples(config, 'test')
     judging.judge(config, folder, models.load(folder), test)
-  _wait('judged')
+  app.wait_for_all('judged')
 
 
 def _prepare(config, folder, mesh) -> looping.Run:
@@ -139,11 +138,6 @@ def _prepare(config, folder, mesh) -> looping.Run:
 def _examples(config, part) -> feeding.Examples:
   data = config['data']
   return feeding.stack(examples.open_source(data['name'], data[part]))
-
-
-def _wait(what) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(what)
 
 
 def _check(config) -> None:

@@ -39,7 +39,7 @@ def choose(which: str, choices: Mapping[str, Any]) -> Any:
   """
   if which not in choices:
     raise ValueError(
-      f'--config=...:{which}: expected one of {", ".join(choices)}'
+      f'{which!r} after the colon: expected one of {", ".join(choices)}'
     )
   return choices[which]
 

@@ -104,16 +104,19 @@ def write(
         f'<img class="curves" alt="curves of {html.escape(metric)}" '
         f'src="{_uri(data, "png")}">'
       )
+  # What a config says that was seen is no number of this run.
+  claim, _, seen = config['about'].partition('\n\nSeen')
   title = f'{config["model"]} on {len(records)} of {config["data"]}'
   parts = [
     f'<h1>{html.escape(title)}</h1>',
-    f'<pre>{html.escape(config["about"].strip())}</pre>',
+    f'<pre>{html.escape(claim.strip())}</pre>',
     _facts(records, summary),
     _section('Claims', _verdicts(summary['verdicts'])),
     _section('Means', _means(config, summary)),
     _section('Curves', ''.join(figures)),
     _section('Paired differences', _differences(methods, summary)),
     _section('Maps', _maps(folder, config, records)),
+    _section('Seen in another run', _seen(seen)),
   ]
   page = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -136,6 +139,15 @@ def _facts(records, summary) -> str:
     f'<p>Each map explains the class that is predicted{known}. Intervals are '
     '95% bootstrap intervals over images, differences are of the same images. '
     f'{html.escape(summary["machine"])}, JAX {html.escape(summary["jax"])}.</p>'
+  )
+
+
+def _seen(text: str) -> str:
+  return (
+    '<p>Quoted from the config: numbers of the run of its authors, not of this '
+    f'one.</p><pre>Seen{html.escape(text.rstrip())}</pre>'
+    if text
+    else ''
   )
 
 

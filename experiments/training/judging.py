@@ -89,12 +89,7 @@ def judge(
   (folder / FOLDER).mkdir(exist_ok=True)
   records.keep_config(folder / FOLDER, settings)
   process, count = jax.process_index(), jax.process_count()
-  mesh = jax.make_mesh(
-    (jax.local_device_count(),),
-    ('data',),
-    axis_types=(jax.sharding.AxisType.Auto,),
-    devices=jax.local_devices(),
-  )
+  mesh = app.local_mesh()
   with records.appending(folder / FOLDER, process) as append:
     done = records.read(folder / FOLDER)
     missing = [i for i in range(process, num, count) if i not in done]

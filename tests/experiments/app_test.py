@@ -1,13 +1,16 @@
 """Tests for `experiments/app.py`."""
 
 import contextlib
-import io
+import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 
+from absl import flags
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -23,10 +26,31 @@ _PROCESS = """
 from experiments import app
 from experiments import files
 def main(setup):
-  import jax
+  import jax, time
   print(jax.process_index(), jax.device_count(), setup.mesh.size,
-        app.is_first())
+        app.is_first(), flush=True)
+  try:
+    app.alone('study')
+  except ValueError as e:
+    print(e, flush=True)
+  time.sleep(100)
 app.run(main)
+"""
+# Prints the launchers, each with what its --help lists, as a process of its own
+# would that imports it alone.
+_FLAGS = """
+import importlib, os, sys
+from absl import flags
+from experiments import app
+for name in ('explain', 'benchmark', 'evaluate', 'certify', 'attack', 'train',
+             'study'):
+  if not os.fork():
+    importlib.import_module(f'experiments.{name}')
+    app._list_flags(name)
+    found = flags.FLAGS.get_key_flags_for_module(name)
+    print(name, *(f.name for f in found), flush=True)
+    os._exit(0)
+  os.wait()
 """
 
 
@@ -101,9 +125,17 @@ class ErrorsTest(parameterized.TestCase):
     self.assertEqual(run.returncode, 1)
     self.assertEqual(
       run.stderr,
-      'error: --config=...:plots: expected one of digits, budget, photos, '
+      'error: flag --config=experiments/configs/certificates.py:plots: '
+      "'plots' after the colon: expected one of digits, budget, photos, "
       'cifar10\n',
     )
+
+  def test_signal_of_the_keyboard(self):
+    def main(setup):
+      os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(10)
+
+    self.assertEqual(launch.run(main).code, 130)
 
   def test_bug_keeps_its_traceback(self):
     def main(setup):
@@ -150,39 +182,106 @@ class SetUpTest(parameterized.TestCase):
     )
     self.assertNotEmpty(list(folder.glob('*lambda*')))
 
+  @parameterized.parameters(-1, 2**32, 2**70)
+  def test_seed_that_jax_would_cut(self, seed):
+    with self.assertRaisesRegex(
+      flags.IllegalFlagValueError, rf'--seed={seed}: .*\[0, 4294967295\]'
+    ):
+      flags.FLAGS['seed'].parse(str(seed))
+
+  def test_flags_are_those_that_a_launcher_reads(self):
+    done = subprocess.run(
+      [sys.executable, '-c', _FLAGS], capture_output=True, text=True
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    configured = {'config', 'workdir', 'data_dir'}
+    chosen = {'image', 'fit', 'model', 'methods', 'set'}
+    for line in done.stdout.splitlines():
+      launcher, *own = line.split()
+      self.assertContainsSubset({'compilation_cache_dir', 'debug'}, own)
+      if launcher in ('explain', 'benchmark'):
+        self.assertContainsSubset(chosen, own)
+        self.assertEmpty(configured & set(own), launcher)
+      else:
+        # A study opens its data when its config has been read.
+        wanted = configured - ({'data_dir'} if launcher == 'study' else set())
+        self.assertContainsSubset(wanted, own)
+        self.assertEmpty((chosen | {'label'}) & set(own), launcher)
+      self.assertEqual('label' in own, launcher == 'explain')
+
   def test_some_of_the_flags_of_several_processes(self):
     done = launch.run(lambda setup: None, num_processes=2)
     self.assertEqual(done.code, 1)
     self.assertIn('expected all or none of', done.stderr)
     self.assertIn('got --num_processes', done.stderr)
 
-  def test_two_processes(self):
+  def _start(self, address, process_id):
+    process = subprocess.Popen(
+      [
+        sys.executable,
+        '-c',
+        _PROCESS,
+        f'--coordinator_address={address}',
+        '--num_processes=2',
+        f'--process_id={process_id}',
+        '--compilation_cache_dir=',
+      ],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    self.addCleanup(process.kill)
+    return process
+
+  def test_two_processes_and_the_end_of_one(self):
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
       address = f'127.0.0.1:{s.getsockname()[1]}'
-    processes = [
-      subprocess.Popen(
-        [
-          sys.executable,
-          '-c',
-          _PROCESS,
-          f'--coordinator_address={address}',
-          '--num_processes=2',
-          f'--process_id={i}',
-          '--compilation_cache_dir=',
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=None,
-      )
-      for i in range(2)
-    ]
+    first, second = processes = [self._start(address, i) for i in range(2)]
     for i, process in enumerate(processes):
-      with process:
-        stdout, stderr = process.communicate(timeout=60)
-      self.assertEqual(process.returncode, 0, stderr)
-      self.assertEqual(stdout.split(), [str(i), '2', '2', str(i == 0)])
+      self.assertEqual(
+        process.stdout.readline().split(), [str(i), '2', '2', str(i == 0)]
+      )
+      # A launcher whose work is not shared says so.
+      self.assertRegex(
+        process.stdout.readline(), '^study runs in one process, got 2: '
+      )
+    first.kill()
+    _, stderr = second.communicate(timeout=60)
+    self.assertNotEqual(second.returncode, 0)
+    self.assertRegex(stderr, r'^error: another process of this run .*\n$')
+    first.communicate()
+
+  def test_port_in_use(self):
+    with socket.socket() as s:
+      s.bind(('', 0))
+      s.listen()
+      address = f'127.0.0.1:{s.getsockname()[1]}'
+      done = launch.run(
+        lambda setup: None,
+        coordinator_address=address,
+        num_processes=2,
+        process_id=0,
+      )
+    self.assertStartsWith(
+      done.stderr,
+      f'error: --coordinator_address={address}: cannot listen at this port: '
+      'address already in use',
+    )
+    self.assertEqual(done.stderr.count('\n'), 1)
+
+  def test_address_without_a_port(self):
+    done = launch.run(
+      lambda setup: None,
+      coordinator_address='localhost',
+      num_processes=2,
+      process_id=0,
+    )
+    self.assertEqual(
+      done.stderr,
+      'error: --coordinator_address=localhost: expected host:port\n',
+    )
 
 
 class FilesTest(parameterized.TestCase):
@@ -197,6 +296,19 @@ class FilesTest(parameterized.TestCase):
       self.assertEqual(seen, [pathlib.Path('out/mine')])
       self.assertTrue(seen[0].is_dir())
 
+  @parameterized.parameters(
+    ('', "--out='': expected a folder, it is empty"),
+    (
+      '~nouser/a',
+      "--out='~nouser/a': expected a folder, there is no such user",
+    ),
+  )
+  def test_out_dir_that_is_none(self, out, message):
+    with contextlib.chdir(self.folder):
+      done = launch.run(lambda setup: app.out_dir('mine'), out=out)
+      self.assertEqual(done.stderr, f'error: {message}\n')
+      self.assertEmpty(list(self.folder.iterdir()))
+
 
 class TextTest(parameterized.TestCase):
   def test_table(self):
@@ -207,11 +319,6 @@ class TextTest(parameterized.TestCase):
       text.splitlines(),
       ['name    n  why', '-----  --  ---', 'a      10  x', 'bbbbb   1'],
     )
-
-  def test_progress_is_silent_without_a_terminal(self):
-    with contextlib.redirect_stderr(io.StringIO()) as stderr:
-      self.assertEqual(list(app.progress(range(3), what='x')), [0, 1, 2])
-    self.assertEqual(stderr.getvalue(), '')
 
 
 if __name__ == '__main__':

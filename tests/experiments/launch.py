@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import functools
 import io
+import math
 import tempfile
 from typing import Any, NamedTuple
 from unittest import mock
@@ -14,6 +15,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import app
+from experiments import progressing
 from saliency_jax import data
 from saliency_jax import models
 
@@ -46,6 +48,8 @@ def run(main: Callable[[app.Setup], None], **values: Any) -> Outcome:
     flagsaver.flagsaver(**values),
     config_restored(),
     mock.patch.object(models, 'load', _load),
+    # A slow machine adds no line to what a test reads.
+    mock.patch.object(progressing, '_SECONDS', math.inf),
     contextlib.redirect_stdout(stdout),
     contextlib.redirect_stderr(stderr),
   ):

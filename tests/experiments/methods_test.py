@@ -155,6 +155,22 @@ class MethodsTest(parameterized.TestCase):
       None, None, key=None, **settings
     )
 
+  @parameterized.parameters('mask', 'invariant_perturbation')
+  def test_optimizer_by_name_steps_as_the_methods_own(self, name):
+    chosen = [s for s in _SMALL if s.startswith(f'{name}.')]
+    x = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
+    args = (
+      _params(),
+      x,
+      jnp.array([2]),
+      jax.random.split(jax.random.key(0), 1),
+    )
+    own, named = (
+      methods.build(name, _settings(name, *chosen, *given), _apply)(*args)
+      for given in ((), (f'{name}.optimizer=adam',))
+    )
+    np.testing.assert_array_equal(own.scores, named.scores)
+
   def test_choose(self):
     self.assertEqual(methods.choose(['all']), list(methods.METHODS))
     quick = methods.choose(['quick'])

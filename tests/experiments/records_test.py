@@ -5,10 +5,13 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 
+from experiments import app
 from experiments import records
 
 # Forks writers that add the missing examples, kills each some time after its
@@ -120,6 +123,33 @@ class RecordsTest(parameterized.TestCase):
       self.assertEqual(record['filling'], str(i) * 3000)
 
 
+class CompleteTest(parameterized.TestCase):
+  def test_processes_share_the_examples(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    asked = []
+
+    def add(missing, append):
+      asked.append(missing)
+      for i in missing:
+        append({'index': i})
+
+    def complete(process):
+      with (
+        mock.patch.object(jax, 'process_index', lambda: process),
+        mock.patch.object(jax, 'process_count', lambda: 2),
+        mock.patch.object(app, 'wait_for_all'),
+      ):
+        return records.complete(folder, {'num_examples': 5}, add)
+
+    # What the others write to another folder is missed.
+    with self.assertRaisesRegex(ValueError, r'no records of examples \[1, 3\]'):
+      complete(0)
+    self.assertIsNone(complete(1))
+    self.assertEqual(asked, [[0, 2, 4], [1, 3]])
+    self.assertEqual(complete(0), [{'index': i} for i in range(5)])
+    self.assertLen(asked, 2)
+
+
 class ConfigTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
@@ -157,6 +187,26 @@ class ConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f'another config.*{message}'):
       records.keep_config(self.folder, {**self.config, **change})
     self.assertEqual((self.folder / 'config.json').read_bytes(), before)
+
+  @parameterized.parameters(
+    'records-3.jsonl', 'metrics.jsonl', 'model.npz', 'trained', 'checkpoints/1'
+  )
+  def test_results_without_their_config(self, name):
+    (self.folder / 'config.json').unlink()
+    (self.folder / name).parent.mkdir(exist_ok=True)
+    (self.folder / name).write_text('' if name == 'trained' else 'x')
+    with self.assertRaisesRegex(
+      ValueError, f'holds {name.split("/")[0]} but not the config.json of the'
+    ):
+      records.keep_config(self.folder, self.config)
+    self.assertFalse((self.folder / 'config.json').exists())
+
+  def test_files_that_no_run_made(self):
+    (self.folder / 'config.json').unlink()
+    (self.folder / 'log.txt').write_text('x')
+    (self.folder / 'records-0.jsonl').touch()  # As a run that made none.
+    records.keep_config(self.folder, self.config)
+    self.assertTrue((self.folder / 'config.json').is_file())
 
   def test_broken_config(self):
     (self.folder / 'config.json').write_text('{')

@@ -5,7 +5,7 @@ from experiments.configs import common
 
 def get_config():
   return common.evaluation(
-    about='Tiny: <b>not</b> a claim of any paper.',
+    about='Tiny: <b>not</b> a claim of any paper.\n\nSeen on a moon: 1 < 2.\n',
     model='lenet',
     data='digits',
     fit={'split': 'train[:640]', 'epochs': 1},

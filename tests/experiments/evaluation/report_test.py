@@ -65,6 +65,13 @@ class ReportTest(parameterized.TestCase):
     alts = [attrs['alt'] for attrs in self.page.all('img')]
     self.assertIn('smooth of digit <1>', alts)
 
+  def test_numbers_of_another_run_come_last_and_are_said_to_be_its_own(self):
+    heads = ['Claims', 'Means', 'Maps', 'Seen in another run']
+    places = [self.text.index(f'<h2>{head}</h2>') for head in heads]
+    self.assertEqual(places, sorted(places))
+    self.assertGreater(self.text.index('Seen on a moon: 1 &lt; 2.'), places[-1])
+    self.assertLess(self.text.index('a claim of any paper.'), places[0])
+
   def test_names_of_methods_are_escaped(self):
     verdict = dict(
       zip(('a', 'claim', 'b'), ('<i>m</i>', 'below', 'x & y'), strict=True),

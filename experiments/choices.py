@@ -1,0 +1,25 @@
+"""The flags of the launchers that no config drives: what to explain, and how.
+
+A launcher imports this module to have them; a table imports it never, so that
+no launcher takes a flag that it does not read.
+"""
+
+from absl import flags
+
+IMAGE = flags.DEFINE_string(
+  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
+)
+FIT = flags.DEFINE_bool(
+  'fit',
+  False,
+  'Show the network the whole image, between grey bars, not its central box.',
+)
+MODEL = flags.DEFINE_string(
+  'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
+)
+METHODS = flags.DEFINE_list(
+  'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
+)
+SETTINGS = flags.DEFINE_multi_string(
+  'set', [], 'method.setting=value; may be given many times.'
+)
