@@ -6,11 +6,14 @@
 
 It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
 each method, and its diagnostics as `method.field`; and `info.json`, with the
-settings, the times and a summary of the diagnostics.
+settings, the times and a summary of the diagnostics. All three are written
+again whenever there are new maps: a run that is cut off leaves what it has
+made.
 """
 
+from collections.abc import Iterable, Iterator
 from concurrent import futures
-import os
+import functools
 import time
 from typing import Any
 import zlib
@@ -22,13 +25,16 @@ import numpy as np
 
 from experiments import app
 from experiments import choices
+from experiments import costs
 from experiments import diagnostics
-from experiments import files
+from experiments import families
 from experiments import inputs
 from experiments import methods
 from experiments import results
+from experiments import sheets
+from saliency_jax import explainer
 from saliency_jax import models
-from saliency_jax import viz
+from saliency_jax import scores
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
@@ -42,6 +48,7 @@ _HEADER = (
   'products',
   'quality',
 )
+_WRITTEN = 'explain.png, maps.npz and info.json'
 
 
 def main(setup: app.Setup) -> None:
@@ -68,42 +75,38 @@ def main(setup: app.Setup) -> None:
   explained = (classes[label], float(probs[label]))
   print('explained: {} ({:.1%})'.format(*explained), flush=True)
 
-  found, infos = _explain(setup, model, settings, x, label, explained[1])
-  print(app.table(_HEADER, [_row(name, infos[name]) for name in names]))
-  for name in names:
-    for sentence in infos[name]['warnings']:
-      print(f'! {name}: {sentence}')
-  refused = {n: why for n in names if (why := results.trouble(found[n]))}
-  kept = {n: a for n, a in found.items() if n not in refused}
-  if app.is_first():
-    about = {
+  sheet = sheets.Sheet(
+    out,
+    x,
+    {
       'image': choices.IMAGE.value,
       'model': model.spec.name,
       'label': label,
       'class': classes[label],
-      'predictions': top,
+      # The class that is explained is always among those shown.
+      'predictions': top if explained in top else [*top[:-1], explained],
       'seed': setup.seed,
-      'methods': infos,
-      'refused': refused,
-    }
-    files.write_json(out / 'info.json', about)
-    if kept:
-      files.write_npz(out / 'maps.npz', {'image': x, **results.arrays(kept)})
-      figure = viz.contact_sheet(
-        np.asarray(x),
-        [
-          viz.Tile(n.replace('_', ' '), a.scores, *_style(n, infos))
-          for n, a in kept.items()
-        ],
-        # The class that is explained is always among those shown.
-        predictions=top if explained in top else [*top[:-1], explained],
-        explained=classes[label],
-        title=f'{classes[label]}, explained for {model.spec.name}',
+    },
+  )
+  found = {}
+  with app.progress(names, what='maps') as bar:
+    for name, made in _explain(setup, model, settings, x, label, bar):
+      made.info['warnings'] = diagnostics.warnings(
+        made.out, score=methods.METHODS[name].score, prob=explained[1]
       )
-      files.write_figure(out / 'explain.png', figure)
-    seconds = time.perf_counter() - begin
-    written = 'explain.png, maps.npz and info.json' if kept else 'info.json'
-    print(f'wrote {out}/: {written}, after {seconds:.0f} s')
+      found[name] = made
+      found = {n: found[n] for n in names if n in found}
+      # To draw takes a second: it is done when a program has made all its maps.
+      whole = name == made.info['compiled_with'][-1]
+      sheet.write(found, draw=whole, last=len(found) == len(names))
+  print(app.table(_HEADER, [_row(n, m.info) for n, m in found.items()]))
+  for name, made in found.items():
+    for sentence in made.info['warnings']:
+      print(f'! {name}: {sentence}')
+  refused = sheet.refused(found)
+  written = 'info.json' if len(refused) == len(names) else _WRITTEN
+  seconds = time.perf_counter() - begin
+  print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:
     raise ValueError(
       f'not saved for {choices.IMAGE.value!r}: '
@@ -112,51 +115,76 @@ def main(setup: app.Setup) -> None:
     )
 
 
-def _explain(setup, model, settings, x, label, prob):
-  """Returns the attribution of each method, and what `info.json` says of it."""
-  args, traced, found, infos = {}, {}, {}, {}
-  # All are traced before one is run: a bad setting is told within seconds.
-  for name in app.progress(settings, what='tracing'):
-    # A method's draws do not depend on which others there are.
-    key = jax.random.fold_in(setup.key, zlib.crc32(name.encode()))
-    args[name] = (model.params, x[None], jnp.array([label]), key[None])
-    explain = methods.build(name, settings[name], model.apply)
+def _explain(
+  setup, model, settings, x, label, bar
+) -> Iterator[tuple[str, sheets.Map]]:
+  """Makes the maps of one family after the other, as soon as it is compiled.
+
+  While a family is traced here, LLVM compiles those before it: the times of
+  runs are those of a busy machine, and `benchmark` measures others.
+  """
+  args = {
+    name: (
+      model.params,
+      x[None],
+      jnp.array([label]),
+      # A method's draws do not depend on which others there are.
+      jax.random.fold_in(setup.key, zlib.crc32(name.encode()))[None],
+    )
+    for name in settings
+  }
+  pool = futures.ThreadPoolExecutor(2)
+  try:
+    waiting = {}
+    for names in _families(settings):
+      bar.set_postfix_str(f'tracing {", ".join(names)}')
+      traced = _trace(names, settings, model.apply, args)
+      waiting[pool.submit(_compile, traced)] = names
+      for done in [f for f in waiting if f.done()]:
+        yield from _run(waiting.pop(done), done.result(), settings, args, bar)
+    while waiting:
+      todo = '; '.join(', '.join(names) for names in waiting.values())
+      bar.set_postfix_str(f'compiling {todo}')
+      # With a time to look up, that a log may be told how long it takes.
+      ready, _ = futures.wait(waiting, 5, futures.FIRST_COMPLETED)
+      for done in ready:
+        yield from _run(waiting.pop(done), done.result(), settings, args, bar)
+  finally:
+    # An error is told at once, and not when all is compiled.
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _families(names: Iterable[str]) -> list[list[str]]:
+  """Returns the methods that share a program: those of one score.
+
+  What takes one gradient of a logit is a family apart, and the first: a figure
+  is there in seconds.
+  """
+  found = {('first',): []}
+  for name in names:
+    entry = methods.METHODS[name]
+    fast = entry.cost is costs.one_gradient and entry.score is scores.logit
+    key = ('first',) if fast else ('of', entry.score)
+    found.setdefault(key, []).append(name)
+  return [family for family in found.values() if family]
+
+
+def _trace(names, settings, apply, args):
+  """Traces the program of a family; a bad setting is told by its method."""
+  explainers = []
+  for name in names:
+    entry = methods.METHODS[name]
+    # A method that asks for the name of a tap looks into the classifier.
+    inside = 'name' in settings[name]
+    score = entry.score if inside else families.shared(entry.score)
+    method = functools.partial(entry.method, **settings[name])
+    explain = explainer.build(method, apply, score)
     try:
-      traced[name] = explain.trace(*args[name])
+      jax.eval_shape(explain, *args[name])
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e
-  # LLVM keeps one core busy; the maps are made, and timed, when it is done.
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    compiled = dict(
-      zip(
-        traced,
-        app.progress(
-          pool.map(_compile, traced.values()),
-          what='compiling',
-          total=len(traced),
-        ),
-        strict=True,
-      )
-    )
-  for name in (bar := app.progress(compiled, what='explaining')):
-    bar.set_postfix_str(name)
-    program, compile_seconds = compiled[name]
-    start = time.perf_counter()
-    batch = jax.block_until_ready(program(*args[name]))
-    seconds = time.perf_counter() - start
-    one = found[name] = jax.tree.map(lambda a: np.asarray(a[0]), batch)
-    entry = methods.METHODS[name]
-    infos[name] = {
-      'quality': entry.describe(one),
-      'warnings': diagnostics.warnings(one, score=entry.score, prob=prob),
-      'compile_seconds': compile_seconds,
-      'run_seconds': seconds,
-      'calls': entry.cost(settings[name], one.info)._asdict(),
-      'settings': {k: results.brief(v) for k, v in settings[name].items()},
-      'scores': results.brief(one.scores),
-      'info': jax.tree.map(results.brief, results.fields(one.info)),
-    }
-  return found, infos
+    explainers.append(explain)
+  return families.join(explainers).trace(np.int32(0), *args[names[0]])
 
 
 def _compile(traced) -> tuple[Any, float]:
@@ -166,17 +194,43 @@ def _compile(traced) -> tuple[Any, float]:
   return program, time.perf_counter() - start
 
 
-def _style(name: str, infos: dict[str, Any]) -> tuple[viz.Drawing, str, str]:
-  warning, *more = infos[name]['warnings'] or ('',)
-  warning += f' (and {len(more)} more)' if more else ''
-  return methods.METHODS[name].drawing, infos[name]['quality'], warning
+def _run(
+  names, compiled, settings, args, bar
+) -> Iterator[tuple[str, sheets.Map]]:
+  """Makes the maps of a family."""
+  program, compile_seconds = compiled
+  for i, name in enumerate(names):
+    bar.set_postfix_str(name)
+    start = time.perf_counter()
+    batch = jax.block_until_ready(program(np.int32(i), *args[name]))[i]
+    seconds = time.perf_counter() - start
+    one = jax.tree.map(lambda a: np.asarray(a[0]), batch)
+    entry = methods.METHODS[name]
+    info = {
+      'quality': entry.describe(one),
+      'compiled_with': names,
+      'compile_seconds': compile_seconds,
+      'run_seconds': seconds,
+      'calls': entry.cost(settings[name], one.info)._asdict(),
+      'settings': {k: results.brief(v) for k, v in settings[name].items()},
+      'scores': results.brief(one.scores),
+      'info': jax.tree.map(results.brief, results.fields(one.info)),
+    }
+    bar.update()
+    yield name, sheets.Map(one, info)
 
 
 def _row(name: str, info: dict[str, Any]) -> tuple[str, ...]:
-  times = (info['compile_seconds'], info['run_seconds'])
-  seconds = (f'{t:.2f} s' for t in times)
+  first = info['compiled_with'][0]
+  compiled = f'{info["compile_seconds"]:.2f} s'
   calls = (str(c) for c in info['calls'].values())
-  return (name, *seconds, *calls, info['quality'])
+  return (
+    name,
+    compiled if name == first else f'in {first}',
+    f'{info["run_seconds"]:.2f} s',
+    *calls,
+    info['quality'],
+  )
 
 
 if __name__ == '__main__':

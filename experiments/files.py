@@ -30,10 +30,13 @@ def folder(flag: str, text: str) -> pathlib.Path:
   return pathlib.Path(path)
 
 
-def write_npz(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
-  """Writes named arrays, whole or not at all."""
+def write_npz(
+  path: pathlib.Path, arrays: Mapping[str, Any], *, packed: bool = True
+) -> None:
+  """Writes named arrays, packed or as they are, whole or not at all."""
+  save = np.savez_compressed if packed else np.savez
   with _replacing(path) as f:
-    np.savez_compressed(f, **{k: np.asarray(v) for k, v in arrays.items()})
+    save(f, **{k: np.asarray(v) for k, v in arrays.items()})
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

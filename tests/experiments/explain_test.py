@@ -75,6 +75,37 @@ class ExplainTest(parameterized.TestCase):
       self.assertEqual(maps['rise'].shape, (227, 227, 1))
       self.assertTrue(all(np.isfinite(maps[k]).all() for k in maps))
 
+  def test_what_is_cut_off_leaves_its_maps(self):
+    out, run = self._folder(), explain._run
+
+    def cut(names, *args):
+      if 'rise' in names:
+        raise KeyboardInterrupt
+      return run(names, *args)
+
+    with mock.patch.object(explain, '_run', cut):
+      done = _run(
+        out=str(out), methods=['gradient', 'rise', 'grad_cam'], set=[_FEW[1]]
+      )
+    self.assertEqual(done.code, 130)
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual(list(info['methods']), ['gradient', 'grad_cam'])
+    with np.load(out / 'maps.npz') as maps:
+      self.assertContainsSubset(('image', 'gradient', 'grad_cam'), maps)
+    self.assertTrue((out / 'explain.png').is_file())
+
+  def test_families(self):
+    names = ['rise', 'gradient', 'smooth_grad', 'caso', 'grad_cam', 'occlusion']
+    self.assertEqual(
+      explain._families(names),
+      [
+        ['gradient', 'grad_cam'],
+        ['rise', 'occlusion'],
+        ['smooth_grad'],
+        ['caso'],
+      ],
+    )
+
   def test_seed_decides_and_other_methods_do_not(self):
     maps = []
     for seed, names in ((0, 'rise'), (0, 'gradient,rise'), (1, 'rise')):
