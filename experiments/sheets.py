@@ -1,4 +1,4 @@
-"""What `explain` writes while maps are made: the figure, the maps, the facts."""
+"""What `explain` writes while it makes maps: a figure, the maps, the facts."""
 
 from collections.abc import Mapping, Sequence
 import pathlib
