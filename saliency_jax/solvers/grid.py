@@ -121,6 +121,24 @@ def idct(c: Float[Array, 'h w']) -> Float[Array, 'h w']:
   return _matmul(_matmul(rows.T, c), columns)
 
 
+def waves_difference(c: Float[Array, 'h w']) -> Edges:
+  """Applies `D V`: the differences of the grid of coefficients `c`.
+
+  Where the grid's own rounding, of the size of its slowest waves, would drown
+  the differences of these; twice the products of `difference(idct(c))`.
+  """
+  h, w = c.shape
+  rows, columns = (cosine_basis(n, c.dtype) for n in (h, w))
+  # Differences of waves, taken before they are rounded.
+  down, right = (
+    jnp.asarray(np.diff(exact_cosine_basis(n)), c.dtype) for n in (h, w)
+  )
+  return Edges(
+    down=_matmul(down.T, _matmul(c, columns)),
+    right=_matmul(rows.T, _matmul(c, right)),
+  )
+
+
 def filtered(
   u: Float[Array, 'h w'], spectrum: Float[Array, 'h w']
 ) -> Float[Array, 'h w']:

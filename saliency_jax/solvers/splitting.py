@@ -9,6 +9,11 @@ enough, where the penalty is reset to the ratio of the distances that primal and
 dual have moved, make it linear on linear programs. On total variation problems
 this takes half the steps of ADMM at relaxation 1.8 and its best fixed penalty.
 
+`A u` may have several blocks, each with a penalty of its own: one ratio cannot
+balance blocks whose units differ by the condition of `A`. `A^+` is then that of
+the norm `sum_b |r_b|^2 / step_b`. On steep spectra (`covariance_box.py`) this
+takes a tenth of the steps of one penalty.
+
 Small penalty steps divide rounding errors by themselves, so the projection is
 applied to the change since the last step: `u <- u + A^+ (2 a - z - A u)`.
 
@@ -27,11 +32,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
+
+from saliency_jax.core import types
 
 Vector = PyTree[Float[Array, '...']]
+# A number for each block of `A u`: a tree that ends where the blocks begin.
+Steps = PyTree[Float[Array, '']]
 
-# Steps between looks at the residual: a look costs about a step.
+# Steps between looks at the gap: a look costs two or three steps.
 CHECK_EVERY = 8
 
 # Restart once the residual fell to this share of its value at the restart,
@@ -46,33 +55,52 @@ class State(NamedTuple):
   Attributes:
     coordinates: `u`.
     multiplier: of `a = A u`; near a subgradient of `f` at `a`.
-    step: inverse of ADMM's penalty, in units of `A u` over the multiplier's.
+    step: inverse of ADMM's penalty on each block, in units of `A u` over the
+      multiplier's.
   """
 
   coordinates: Vector
   multiplier: Vector
-  step: Float[Array, '']
+  step: Steps
 
 
 class Problem(NamedTuple):
   """What is minimised.
 
   Attributes:
-    prox: `(z, step) -> argmin_a f(a) + |a - z|^2 / (2 step)`.
+    prox: `(z, step) -> argmin_a f(a) + sum_b |a_b - z_b|^2 / (2 step_b)`.
     forward: `u -> A u`.
-    pinv: `r -> A^+ r`.
+    pinv: `(r, step) -> argmin_u sum_b |(A u - r)_b|^2 / step_b`.
   """
 
-  prox: Callable[[Vector, Float[Array, '']], Vector]
+  prox: Callable[[Vector, Steps], Vector]
   forward: Callable[[Vector], Vector]
-  pinv: Callable[[Vector], Vector]
+  pinv: Callable[[Vector, Steps], Vector]
+
+
+class Run(NamedTuple):
+  """How a run ended.
+
+  Attributes:
+    state: the last one.
+    seen: what the looks have gathered.
+    steps: taken.
+    trace: the gap at each look; past the last look, what it was there.
+  """
+
+  state: State
+  seen: Any
+  steps: Int[Array, '']
+  trace: Float[Array, 'looks']
 
 
 class _Carry(NamedTuple):
   z: Vector
   coordinates: Vector
+  point: Vector  # `A u`.
   anchor: Vector
   start: State  # At the last restart.
+  start_point: Vector
   age: Float[Array, '']  # Steps since then.
   first: Float[Array, '']  # Residual at the first look after it.
   last: Float[Array, '']  # Residual at the last look.
@@ -86,8 +114,14 @@ def _norm(tree):
   return jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(tree)))
 
 
+def _by_block(f, step, *vectors):
+  """Applies `f` to the step and the arrays of each block."""
+  each = lambda s, *blocks: _map(functools.partial(f, s), *blocks)
+  return _map(each, step, *vectors)
+
+
 def _origin(point, multiplier, step):
-  return _map(lambda v, y: v + step * y, point, multiplier)
+  return _by_block(lambda s, v, y: v + s * y, step, point, multiplier)
 
 
 def douglas_rachford(
@@ -97,29 +131,34 @@ def douglas_rachford(
   look: Callable[[Any, Vector, Vector, Vector], tuple[Any, Any]],
   seen: Any,
   num_looks: int,
-) -> tuple[State, Any, Any]:
-  """Runs `num_looks * CHECK_EVERY` steps of the anchored iteration.
+  tolerance: types.Scalar = 0,
+) -> Run:
+  """Runs blocks of `CHECK_EVERY` steps until the gap is within its tolerance.
+
+  Under `vmap` each problem stops on its own, and all take the time of the
+  longest.
 
   Args:
     problem: what to minimise.
     state: start.
-    look: `(seen, u, A u, flow) -> (seen, shown)`, called every `CHECK_EVERY`
+    look: `(seen, u, A u, flow) -> (seen, gap)`, called every `CHECK_EVERY`
       steps. `flow` is orthogonal to the range of `A`, and `-flow` near a
       subgradient: a dual candidate. `A u` need not be in the domain of `f`.
     seen: start of that fold, such as the best certificate so far.
-    num_looks: how often to look, at least 1.
-
-  Returns:
-    The last state, the last `seen`, and what was `shown`, stacked.
+    num_looks: how often to look at most, at least 1.
+    tolerance: of the gap; a NaN ends the run as well.
   """
-
   initial_step = state.step
 
-  def advance(carry, age):
-    a = problem.prox(carry.z, carry.start.step)
-    reflected = _map(lambda a, z: 2 * a - z, a, carry.z)
-    change = _minus(reflected, problem.forward(carry.coordinates))
-    u = _map(jnp.add, carry.coordinates, problem.pinv(change))
+  reflect = functools.partial(_map, lambda a, z: 2 * a - z)
+
+  def advance(last, age):
+    carry, _, _ = last
+    step = carry.start.step
+    a = problem.prox(carry.z, step)
+    reflected = reflect(a, carry.z)
+    change = problem.pinv(_minus(reflected, carry.point), step)
+    u = _map(jnp.add, carry.coordinates, change)
     point = problem.forward(u)
     share = 1 / (age + 2)
     z = _map(
@@ -129,86 +168,88 @@ def douglas_rachford(
       point,
       a,
     )
-    return carry._replace(z=z, coordinates=u), (a, reflected, point)
+    new = carry._replace(z=z, coordinates=u, point=point)
+    return (new, a, carry.z), None
 
-  def restart(carry, a, z, point, index):
+  def restart(carry, a, index):
     """Makes the last step an anchor, if the iteration is ripe for it."""
-    old = carry.start
-    state = State(
-      carry.coordinates, _map(lambda z, a: (z - a) / old.step, z, a), old.step
-    )
-    residual = _norm(_minus(point, a))
+    old, point = carry.start, carry.point
+    # Of the averaged point, which the anchor is to be: from the last step's
+    # own, steep spectra (`covariance_box.py`) stall.
+    turn = lambda s, z, a: (z - a) / s
+    multiplier = _by_block(turn, old.step, carry.z, a)
+    state = State(carry.coordinates, multiplier, old.step)
+    # In the norm in which the step is a projection.
+    miss = lambda s, v, a: (v - a) / jnp.sqrt(s)
+    residual = _norm(_by_block(miss, old.step, point, a))
     fresh = carry.age == 0
     first = jnp.where(fresh, residual, carry.first)
     age = carry.age + CHECK_EVERY
     ripe = ~fresh & (
       (residual < _SUFFICIENT * first)
       | ((residual < _NECESSARY * first) & (residual > carry.last))
-      | (age > _LONGEST * CHECK_EVERY * (index + 1))
+      | (age > _LONGEST * CHECK_EVERY * (index + 1).astype(age.dtype))
     )
-    moved = _norm(_minus(point, problem.forward(old.coordinates)))
-    turned = _norm(_minus(state.multiplier, old.multiplier))
-    # Halfway, on a logarithmic scale, to where both would move as far; not
-    # from what is only rounding, which would drive the step to zero.
-    noise = 100 * jnp.finfo(moved.dtype).eps
-    known = (moved > noise * _norm(point)) & (
-      turned > noise * _norm(state.multiplier)
+    step = _map(
+      _balanced,
+      old.step,
+      initial_step,
+      point,
+      carry.start_point,
+      state.multiplier,
+      old.multiplier,
     )
-    ratio = jnp.where(known, moved / jnp.where(known, turned, 1), old.step)
-    step = jnp.sqrt(ratio * old.step)
-    # Where all of the solution is zero nothing else keeps it from vanishing.
-    step = jnp.clip(step, initial_step * 1e-3, initial_step * 1e3)
     z0 = _origin(point, state.multiplier, step)
     pick = functools.partial(_map, functools.partial(jnp.where, ripe))
-    carry = carry._replace(
+    return carry._replace(
       z=pick(z0, carry.z),
       anchor=pick(z0, carry.anchor),
       start=pick(state._replace(step=step), old),
+      start_point=pick(point, carry.start_point),
       age=jnp.where(ripe, 0, age),
       first=first,
       last=residual,
-    )
-    return carry, state
+    ), state
 
-  def block(outer, index):
-    carry, seen, _ = outer
+  def block(outer):
+    index, carry, seen, _, trace = outer
     ages = carry.age + jnp.arange(CHECK_EVERY, dtype=carry.age.dtype)
-    carry, _ = jax.lax.scan(
-      lambda c, age: (advance(c, age)[0], None), carry, ages[:-1]
-    )
-    z, step = carry.z, carry.start.step
-    carry, (a, reflected, point) = advance(carry, ages[-1])
-    flow = _map(lambda r, v: (r - v) / step, reflected, point)
-    seen, shown = look(seen, carry.coordinates, point, flow)
-    carry, state = restart(carry, a, z, point, index)
-    return (carry, seen, state), shown
+    (carry, a, z), _ = jax.lax.scan(advance, (carry, carry.z, carry.z), ages)
+    over = lambda s, r, v: (r - v) / s
+    flow = _by_block(over, carry.start.step, reflect(a, z), carry.point)
+    seen, gap = look(seen, carry.coordinates, carry.point, flow)
+    carry, state = restart(carry, a, index)
+    rest = jnp.arange(num_looks, dtype=index.dtype) >= index
+    trace = jnp.where(rest, gap, trace)
+    return index + 1, carry, seen, state, trace
 
-  dtype = state.step.dtype
+  def unfinished(outer):
+    index, _, _, _, trace = outer
+    return (index < num_looks) & (trace[-1] > tolerance)
+
+  dtype = jax.tree.leaves(state.step)[0].dtype
   point = problem.forward(state.coordinates)
   z = _origin(point, state.multiplier, state.step)
   zero, far = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
-  carry = _Carry(z, state.coordinates, z, state, zero, far, far)
-  (_, seen, state), shown = jax.lax.scan(
-    block, (carry, seen, state), jnp.arange(num_looks, dtype=dtype)
+  carry = _Carry(z, state.coordinates, point, z, state, point, zero, far, far)
+  index = jnp.zeros((), jnp.int32)
+  trace = jnp.full(num_looks, jnp.inf, dtype)
+  index, _, seen, state, trace = jax.lax.while_loop(
+    unfinished, block, (index, carry, seen, state, trace)
   )
-  return state, seen, shown
+  return Run(state, seen, CHECK_EVERY * index, trace)
 
 
-def residuals(
-  problem: Problem, state: State
-) -> tuple[Float[Array, ''], Float[Array, '']]:
-  """Returns by how much a state misses the two conditions of optimality.
+def _balanced(step, initial, point, old_point, multiplier, old_multiplier):
+  """Returns the step at which a block's primal and dual move as far.
 
-  Returns:
-    Root mean squares of `a - A A^+ a`, for `a` the proximal point at the
-    state, and of `step * A A^+ y`, for `y` the subgradient at `a`.
+  Halfway there, on a logarithmic scale.
   """
-  point = problem.forward(state.coordinates)
-  z = _origin(point, state.multiplier, state.step)
-  a = problem.prox(z, state.step)
-  change = _minus(a, point)
-  curl = _minus(change, problem.forward(problem.pinv(change)))
-  divergence = problem.forward(problem.pinv(_minus(z, a)))
-  count = max(1, sum(x.size for x in jax.tree.leaves(a)))
-  root = jnp.sqrt(jnp.asarray(count, state.step.dtype))
-  return _norm(curl) / root, _norm(divergence) / root
+  moved = _norm(_minus(point, old_point))
+  turned = _norm(_minus(multiplier, old_multiplier))
+  # Not from what is only rounding, which would drive the step to zero.
+  noise = 100 * jnp.finfo(moved.dtype).eps
+  known = (moved > noise * _norm(point)) & (turned > noise * _norm(multiplier))
+  ratio = jnp.where(known, moved / jnp.where(known, turned, 1), step)
+  # Where all of the solution is zero nothing else keeps it from vanishing.
+  return jnp.clip(jnp.sqrt(ratio * step), initial * 1e-6, initial * 1e6)

@@ -13,7 +13,7 @@ and a divergence-free flow `l`, of dual value `sum_e min_a w_e |a| + l_e a`
 over the box. Their gap is summed edge by edge, as `w |a| + l a` less that
 minimum: no term is negative, so float32 does not spoil it. What it leaves is
 1e-7 to 1e-6 of the total variation of `g`: that shows only where nearly all of
-it is removed.
+it is removed. Looks end once the gap is within the tolerance.
 
 References:
   Luo, Barut, Jin, Statistically consistent saliency estimation, 2021.
@@ -24,16 +24,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 import numpy as np
 
+from saliency_jax.core import checks
 from saliency_jax.core import types
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import splitting
 
 
 class TvInfo(NamedTuple):
-  """How good the solution is; all but the last three in the units of `g`.
+  """How good the solution is, in the units of `g` where it has any.
 
   Attributes:
     objective: `sum_e w_e |(Du)_e|` of the solution returned.
@@ -41,36 +42,33 @@ class TvInfo(NamedTuple):
     gap: `objective - dual`, summed so that rounding does not spoil it, plus a
       bound on what rounding left of the flow's divergence.
     relative_gap: `gap / objective`; 0 where both are.
+    converged: whether the relative gap met the tolerance.
     violation: largest `|Du - Dg| - radius`, never below 0.
-    primal_residual: root mean square distance of the split variable from
-      the differences of any grid, at the last step.
-    dual_residual: the same of the multiplier from the divergence-free flows,
-      times the step.
     steps: taken.
-    steps_to_tolerance: at the first look whose relative gap met the tolerance;
-      -1 if none did.
-    trace: relative gap of the best pair so far, at each look.
+    steps_to_tolerance: `steps` if these met the tolerance, -1 if not.
+    trace: relative gap of the best pair so far, at each look; past the last
+      look, what it was there.
   """
 
   objective: Float[Array, '']
   dual: Float[Array, '']
   gap: Float[Array, '']
   relative_gap: Float[Array, '']
+  converged: Bool[Array, '']
   violation: Float[Array, '']
-  primal_residual: Float[Array, '']
-  dual_residual: Float[Array, '']
   steps: Int[Array, '']
   steps_to_tolerance: Int[Array, '']
   trace: Float[Array, 'looks']
 
 
 class Best(NamedTuple):
-  """The best primal and the best dual candidate seen so far."""
+  """The best primal and the best dual candidate seen so far, and their gap."""
 
   objective: Float[Array, '']
-  displacement: Float[Array, 'h w']
+  displacement: splitting.Vector  # With what the constraint bounds.
   dual: Float[Array, '']
-  flow: grid.Edges
+  flow: splitting.Vector
+  gap: Float[Array, '']
 
 
 class _Box(NamedTuple):
@@ -94,7 +92,7 @@ def tv_box(
   radius: types.Scalar,
   *,
   weights: grid.Edges | None = None,
-  num_steps: int = 300,
+  num_steps: int = 1000,
   tolerance: types.Scalar = 1e-3,
 ) -> types.Solution:
   """Minimises total variation with every difference within `radius` of `g`'s.
@@ -104,10 +102,10 @@ def tv_box(
     radius: at least 0, in the units of `g`. From `max |Dg|` on the result is
       constant.
     weights: at least 0, of each edge; `None` weighs them 1.
-    num_steps: rounded up to a multiple of `splitting.CHECK_EVERY`. A gap of
-      1e-3 took 56 to 290 on grids of 28 to 224 and radii of .02 to .3 of
+    num_steps: at most, rounded up to a multiple of `splitting.CHECK_EVERY`. A
+      gap of 1e-3 took 56 to 290 on grids of 28 to 224 and radii of .02 to .3 of
       `max |Dg|`, and up to 410 at .6.
-    tolerance: relative gap that `info.steps_to_tolerance` refers to.
+    tolerance: relative gap at which to stop; `info.converged` says if it did.
 
   Returns:
     The grid, whose mean is that of `g`, and `TvInfo`. A NaN anywhere, and a
@@ -131,7 +129,7 @@ def tv_box_path(
   radii: Float[Array, 'k'],
   *,
   weights: grid.Edges | None = None,
-  num_steps: int = 300,
+  num_steps: int = 1000,
   tolerance: types.Scalar = 1e-3,
 ) -> types.Solution:
   """Solves `tv_box` for every radius at once; results have a leading `k`."""
@@ -147,7 +145,7 @@ def tv_box_from(
   state: splitting.State,
   *,
   weights: grid.Edges | None = None,
-  num_steps: int = 300,
+  num_steps: int = 1000,
   tolerance: types.Scalar = 1e-3,
 ) -> tuple[types.Solution, splitting.State]:
   """Solves `tv_box` from where another solve ended; also returns its own end.
@@ -156,7 +154,7 @@ def tv_box_from(
   10%; along a path of radii that double it does not, and `tv_box_path` is
   better. The arguments are those of `tv_box`, and `init(g)` is its start.
   """
-  radius, weights = checked(g, radius, weights, num_steps)
+  radius, weights = checked(g, radius, weights, num_steps, tolerance)
   b = grid.difference(g)
   scale, heft = mean_size(b), mean_size(weights)
   box = _Box(
@@ -179,69 +177,69 @@ def tv_box_from(
       box.weights,
     )
 
-  problem = splitting.Problem(prox, grid.difference, grid.pinv)
+  problem = splitting.Problem(
+    prox, grid.difference, lambda r, step: grid.pinv(r)
+  )
+  along = lambda flow: grid.difference(grid.pinv(flow))
 
   def look(best, d, point, flow):
     shrink = shrinkage(grid.largest(point), box.radius)
-    a = jax.tree.map(lambda b, v: b + shrink * v, box.b, point)
-    best = better(
-      best,
-      grid.total(_cost(box, a)),
-      shrink * d,
-      grid.total(_lowest(box, flow)),
-      flow,
+    d, e = jax.tree.map(lambda v: shrink * v, (d, point))
+    flow = jax.tree.map(jnp.subtract, flow, along(flow))
+    best = lower(
+      best, grid.total(_cost(box, jax.tree.map(jnp.add, box.b, e))), (d, e)
     )
-    gap = grid.total(_slack(box, grid.difference(best.displacement), best.flow))
-    return best, jnp.where(constant, 0, gap / positive(best.objective))
+    best = higher(best, grid.total(_lowest(box, flow)), flow)
+    # What rounding left of the flow's divergence moves the bound by at most
+    # its product with how far apart two feasible grids can be.
+    left = 2 * box.radius * grid.total(grid.magnitude(along(best.flow)))
+    gap = grid.total(_slack(box, best.displacement[1], best.flow)) + left
+    best = best._replace(gap=jnp.where(constant, 0, gap))
+    return best, best.gap / positive(best.objective)
 
-  flow = jax.tree.map(jnp.zeros_like, box.b)
-  best = Best(
+  none = jax.tree.map(jnp.zeros_like, (centred, box.b))
+  flow = none[1]
+  start = Best(
     jnp.where(constant, 0, grid.total(_cost(box, box.b))),
-    jnp.where(constant, -centred, 0),
+    jax.tree.map(
+      lambda v, none: jnp.where(constant, -v, none), (centred, box.b), none
+    ),
     grid.total(_lowest(box, flow)),
     flow,
+    jnp.full_like(scale, jnp.inf),
   )
-  last, best, trace = splitting.douglas_rachford(
+  run = splitting.douglas_rachford(
     problem,
     state._replace(coordinates=state.coordinates / scale),
     look=look,
-    seen=best,
+    seen=start,
     num_looks=-(-num_steps // splitting.CHECK_EVERY),
-  )
-
-  # What rounding left of the flow's divergence moves the bound by at most
-  # its product with how far apart two feasible grids can be.
-  along = lambda flow: grid.difference(grid.pinv(flow))
-  flow = jax.tree.map(jnp.subtract, best.flow, along(best.flow))
-  left = 2 * box.radius * grid.total(grid.magnitude(along(flow)))
-  e = grid.difference(best.displacement)
-  objective = grid.total(_cost(box, jax.tree.map(jnp.add, box.b, e)))
-  gap = grid.total(_slack(box, e, flow)) + left
-  info = summary(
-    objective=jnp.where(constant, 0, objective * scale * heft),
-    gap=jnp.where(constant, 0, gap * scale * heft),
-    violation=jnp.maximum(grid.largest(e) - box.radius, 0) * scale,
-    residuals=splitting.residuals(problem, last),
-    scale=scale,
-    trace=trace,
     tolerance=tolerance,
   )
-  u = jnp.where(constant, jnp.mean(g), g + scale * best.displacement)
+  d, e = run.seen.displacement
+  info = summary(
+    run,
+    objective=jnp.where(constant, 0, run.seen.objective) * (scale * heft),
+    gap=run.seen.gap * (scale * heft),
+    violation=jnp.maximum(grid.largest(e) - box.radius, 0) * scale,
+    tolerance=tolerance,
+  )
+  u = jnp.where(constant, jnp.mean(g), g + scale * d)
   # Without a bound `u` may still be `g`, which would pass for a solution.
   u = jnp.where(jnp.isnan(info.gap), jnp.nan, u)
-  last = last._replace(coordinates=last.coordinates * scale)
+  last = run.state._replace(coordinates=run.state.coordinates * scale)
   return types.Solution(value=u, info=info), last
 
 
-def checked(g, radius, weights, num_steps):
+def checked(g, radius, weights, num_steps, tolerance):
   """Returns the arguments as arrays, or raises what is wrong with them."""
   if jnp.ndim(g) != 2 or not jnp.issubdtype(jnp.result_type(g), jnp.floating):
     raise ValueError(
       f'g must be a [h, w] grid of floats, got {jnp.result_type(g)}'
       f'{list(jnp.shape(g))}.'
     )
-  if num_steps < 1:
-    raise ValueError(f'num_steps must be at least 1, got {num_steps}.')
+  checks.count('num_steps', num_steps)
+  checks.within('tolerance', tolerance, '[0, inf)')
   if jnp.ndim(radius) != 0:
     raise ValueError(
       f'radius must be a number, got shape {list(jnp.shape(radius))}; '
@@ -313,31 +311,34 @@ def _slack(box, e, flow):
   return jax.tree.map(jnp.subtract, value, _lowest(box, flow))
 
 
-def better(best, objective, displacement, dual, flow):
-  """Keeps the better primal and the better dual candidate, separately."""
-  pick = lambda better: lambda new, old: jnp.where(better, new, old)
-  lower, higher = objective < best.objective, dual > best.dual
+def lower(best, objective, displacement):
+  """Keeps the better of two primal candidates."""
+  pick = lambda new, old: jnp.where(objective < best.objective, new, old)
   objective, displacement = jax.tree.map(
-    pick(lower), (objective, displacement), best[:2]
+    pick, (objective, displacement), (best.objective, best.displacement)
   )
-  dual, flow = jax.tree.map(pick(higher), (dual, flow), best[2:])
-  return Best(objective, displacement, dual, flow)
+  return best._replace(objective=objective, displacement=displacement)
 
 
-def summary(*, objective, gap, violation, residuals, scale, trace, tolerance):
-  """Returns the `TvInfo` of a solve in units of `scale`."""
-  met = trace <= tolerance
-  first = splitting.CHECK_EVERY * (jnp.argmax(met) + 1)
-  primal, dual = residuals
+def higher(best, dual, flow):
+  """Keeps the better of two dual candidates."""
+  pick = lambda new, old: jnp.where(dual > best.dual, new, old)
+  dual, flow = jax.tree.map(pick, (dual, flow), (best.dual, best.flow))
+  return best._replace(dual=dual, flow=flow)
+
+
+def summary(run, *, objective, gap, violation, tolerance):
+  """Returns the `TvInfo` of a run."""
+  relative = run.trace[-1]
+  converged = relative <= tolerance
   return TvInfo(
     objective=objective,
     dual=objective - gap,
     gap=gap,
-    relative_gap=gap / positive(objective),
+    relative_gap=relative,
+    converged=converged,
     violation=violation,
-    primal_residual=primal * scale,
-    dual_residual=dual * scale,
-    steps=jnp.asarray(splitting.CHECK_EVERY * trace.size, jnp.int32),
-    steps_to_tolerance=jnp.where(jnp.any(met), first, -1).astype(jnp.int32),
-    trace=trace,
+    steps=run.steps,
+    steps_to_tolerance=jnp.where(converged, run.steps, -1),
+    trace=run.trace,
   )

@@ -93,6 +93,18 @@ class GridTest(parameterized.TestCase):
     norm = np.abs(np.linalg.pinv(d)).sum(0).max(initial=0)
     np.testing.assert_allclose(grid.pinv_norm(h, w), norm, rtol=1e-6)
 
+  def test_waves_difference(self):
+    """Slow waves of the size of their differences, not of their own."""
+    rng = np.random.default_rng(0)
+    lam = grid.exact_eigenvalues(9, 56)
+    c = rng.normal(size=lam.shape) / np.where(lam > 0, lam, 1)
+    c[0, 0] = 1e3
+    with jax.enable_x64(True):
+      want = grid.difference(grid.idct(jnp.asarray(c)))
+    got = grid.waves_difference(jnp.asarray(c, jnp.float32))
+    for a, b in zip(got, want, strict=True):
+      np.testing.assert_allclose(a, b, atol=2e-6 * np.abs(b).max())
+
   def test_vmap_matches_loop(self):
     us = _random((3, 5, 7))
     got = jax.vmap(grid.pinv_adjoint)(us)
