@@ -7,7 +7,8 @@ score is called, so that any black box will do. `S = sigma^2 V diag(s) V'` for
 `V` the cosine basis: `covariance` gives `s`, and draws and inverses are small
 matrix products on both sides of the grid. The estimate is the mean of
 `d_i S^-1 z_i` over the draws, where `d_i` is `d(z_i)`, or for antithetic pairs
-`(d(z_i) - d(-z_i)) / 2`.
+`(d(z_i) - d(-z_i)) / 2`. What is said of its errors is taken over blocks of
+draws that are independent of each other: whole matrices for `orthogonal`.
 
 References:
   Luo, Barut, Jin, Statistically consistent saliency estimation, 2021.
@@ -15,7 +16,6 @@ References:
 """
 
 from collections.abc import Callable
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +24,10 @@ from jaxtyping import Array, Float, Int, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import operators
 from saliency_jax.perturbations import reliability
 from saliency_jax.solvers import grid
@@ -35,8 +37,6 @@ from saliency_jax.solvers import grid
 Covariance = Callable[[int, int], Float[Array | np.ndarray, 'h w']]
 # `(cells, pixels)` along one axis to the matrix `[pixels, cells]` of `up`.
 Stretch = Callable[[int, int], np.ndarray]
-# `(key, i, like)` to the draw `i` of numbers of mean 0 and covariance 1.
-Draw = Callable[..., Float[Array, 'h w k']]
 
 
 class Colours(NamedTuple):
@@ -56,24 +56,29 @@ class LegInfo(NamedTuple):
 
   Attributes:
     grid: the map, before it is stretched.
-    stderr: standard error of each of its entries.
+    stderr: standard error of each of its entries, from `num_blocks - 1` degrees
+      of freedom: with few blocks only their mean square over the map is known.
     moment: `y`, the mean of `d_i z_i`.
-    split_half: correlation of the maps of two halves of the draws.
+    num_blocks: of independent draws, 2 at least: all that is said of errors
+      comes from the differences between blocks.
+    split_half: correlation of the maps of two halves of the blocks.
     explained: share of the variance of the score that the map of one half
-      predicts over the other half; below 0, none.
+      predicts over the other half; below 0, less than a constant
+      does: more draws, fewer cells or another sigma before the map says much.
     score: `f(x)`.
     mean_score: mean over the perturbed images. Near 0, for a probability, the
       noise has killed the prediction and there is no map.
     score_std: their deviation.
     clipped: share of perturbed values outside of [0, 1], clipped or not.
     variance_reduction: evaluations without pairs that make a map as exact as
-      one evaluation in a pair does; 1 without pairs.
+      one evaluation in a pair does, both in blocks; 1 without pairs.
     num_calls: of the score.
   """
 
   grid: Float[Array, 'h w k']
   stderr: Float[Array, 'h w k']
   moment: Float[Array, 'h w k']
+  num_blocks: Int[Array, '']
   split_half: Float[Array, '']
   explained: Float[Array, '']
   score: Float[Array, '']
@@ -133,36 +138,8 @@ def nearest(cells: int, pixels: int) -> np.ndarray:
 bilinear = operators.stretch_matrix
 
 
-def gaussian(
-  key: Key[Array, ''] | None,
-  i: Int[Array, ''] | int,
-  like: Float[Array, 'h w k'],
-) -> Float[Array, 'h w k']:
-  """Draws independent standard normals."""
-  return sampling.normal(sampling.draw_key(key, i), like)
-
-
-def orthogonal(
-  key: Key[Array, ''] | None,
-  i: Int[Array, ''] | int,
-  like: Float[Array, 'h w k'],
-) -> Float[Array, 'h w k']:
-  """Draws rows of random orthogonal matrices, a matrix of `h w k` at a time.
-
-  Signs, cosine transform, signs and transform of a unit vector: each row has
-  mean 0 and covariance 1 exactly, and is normal but for terms that vanish with
-  the number of cells. As many draws as cells average the linear part of a score
-  without error; draws of one matrix are not independent, and standard errors
-  that take them to be are too large.
-  """
-  h, w, k = like.shape
-  block, row = jnp.divmod(i, like.size)
-  signs = sampling.signs(
-    sampling.draw_key(key, block), jnp.zeros((2, h, w * k), like.dtype)
-  )
-  unit = (jnp.arange(like.size) == row).astype(like.dtype).reshape(h, w * k)
-  draw = signs[1] * grid.idct(signs[0] * grid.idct(unit))
-  return (math.sqrt(like.size) * draw).reshape(like.shape)
+# Numbers that are given the covariance: rows of matrices, or one by one.
+orthogonal, gaussian = draws.orthogonal, draws.gaussian
 
 
 def leg(
@@ -178,7 +155,7 @@ def leg(
   antithetic: bool = True,
   clip: bool = False,
   stretch: Stretch = nearest,
-  draw: Draw = orthogonal,
+  draw: draws.Draw = orthogonal,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Estimates the linearly estimated gradient of `fn` around `x`.
@@ -190,8 +167,8 @@ def leg(
     key: consumed; required.
     cells: of the grid a side, or `(rows, columns)`.
     sigma: scale of the noise, in units of `x`.
-    num_samples: perturbed images; an even number of them for pairs. The
-      default is two of the matrices of `orthogonal`, in pairs.
+    num_samples: perturbed images: at least two whole blocks of `draw`, in
+      pairs if antithetic. The default is two matrices of `orthogonal`.
     covariance: `white`, `paper`, `smooth` or any other `(h, w) -> spectrum`.
     colours: `grey`, `joint` or `per_channel`.
     antithetic: whether every draw is used with both signs, which cancels all
@@ -209,6 +186,8 @@ def leg(
   Raises:
     ValueError: without a key, on a bad number, grid, spectrum or colours.
   """
+  x = examples.floats(x)
+  checks.image(x)
   info, _, _ = estimate(
     fn,
     x,
@@ -224,7 +203,8 @@ def leg(
     draw=draw,
     batch_size=batch_size,
   )
-  return types.Attribution(stretched(info.grid, x, stretch), info)
+  scores = stretched(info.grid, x, stretch).astype(x.dtype)
+  return types.Attribution(scores, info)
 
 
 def estimate(
@@ -240,7 +220,7 @@ def estimate(
   antithetic: bool,
   clip: bool,
   stretch: Stretch,
-  draw: Draw,
+  draw: draws.Draw,
   batch_size: int | None,
 ) -> tuple[LegInfo, int, Callable[[Any], Float[Array, 'h w k']]]:
   """Returns `leg`'s info, and the terms of which it is the mean.
@@ -251,18 +231,18 @@ def estimate(
     The info, the number `n` of independent terms (draws or pairs), and the
     function from `i < n` to the term `d_i z_i` of the moment.
   """
-  checks.image(x)
   h, w = operators.pair(cells)
   for num, size in zip((h, w), x.shape[:2], strict=True):
     checks.count('cells', num, 1, size)
-  num_signs = 2 if antithetic else 1
-  checks.count('num_samples', num_samples, num_signs)
-  if num_samples % num_signs:
-    raise ValueError(
-      f'num_samples must be even for antithetic pairs, got {num_samples}'
-    )
   directions, alone = _checked(colours(x.shape[2]), x)
   num_groups = len(directions) if alone else 1
+  num_signs = 2 if antithetic else 1
+  # Half precision would round away what the cosines sum.
+  dtype = examples.accumulator(x.dtype)
+  directions = jnp.asarray(directions, dtype)
+  like = jnp.zeros((h, w, len(directions)), dtype)
+  block_size = draws.block_size(draw, like)
+  num_blocks = draws.num_blocks(num_samples, block_size, num_signs)
   num_calls = num_samples * num_groups
   n = num_samples // num_signs
   size = batch_size
@@ -270,13 +250,9 @@ def estimate(
     checks.count('batch_size', size)
     size = max(1, size // (num_signs * num_groups))
 
-  spectrum = scaled(covariance, (h, w), sigma, x.dtype)
+  spectrum = scaled(covariance, (h, w), sigma, dtype)
   root = jnp.sqrt(spectrum)
-  like = jnp.zeros((h, w, len(directions)), x.dtype)
-  rows, cols = (
-    jnp.asarray(stretch(a, b), x.dtype)
-    for a, b in zip((h, w), x.shape, strict=False)
-  )
+  rows, cols = _stretches(stretch, (h, w), x, dtype)
 
   def noise(i, gain):
     return _each(lambda u: grid.idct(gain * u))(draw(key, i, like))
@@ -285,44 +261,50 @@ def estimate(
     moves = _moves(noise(i, root), rows, cols, directions, alone)
     if antithetic:
       moves = jnp.concatenate([moves, -moves])
-    images = x[None] + moves
-    outside = jnp.mean(((images < 0) | (images > 1)).astype(x.dtype))
+    images = x[None] + moves.astype(x.dtype)
+    outside = jnp.mean(((images < 0) | (images > 1)).astype(dtype))
     if clip:
       images = jnp.clip(images, 0, 1)
-    scores = jax.vmap(fn)(images).astype(x.dtype)
+    scores = jax.vmap(fn)(images).astype(dtype)
     return scores.reshape(num_signs, num_groups), outside
 
-  draws = jnp.arange(n)
-  score = fn(x).astype(x.dtype)
-  scores, outside = sampling.batched_map(evaluate, draws, batch_size=size)
+  order = jnp.arange(n)
+  score = fn(x).astype(dtype)
+  scores, outside = sampling.batched_map(evaluate, order, batch_size=size)
   above = scores - score
   delta, even = above[:, 0], jnp.zeros_like(above[:, 0])
   if antithetic:
     delta, even = (scores[:, 0] - scores[:, 1]) / 2, jnp.mean(above, 1)
 
-  num_first = -(-n // 2)
-
-  def terms(element):
+  def of_draw(element):
     i, delta, even = element
     inverse = noise(i, 1 / root)
-    term = delta[None, None] * inverse
-    sign = jnp.where(i < num_first, 1, -1).astype(x.dtype)
-    return term, sign * term, jnp.sum((even[None, None] * inverse) ** 2)
+    return delta[None, None] * inverse, even[None, None] * inverse
 
+  def of_block(element):
+    j, rows = element
+    term, even = sampling.batched_mean(of_draw, rows, batch_size=size)
+    sign = reliability.half(j, num_blocks).astype(dtype)
+    return term, sign * term, jnp.sum(even**2)
+
+  blocks = jax.tree.map(
+    lambda a: a.reshape(num_blocks, block_size, *a.shape[1:]),
+    (order, delta, even),
+  )
   (g, tilt, lost), (var, _, _) = sampling.batched_moments(
-    terms, (draws, delta, even), batch_size=size
+    of_block,
+    (jnp.arange(num_blocks), blocks),
+    batch_size=None if size is None else max(1, size // block_size),
   )
-  halves = (
-    (g + tilt) * (n / (2 * num_first)),
-    (g - tilt) * (n / (2 * max(1, n - num_first))),
-  )
+  halves = reliability.halves(g, tilt, num_blocks)
   metric = lambda u: _each(lambda u: grid.filtered(u, spectrum))(u)
   moment = metric(g)
   spread = jnp.var(scores, (0, 1))
   info = LegInfo(
     grid=g,
-    stderr=sampling.standard_error(var, n),
+    stderr=sampling.standard_error(var, num_blocks),
     moment=moment,
+    num_blocks=jnp.asarray(num_blocks, jnp.int32),
     split_half=reliability.correlation(*halves),
     explained=reliability.explained(*halves, metric, jnp.sum(spread)),
     score=score,
@@ -359,11 +341,16 @@ def stretched(
   g: Float[Array, 'h w k'], x: Float[Array, 'H W C'], stretch: Stretch
 ) -> Float[Array, 'H W k']:
   """Returns a map of cells as one of pixels."""
-  rows, cols = (
-    jnp.asarray(stretch(a, b), g.dtype)
-    for a, b in zip(g.shape[:2], x.shape[:2], strict=True)
-  )
+  rows, cols = _stretches(stretch, g.shape[:2], x, g.dtype)
   return _each(lambda u: operators.spread(u, rows, cols))(g)
+
+
+def _stretches(stretch, cells, x, dtype):
+  """Returns the matrices of `up` for the rows and for the columns."""
+  return [
+    jnp.asarray(stretch(*sizes), dtype)
+    for sizes in zip(cells, x.shape[:2], strict=True)
+  ]
 
 
 def _checked(colours, x):
@@ -375,17 +362,16 @@ def _checked(colours, x):
       f'colours must return directions [1, {channels}] or '
       f'[{channels}, {channels}], got {directions.shape}'
     )
-  return jnp.asarray(directions, x.dtype), colours.alone
+  return directions, colours.alone
 
 
 def _moves(z, rows, cols, directions, alone):
   """Returns what is added to the image, `[images, H, W, C]`."""
   moves = _each(lambda u: operators.spread(u, rows, cols))(z)
-  mix = 'HWk,kC->kHWC' if alone else 'HWk,kC->HWC'
-  moves = jnp.einsum(
-    mix, moves, directions, precision=jax.lax.Precision.HIGHEST
-  )
-  return moves if alone else moves[None]
+  highest = jax.lax.Precision.HIGHEST
+  if alone:
+    return jnp.einsum('HWk,kC->kHWC', moves, directions, precision=highest)
+  return jnp.matmul(moves, directions, precision=highest)[None]
 
 
 def _each(f):

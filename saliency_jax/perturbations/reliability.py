@@ -1,9 +1,30 @@
-"""How far a mean of draws can be trusted, from the draws alone."""
+"""How far a mean of draws can be trusted, from the draws alone.
+
+All of it is taken over blocks of draws that are independent of each other.
+Rows of one orthogonal matrix are not: halves of it see parts of a score that
+have nothing in common, whether the map is right or noise.
+"""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+
+def half(block: Int[Array, '*n'], num_blocks: int) -> Int[Array, '*n']:
+  """Returns 1 for a block of the first half, and -1 for one of the second."""
+  return jnp.where(block < -(-num_blocks // 2), 1, -1)
+
+
+def halves(
+  mean: Float[Array, '*x'], tilt: Float[Array, '*x'], num_blocks: int
+) -> tuple[Float[Array, '*x'], Float[Array, '*x']]:
+  """Returns the means of both halves, from the mean and that times `half`."""
+  first = -(-num_blocks // 2)
+  return (
+    (mean + tilt) * (num_blocks / (2 * first)),
+    (mean - tilt) * (num_blocks / (2 * (num_blocks - first))),
+  )
 
 
 def correlation(

@@ -36,7 +36,9 @@ _SMALL = (
   'rise.cells=2',
   'adaptive_integrated_gradients.min_steps=2',
   'adaptive_integrated_gradients.max_steps=4',
-  *(f'leg{tv}.{s}' for tv in ('', '_tv') for s in ('cells=2', 'num_samples=8')),
+  *(
+    f'leg{tv}.{s}' for tv in ('', '_tv') for s in ('cells=2', 'num_samples=16')
+  ),
   'leg_tv.num_steps=40',
   *(
     f'{name}.{setting}=2'

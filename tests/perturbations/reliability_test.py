@@ -35,6 +35,19 @@ class ReliabilityTest(parameterized.TestCase):
       reliability.explained(jnp.ones(3), jnp.ones(3), abs, jnp.float32(0)), 0
     )
 
+  @parameterized.parameters(2, 5)
+  def test_halves(self, num_blocks):
+    means = np.random.default_rng(0).normal(size=(num_blocks, 3))
+    sign = reliability.half(jnp.arange(num_blocks), num_blocks)
+    got = reliability.halves(
+      jnp.float32(means.mean(0)),
+      jnp.float32((sign[:, None] * means).mean(0)),
+      num_blocks,
+    )
+    first = -(-num_blocks // 2)
+    for half, want in zip(got, (means[:first], means[first:]), strict=True):
+      np.testing.assert_allclose(half, want.mean(0), rtol=1e-5)
+
   @parameterized.parameters(
     (2.0, 6.0, 2, 2.0), (2.0, 6.0, 1, 1.0), (0.0, 0.0, 2, 1.0)
   )
