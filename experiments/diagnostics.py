@@ -162,7 +162,10 @@ def leg(out: types.Attribution) -> str:
 def leg_tv(out: types.Attribution) -> str:
   """States what `leg` does, and the certified gap of the linear program."""
   gap = float(np.max(np.asarray(out.info.solver.relative_gap)))
-  return f'{_halves(out.info.leg)}; gap {gap:.1e}'
+  told = f'{_halves(out.info.leg)}; gap {gap:.1e}'
+  if not np.all(np.asarray(out.info.solver.converged)):
+    told += ', not converged'
+  return told
 
 
 def cafo(out: types.Attribution) -> str:

@@ -39,7 +39,7 @@ def get_config():
     path=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
     num_samples=(500, 1000, 3000, 10000),
     replicates=20,
-    num_steps=600,
+    num_steps=None,
     coverage_samples=(1000,),
     coverage_replicates=200,
   )

@@ -12,8 +12,9 @@ Here: LEGs of photos by EfficientNet-Lite0, 500 calls of the paper's covariance,
 Seen: all of it. Steady state, ours and HiGHS: 28 x 28 x 3 .008 and .21 s, 64 of
   28 x 28 at once .093 and 4.3 s (46 times), 56 x 56 x 3 .026 and 2.0 s (79
   times), 112 x 112 x 3 .135 and 31 s (232 times), 224 x 224 x 3 .38 s; the
-  first call takes 5 to 14 s, compiling. Gaps after the default 300 steps are
-  below 2e-4, at most 7e-5 above HiGHS, and below 1e-3 after 64 to 152 steps.
+  first call takes 5 to 14 s, compiling. Gaps after 300 steps were
+  below 2e-4, at most 7e-5 above HiGHS, and below 1e-3 after 64 to 152 steps,
+  where the solver stops since.
   The solve is .3% of a map of 500 calls (1.1% with independent noise). 4
   minutes.
 Command: python -m experiments.study --workdir=out/leg_solver \\
@@ -44,7 +45,7 @@ def get_config():
     sigma=0.025,
     num_calls=500,
     level=0.1,
-    num_steps=300,
+    num_steps=1000,
     repeats=5,
     cases=(
       case(28, 11, 31),

@@ -143,9 +143,10 @@ def _errors(name, n, config):
     path = solve(
       key=key, radius=leg_tv.relative, level=jnp.asarray(config['path'])
     )
-    return one.info, path.info.grid
+    converged = jnp.mean(path.info.solver.converged.astype(jnp.float32))
+    return one.info, path.info.grid, converged
 
-  one, path = jax.jit(lambda keys: jax.lax.map(both, keys))(keys)
+  one, path, converged = jax.jit(lambda keys: jax.lax.map(both, keys))(keys)
   # The mean of a LEG-TV map is free; that of LEG is not, but is left out too.
   centred = lambda g: g - np.mean(g, (-2, -1), keepdims=True)
   truth = centred(moves[name])
@@ -161,6 +162,9 @@ def _errors(name, n, config):
     'leg_tv': error(one.grid),
     'leg_tv, best L': np.min(error(path), 1),
     'shift of the mean': shift,
+    'leg_tv, share solved to its tolerance': np.mean(
+      [np.mean(one.solver.converged, 1), converged], axis=0
+    ),
   }
 
 

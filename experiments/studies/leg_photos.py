@@ -70,8 +70,10 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     numbers[variant]['photos'] = [r['name'] for r in mine]
     values = (_TOLD[k]([r[k] for r in mine]) for k in _FIELDS)
     good = sum(r['split_half'] > 0.6 for r in mine)
-    rows.append((variant, *values, f'{good} of {len(mine)}'))
-  header = ('variant', *_FIELDS, 'halves > .6')
+    solved = sum(r['converged'] for r in mine)
+    counts = (f'{n:.0f} of {len(mine)}' for n in (good, solved))
+    rows.append((variant, *values, *counts))
+  header = ('variant', *_FIELDS, 'halves > .6', 'LEG-TV solved')
   drawn = {v: _draw(folder, v, num) for v in config['drawn']}
   return findings.Findings(header, rows, numbers, drawn)
 
@@ -127,6 +129,7 @@ def _measure(model, image, config, variant, seed):
     'explained_tv': explained(out.info.grid),
     'gap': np.max(out.info.solver.relative_gap),
     'steps': np.max(out.info.solver.steps),
+    'converged': np.all(out.info.solver.converged),
     'flat': np.mean(out.info.flat),
     'score': info.score,
     'kept': info.mean_score,

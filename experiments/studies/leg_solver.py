@@ -54,7 +54,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       f'solve {found["solve"] / found["whole"]:.1%}',
       f'{found["first_call"]:.1f} s',
       f'{found["gap"]:.1e}',
-      f'{np.max(found["steps"])}',
+      _steps(found['steps']),
     )
     for name, found in whole.items()
   ]
@@ -235,8 +235,7 @@ def _rows(name, found):
   gap = f'{np.max(found["gaps"]):.1e}'
   if 'above' in found:
     gap += f', {np.max(found["above"]):.1e}'
-  steps = found['steps']
-  steps = f'{np.median(steps):.0f} ({np.min(steps)} to {np.max(steps)})'
+  steps = _steps(found['steps'])
   rows = []
   for what, num in (('photo', 3), ('all', found['num'])):
     theirs = None if highs is None else sum(highs[:num])
@@ -254,6 +253,16 @@ def _rows(name, found):
     if num == found['num']:
       break
   return rows
+
+
+def _steps(steps):
+  """Returns the median and the range, and how many were not enough."""
+  enough = steps[steps > 0]
+  told = 'none'
+  if enough.size:
+    told = f'{np.median(enough):.0f} ({np.min(enough)} to {np.max(enough)})'
+  short = steps.size - enough.size
+  return f'{told}, {short} not converged' if short else told
 
 
 def _draw(numbers):

@@ -34,8 +34,10 @@ from jaxtyping import Array, Float, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import leg
 from saliency_jax.solvers import covariance_box
 from saliency_jax.solvers import grid
@@ -95,7 +97,8 @@ class LegTvInfo(NamedTuple):
     largest: `L_max`, of each: from there on a map is constant.
     flat: share of the edges of each without a step, of which `Dg` is nearly
       zero: below a thousandth of the largest of the empirical LEG.
-    solver: the gap, the violation and the objective of each.
+    solver: the gap, the violation and the objective of each, and whether it
+      converged.
     leg: of the empirical LEG: its reliability, and the number of calls.
   """
 
@@ -212,8 +215,9 @@ def leg_tv(
   antithetic: bool = True,
   clip: bool = False,
   stretch: leg.Stretch = leg.nearest,
-  draw: leg.Draw = leg.orthogonal,
+  draw: draws.Draw = leg.orthogonal,
   num_steps: int | None = None,
+  tolerance: types.Scalar = 1e-3,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Estimates the LEG of `fn` around `x` under a price on its variation.
@@ -226,7 +230,7 @@ def leg_tv(
       other `(evidence, level) -> L`.
     level: `K_L`, `eps` or `L` itself, by `radius`. An array of them makes the
       whole path from one set of draws: results have its axes before theirs.
-    cells: and all that follow but `num_steps`: see `leg`.
+    cells: and all that follow but the solver's two: see `leg`.
     sigma: scale of the noise.
     num_samples: perturbed images.
     covariance: of the noise.
@@ -235,7 +239,9 @@ def leg_tv(
     clip: whether perturbed images are clipped to [0, 1].
     stretch: from cells to pixels.
     draw: of the noise before it is given its covariance.
-    num_steps: of the solver; `None` takes the solver's own default.
+    num_steps: of the solver at most; `None` takes the solver's own default.
+    tolerance: relative gap at which the solver stops; `info.solver.converged`
+      says of each map whether it did.
     batch_size: perturbed images held in memory at once; `None` holds all.
 
   Returns:
@@ -244,6 +250,8 @@ def leg_tv(
   Raises:
     ValueError: as `leg`, and for a bad level.
   """
+  x = examples.floats(x)
+  checks.image(x)
   info, num_terms, term = leg.estimate(
     fn,
     x,
@@ -259,14 +267,14 @@ def leg_tv(
     draw=draw,
     batch_size=batch_size,
   )
+  steps = {'num_steps': num_steps, 'tolerance': tolerance}
   evidence = Evidence(
     info.moment, jnp.zeros(()), num_terms, term, key, batch_size
   )
-  solved = _solve(
-    info.grid, evidence, covariance, sigma, radius, level, num_steps
-  )
+  solved = _solve(info.grid, evidence, covariance, sigma, radius, level, steps)
   stretched = _for_each(lambda g: leg.stretched(g, x, stretch), level)
-  return types.Attribution(stretched(solved.grid), solved._replace(leg=info))
+  scores = stretched(solved.grid).astype(x.dtype)
+  return types.Attribution(scores, solved._replace(leg=info))
 
 
 def leg_tv_of_moment(
@@ -278,6 +286,7 @@ def leg_tv_of_moment(
   radius: Radius = relative,
   level: types.Scalar | Float[Array, '*l'] = 0.05,
   num_steps: int | None = None,
+  tolerance: types.Scalar = 1e-3,
 ) -> types.Attribution:
   """Solves LEG-TV where only the sum of `d_i z_i` may leave its owner.
 
@@ -292,6 +301,7 @@ def leg_tv_of_moment(
     radius: as in `leg_tv`, but for `bootstrap`, which needs the terms.
     level: as in `leg_tv`.
     num_steps: as in `leg_tv`.
+    tolerance: as in `leg_tv`.
 
   Returns:
     Scores on the grid, `[h, w, k]`, and `LegTvInfo`, whose `leg` is empty.
@@ -303,7 +313,8 @@ def leg_tv_of_moment(
   spectrum = leg.scaled(covariance, total.shape[:2], sigma, total.dtype)
   g = _each(lambda u: grid.filtered(u, 1 / spectrum))(moment)
   evidence = Evidence(moment, jnp.zeros(()), num_terms)
-  info = _solve(g, evidence, covariance, sigma, radius, level, num_steps)
+  steps = {'num_steps': num_steps, 'tolerance': tolerance}
+  info = _solve(g, evidence, covariance, sigma, radius, level, steps)
   return types.Attribution(info.grid, info)
 
 
@@ -319,7 +330,7 @@ def _for_each(f, level):
   return f
 
 
-def _solve(g, evidence, covariance, sigma, radius, level, num_steps):
+def _solve(g, evidence, covariance, sigma, radius, level, steps):
   """Returns the info of the solution at each level."""
   cells = g.shape[:2]
   solve, reach = _problem(cells, covariance, sigma, g.dtype)
@@ -327,8 +338,9 @@ def _solve(g, evidence, covariance, sigma, radius, level, num_steps):
   step = jax.vmap(grid.largest, in_axes=-1)(edges)
   largest = jax.vmap(reach, in_axes=-1)(g)
   evidence = evidence._replace(largest=largest)
-  if num_steps is not None:
-    solve = functools.partial(solve, num_steps=num_steps)
+  solve = functools.partial(
+    solve, **{name: n for name, n in steps.items() if n is not None}
+  )
 
   def one(level):
     limit = radius(evidence, level)
@@ -362,14 +374,11 @@ def _problem(cells, covariance, sigma, dtype):
         lambda g: unit * grid.largest(grid.difference(g)),
       )
   spectrum = leg.scaled(covariance, cells, sigma, dtype)
-  gain = spectrum * grid.inverse_eigenvalues(*cells, dtype)
   return (
     lambda g, limit, **kwargs: covariance_box.tv_covariance_box(
       g, above * limit, spectrum, **kwargs
     ),
-    lambda g: grid.largest(
-      grid.difference(grid.filtered(g - jnp.mean(g), gain))
-    ),
+    lambda g: covariance_box.largest_radius(g, spectrum),
   )
 
 

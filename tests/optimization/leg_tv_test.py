@@ -82,6 +82,7 @@ class LegTvTest(parameterized.TestCase):
       num_samples=60,
       covariance=covariance,
       colours=leg.joint,
+      draw=leg.gaussian,
     )
     info = out.info
     self.assertEqual(out.scores.shape, (4, 12, 10, 3))
@@ -105,8 +106,8 @@ class LegTvTest(parameterized.TestCase):
         if 0 < i < 3:
           want = _definition(moment, radius, s, h, w)
           np.testing.assert_allclose(np.abs(d @ g.ravel()).sum(), want, 2e-3)
-    # No bound is made at radius 0.
-    self.assertLess(np.max(info.solver.relative_gap[1:]), 1e-3)
+    self.assertTrue(np.all(info.solver.converged))
+    self.assertLessEqual(np.max(info.solver.relative_gap), 1e-3)
     self.assertLess(np.max(np.diff(info.solver.objective, axis=0)), 0)
     # K_L = 0 is the empirical LEG, K_L = 1 a constant; all have its mean.
     scale = np.abs(info.leg.grid).max()
@@ -244,9 +245,9 @@ class LegTvTest(parameterized.TestCase):
     fn = equivalence.score_fn(score=scores.prob)
     (x,) = equivalence.examples(1)
     settings = {'sigma': 0.1, 'covariance': leg.paper, 'level': 0.2}
-    whole = _explain(fn, x, cells=(4, 3), num_samples=40, **settings)
-    total = 20 * whole.info.leg.moment
-    part = leg_tv.leg_tv_of_moment(total, 20, **settings)
+    whole = _explain(fn, x, cells=(4, 3), num_samples=48, **settings)
+    total = 24 * whole.info.leg.moment
+    part = leg_tv.leg_tv_of_moment(total, 24, **settings)
     equivalence.assert_close(part.info.radius, whole.info.radius, 'radius, ')
     np.testing.assert_allclose(
       part.scores, whole.info.grid, atol=1e-4 * np.abs(part.scores).max()
@@ -286,7 +287,8 @@ class LegTvTest(parameterized.TestCase):
 
     one = solve(leg.paper, 0.2)
     two = solve(lambda h, w: 4 * leg.paper(h, w), 0.1)
-    self.assertLess(one.solver.steps[0], 2000)
+    most = lambda info: info.solver.trace.shape[-1] * 8
+    self.assertEqual(most(one), 1000)
     self.assertEqual(one.solver.steps[0], two.solver.steps[0])
     np.testing.assert_allclose(one.radius, two.radius, rtol=1e-5)
     np.testing.assert_allclose(
@@ -294,12 +296,14 @@ class LegTvTest(parameterized.TestCase):
     )
     # Any other gets the same answer of the general solver.
     near = solve(lambda h, w: leg.paper(h, w) * (1 + 1e-5 * np.eye(h, w)), 0.2)
-    self.assertEqual(near.solver.steps[0], 2000)
+    self.assertEqual(most(near), 6000)
     np.testing.assert_allclose(
       one.solver.objective, near.solver.objective, rtol=2e-3
     )
 
   def test_equivalence(self):
+    # Noise large enough that the matrices differ: what is said of errors is a
+    # difference of theirs, and rounding is of the size of the map.
     def method(fn, x, *, key=None, batch_size=None):
       out = leg_tv.leg_tv(
         fn,
@@ -307,22 +311,23 @@ class LegTvTest(parameterized.TestCase):
         key=key,
         level=0.2,
         cells=(4, 3),
-        sigma=0.1,
-        num_samples=8,
+        sigma=1.0,
+        num_samples=48,
         covariance=leg.paper,
         batch_size=batch_size,
       )
       # The gap and its like are rounding, once the solver is through.
-      solver = out.info.solver._replace(
+      solver = out.info.solver
+      solver = solver._replace(
         **dict.fromkeys(
-          ('gap', 'relative_gap', 'violation', 'primal_residual'),
-          jnp.zeros(1, x.dtype),
-        ),
-        dual_residual=jnp.zeros(1, x.dtype),
-        trace=jnp.zeros(1, x.dtype),
-        steps_to_tolerance=jnp.zeros(1, jnp.int32),
+          ('gap', 'relative_gap', 'violation', 'trace'), jnp.zeros(1, x.dtype)
+        )
       )
-      return out._replace(info=out.info._replace(solver=solver))
+      # A ratio to the variance of the map, which is known on the map's scale.
+      found = out.info.leg
+      size = jnp.sum(found.stderr**2) / jnp.sum(found.grid**2)
+      found = found._replace(variance_reduction=found.variance_reduction * size)
+      return out._replace(info=out.info._replace(solver=solver, leg=found))
 
     equivalence.check(
       self, method, draws=True, score=scores.prob, batch_sizes=(3,)
@@ -361,11 +366,11 @@ class LegTvTest(parameterized.TestCase):
       {'num_steps': 0},
       r'num_steps must be a whole number of at least 1, got 0',
     ),
-    ({'num_samples': 3}, 'num_samples must be even'),
+    ({'num_samples': 3}, 'num_samples must be a multiple of 8 .* take 16'),
     ({'key': None}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, settings, message):
-    settings = {'key': jax.random.key(0), 'cells': 2, 'num_samples': 2} | (
+    settings = {'key': jax.random.key(0), 'cells': 2, 'num_samples': 16} | (
       settings
     )
     with self.assertRaisesRegex(ValueError, message):
