@@ -57,23 +57,25 @@ class State(NamedTuple):
     multiplier: of `a = A u`; near a subgradient of `f` at `a`.
     step: inverse of ADMM's penalty on each block, in units of `A u` over the
       multiplier's.
+    aim: what the proximal map is told besides, such as a box to aim at.
   """
 
   coordinates: Vector
   multiplier: Vector
   step: Steps
+  aim: Any = ()
 
 
 class Problem(NamedTuple):
   """What is minimised.
 
   Attributes:
-    prox: `(z, step) -> argmin_a f(a) + sum_b |a_b - z_b|^2 / (2 step_b)`.
+    prox: `(z, step, aim) -> argmin_a f(a) + sum_b |a_b - z_b|^2 / (2 step_b)`.
     forward: `u -> A u`.
     pinv: `(r, step) -> argmin_u sum_b |(A u - r)_b|^2 / step_b`.
   """
 
-  prox: Callable[[Vector, Steps], Vector]
+  prox: Callable[[Vector, Steps, Any], Vector]
   forward: Callable[[Vector], Vector]
   pinv: Callable[[Vector, Steps], Vector]
 
@@ -128,7 +130,7 @@ def douglas_rachford(
   problem: Problem,
   state: State,
   *,
-  look: Callable[[Any, Vector, Vector, Vector], tuple[Any, Any]],
+  look: Callable[[Any, Vector, Vector, Vector], tuple[Any, Any, Any]],
   seen: Any,
   num_looks: int,
   tolerance: types.Scalar = 0,
@@ -141,9 +143,10 @@ def douglas_rachford(
   Args:
     problem: what to minimise.
     state: start.
-    look: `(seen, u, A u, flow) -> (seen, gap)`, called every `CHECK_EVERY`
-      steps. `flow` is orthogonal to the range of `A`, and `-flow` near a
-      subgradient: a dual candidate. `A u` need not be in the domain of `f`.
+    look: `(seen, u, A u, flow) -> (seen, gap, aim)`, called every
+      `CHECK_EVERY` steps; restarts adopt the aim. `flow` is orthogonal to the
+      range of `A`, and `-flow` near a subgradient: a dual candidate. `A u`
+      need not be in the domain of `f`.
     seen: start of that fold, such as the best certificate so far.
     num_looks: how often to look at most, at least 1.
     tolerance: of the gap; a NaN ends the run as well.
@@ -155,7 +158,7 @@ def douglas_rachford(
   def advance(last, age):
     carry, _, _ = last
     step = carry.start.step
-    a = problem.prox(carry.z, step)
+    a = problem.prox(carry.z, step, carry.start.aim)
     reflected = reflect(a, carry.z)
     change = problem.pinv(_minus(reflected, carry.point), step)
     u = _map(jnp.add, carry.coordinates, change)
@@ -171,14 +174,14 @@ def douglas_rachford(
     new = carry._replace(z=z, coordinates=u, point=point)
     return (new, a, carry.z), None
 
-  def restart(carry, a, index):
+  def restart(carry, a, aim, index):
     """Makes the last step an anchor, if the iteration is ripe for it."""
     old, point = carry.start, carry.point
     # Of the averaged point, which the anchor is to be: from the last step's
     # own, steep spectra (`covariance_box.py`) stall.
     turn = lambda s, z, a: (z - a) / s
     multiplier = _by_block(turn, old.step, carry.z, a)
-    state = State(carry.coordinates, multiplier, old.step)
+    state = State(carry.coordinates, multiplier, old.step, old.aim)
     # In the norm in which the step is a projection.
     miss = lambda s, v, a: (v - a) / jnp.sqrt(s)
     residual = _norm(_by_block(miss, old.step, point, a))
@@ -204,7 +207,7 @@ def douglas_rachford(
     return carry._replace(
       z=pick(z0, carry.z),
       anchor=pick(z0, carry.anchor),
-      start=pick(state._replace(step=step), old),
+      start=pick(state._replace(step=step, aim=aim), old),
       start_point=pick(point, carry.start_point),
       age=jnp.where(ripe, 0, age),
       first=first,
@@ -217,8 +220,8 @@ def douglas_rachford(
     (carry, a, z), _ = jax.lax.scan(advance, (carry, carry.z, carry.z), ages)
     over = lambda s, r, v: (r - v) / s
     flow = _by_block(over, carry.start.step, reflect(a, z), carry.point)
-    seen, gap = look(seen, carry.coordinates, carry.point, flow)
-    carry, state = restart(carry, a, index)
+    seen, gap, aim = look(seen, carry.coordinates, carry.point, flow)
+    carry, state = restart(carry, a, aim, index)
     rest = jnp.arange(num_looks, dtype=index.dtype) >= index
     trace = jnp.where(rest, gap, trace)
     return index + 1, carry, seen, state, trace

@@ -167,7 +167,7 @@ def tv_box_from(
   # A box that holds 0 on every edge has a solution that is known and exact.
   constant = radius >= grid.largest(b)
 
-  def prox(z, step):
+  def prox(z, step, _):
     return jax.tree.map(
       lambda z, b, w: jnp.clip(
         soft(z + b, step * w) - b, -box.radius, box.radius
@@ -195,7 +195,7 @@ def tv_box_from(
     left = 2 * box.radius * grid.total(grid.magnitude(along(best.flow)))
     gap = grid.total(_slack(box, best.displacement[1], best.flow)) + left
     best = best._replace(gap=jnp.where(constant, 0, gap))
-    return best, best.gap / positive(best.objective)
+    return best, best.gap / positive(best.objective), ()
 
   none = jax.tree.map(jnp.zeros_like, (centred, box.b))
   flow = none[1]

@@ -12,7 +12,7 @@ from saliency_jax.solvers import splitting
 def _median(c):
   """`argmin_u sum_i |u - c_i|`: `A` is a column of ones."""
 
-  def prox(z, step):
+  def prox(z, step, _):
     return c + jnp.sign(z - c) * jnp.maximum(jnp.abs(z - c) - step, 0)
 
   return splitting.Problem(
@@ -29,7 +29,7 @@ def _start(c):
 
 def _look(seen, u, point, flow):
   count, _ = seen
-  return (count + 1, (u, point, flow)), 1 / (count + 1)
+  return (count + 1, (u, point, flow)), 1 / (count + 1), ()
 
 
 def _run(c, state=None, *, num_looks, tolerance=0):
@@ -91,7 +91,7 @@ class SplittingTest(parameterized.TestCase):
     )
     weight = lambda step: 3 / step[0] + 2e-8 / step[1]
     problem = splitting.Problem(
-      lambda z, step: (pull(z[0], c, step[0]), pull(z[1], d, 1e4 * step[1])),
+      lambda z, step, _: (pull(z[0], c, step[0]), pull(z[1], d, 1e4 * step[1])),
       lambda u: (jnp.full_like(c, 1) * u, jnp.full_like(d, 1e-4) * u),
       lambda r, step: (
         (jnp.sum(r[0]) / step[0] + 1e-4 * jnp.sum(r[1]) / step[1])
@@ -103,7 +103,7 @@ class SplittingTest(parameterized.TestCase):
     run = splitting.douglas_rachford(
       problem,
       splitting.State(zero, none, (one, one)),
-      look=lambda seen, u, point, flow: (seen, one),
+      look=lambda seen, u, point, flow: (seen, one, ()),
       seen=(),
       num_looks=40,
     )
