@@ -93,7 +93,9 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.parameters('attacks', 'certificates', 'training_mnist')
   def test_no_such_variant(self, name):
-    with self.assertRaisesRegex(ValueError, ':plotted: expected one of '):
+    with self.assertRaisesRegex(
+      ValueError, "'plotted' after the colon: expected one of "
+    ):
       _module(name).get_config('plotted')
 
   def test_tables_1_2_of_some_resolutions(self):

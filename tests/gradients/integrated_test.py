@@ -362,8 +362,11 @@ class RealNetworkTest(parameterized.TestCase):
     height, width, _ = model.spec.input_shape
     x = data.prepare(photo['image'], size=(height, width), crop=model.spec.crop)
     x = jnp.asarray(x)
-    explain = explainer.build(
-      integrated.adaptive_integrated_gradients, model.apply
+    # Hundreds of gradients: to optimise the program pays, as it does not for
+    # the other tests' (see `conftest.py`).
+    explain = jax.jit(
+      explainer.build(integrated.adaptive_integrated_gradients, model.apply),
+      compiler_options={'xla_backend_optimization_level': 1},
     )
     out = explain(model.params, x[None], jnp.array([photo['label']]))
     # The sum in float64, against two plain calls of the network.

@@ -109,7 +109,7 @@ def _shrunk(name, **kwargs):
   module = entry.abstract(**kwargs)
   path = checkpoints.package_file(entry.package, entry.file)
   entry.fill(module, entry.read(path))
-  spec = entry.spec(())._replace(input_shape=(65, 64, 3))
+  spec = entry.spec(())._replace(input_shape=(33, 32, 3))
   model = models.from_nnx(module, spec)
   return model._replace(
     params=jax.tree.map(lambda p: p.astype(jnp.float64), model.params)
