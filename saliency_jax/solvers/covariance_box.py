@@ -19,10 +19,10 @@ by a hair back towards `g` costs a hair of `|Dg|_1`, many times the optimum. So
 the iteration aims at a box that is smaller by a hair: by what `k radius |n|_1`,
 the slope of the optimum in the box, says to cost a quarter of the tolerance.
 
-In float32 a gap of 1e-3 takes 60 to 2500 steps for `white` and `smooth` on
-grids of 14 and 28 and radii of .02 to .3 of the largest, and up to 2700 for
-`white` at 112. `smooth` at 56 takes 2000 to 6000 or stops at gaps of 1e-3 to
-3e-3, and stops earlier at 112: `info.converged` says so; float64 converges.
+In float32 a gap of 1e-3 takes 60 to 3200 steps for `white` and `smooth` on
+grids of 14 and 28 and radii of .02 to .3 of the largest, and 150 to 5800 for
+`white` at 56 and 112. `smooth` takes 2500 to 5700 at 56 where it gets there,
+and stops at gaps of 1e-3 to 8e-3 at 56 and 112: `info.converged` says so.
 
 References:
   Luo, Barut, Jin, Statistically consistent saliency estimation, 2021.
