@@ -134,7 +134,8 @@ def read(assignment: Assignment, method: Callable[..., Any]) -> Any:
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError, MemoryError, RecursionError):
-    value = text
+    # Numbers that Python has no literal of: a method says what it takes.
+    value = float(text) if text in ('inf', '-inf', 'nan') else text
   if type(value) in kinds:
     return value
   if type(value) is int and float in kinds:

@@ -52,11 +52,12 @@ def build(
     raise ValueError(
       f'expected a mesh with axes of type Auto, got {mesh.axis_types}'
     )
-  counts = set()  # Of classes, as tracing finds them.
+  counts = {}  # Of classes, as tracing finds them, by the shapes they come of.
 
   def logits_of(params, x):
     logits = apply(params, x)
-    counts.update(logits.shape if jnp.ndim(logits) == 1 else ())
+    if jnp.ndim(logits) == 1:
+      counts[_shapes(params), _shapes(x)] = logits.size
     return logits
 
   def explain_one(params, x, label, key):
@@ -92,16 +93,24 @@ def build(
     return out if whole == n else jax.tree.map(lambda a: a[:n], out)
 
   def checked(run):
-    def call(params: Any, xs: Any, labels: Any = None, keys: Any = None):
+    def call(
+      params: Any, xs: Any, labels: Any = None, keys: Any = None, **other: Any
+    ):
+      if other:
+        raise TypeError(
+          f'expected params, xs, labels and keys, got {", ".join(other)}; one '
+          'key an example is keys=jax.random.split(key, n)'
+        )
       try:
         n = _batch_length(xs)
         labels = _as_labels(labels, n)
         _check_keys(keys, n)
         if labels is not None:
-          if not counts:
+          shapes = _shapes(params), _shapes(jax.tree.map(_first, xs))
+          if shapes not in counts:
             explain.trace(params, xs, labels, keys)  # Kept for the call.
-          if counts:
-            classes.check(labels, max(counts))
+          if shapes in counts:
+            classes.check(labels, counts[shapes])
         with host.own_errors():
           return run(params, xs, labels, keys)
       except Exception as e:
@@ -120,6 +129,16 @@ def build(
   return program
 
 
+def _shapes(tree):
+  """Returns what tells apart the networks that one function may stand for."""
+  return tuple(map(jnp.shape, jax.tree.leaves(tree)))
+
+
+def _first(a):
+  """Returns one example of a batch, by its shape and dtype alone."""
+  return jax.ShapeDtypeStruct(jnp.shape(a)[1:], jnp.result_type(a))
+
+
 def _batch_length(xs):
   lengths = {(jnp.shape(a) or (0,))[0] for a in jax.tree.leaves(xs)}
   if len(lengths) != 1 or 0 in lengths:
@@ -133,7 +152,7 @@ def _as_labels(labels, n):
   if labels is None:
     return None
   if not isinstance(labels, jax.Array | jax.ShapeDtypeStruct):
-    labels = np.asarray(labels)
+    labels = classes.numbers(labels)
     labels = np.full(n, labels) if labels.ndim == 0 else labels
   if labels.shape != (n,):
     raise ValueError(
@@ -148,7 +167,9 @@ def _check_keys(keys, n):
   remedy = f'pass keys=jax.random.split(jax.random.key(seed), {n})'
   dtype = getattr(keys, 'dtype', None)
   if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-    got = keys if dtype is None else f'an array of {dtype}'
+    got = f'an array of {dtype}'
+    if dtype is None:
+      got = ' '.join(repr(keys).split())[:40]
     old = ' (of jax.random.PRNGKey, the old kind)' if dtype == np.uint32 else ''
     raise ValueError(f'expected keys, got {got}{old}: {remedy}')
   if keys.shape != (n,):
@@ -169,9 +190,7 @@ def _is_one_example(apply, params, xs):
     return True
 
   try:
-    first = jax.tree.map(
-      lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs
-    )
-  except AttributeError:
+    first = jax.tree.map(_first, xs)
+  except (TypeError, ValueError):
     return False
   return not takes(first) and takes(xs)

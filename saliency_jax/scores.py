@@ -123,7 +123,10 @@ def predict(
 
 def _outputs(values: Array) -> Array:
   if values.ndim != 1:
-    raise ValueError(f'expected logits [k] of one example, got {values.shape}')
+    raise ValueError(
+      f'expected logits [k] of one example, got {values.shape}: a network of '
+      'one number returns z[None], one that keeps a batch of one returns z[0]'
+    )
   return values
 
 

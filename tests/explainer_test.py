@@ -170,11 +170,34 @@ class ExplainerTest(parameterized.TestCase):
     for wrong, message in (
       ([0, 1, 2, 5], 'label 5 of example 3 is not one of 5 classes'),
       (-1, 'label -1 of example 0 .*labels=None'),
-      (np.zeros(4), 'labels of float'),
+      (np.zeros(4), 'expected classes as whole numbers, got labels array'),
+      (
+        ['a', 'b', 'c', 'd'],
+        'whole numbers, got labels .*the index of a class',
+      ),
+      ([None, 1, 2, 3], 'whole numbers'),
+      ([1, [2], 3, 4], 'whole numbers'),
+      (jnp.zeros(4), 'labels of float'),
     ):
       for run in (explain, explain.trace, explain.lower):
         with self.assertRaisesRegex(ValueError, message):
           run(params, xs, wrong, jax.random.clone(keys))
+
+  def test_classes_are_those_of_the_network_at_hand(self):
+    """One program may be called with heads of different sizes."""
+    params, xs, _, _ = _data(3, jnp.float32)
+    explain = explainer.build(_gradient, lambda p, x: jnp.dot(p, x.ravel()))
+    heads = [jnp.ones((k, xs[0].size)) for k in (10, 7)]
+    explain(heads[0], xs, [9, 8, 7])
+    with self.assertRaisesRegex(ValueError, 'label 9 .*one of 7 classes'):
+      explain(heads[1], xs, [0, 9, 1])
+
+  def test_names_its_arguments(self):
+    params, xs, _, keys = _data(4, jnp.float32)
+    with self.assertRaisesRegex(
+      TypeError, 'got key; one key an example is keys'
+    ):
+      explainer.build(_smooth, _apply)(params, xs, key=keys)
 
   def test_one_example_is_no_batch(self):
     params, xs, _, keys = _data(3, jnp.float32)

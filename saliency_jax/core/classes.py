@@ -25,8 +25,12 @@ def at(values: Float[Array, 'k'], label: Label) -> Float[Array, '']:
     label: the class.
 
   Raises:
-    ValueError: for a label that is known, and is no class.
+    ValueError: for a label that is known, and is no class, or for several.
   """
+  if not isinstance(label, jax.Array | jax.core.Tracer):
+    label = numbers(label)
+  if jnp.ndim(label):
+    raise ValueError(f'expected one class, got labels {jnp.shape(label)}')
   check(label, values.size)
   value = values.at[label].get(mode='clip', wrap_negative_indices=False)
   if _is_known(label):
@@ -34,6 +38,24 @@ def at(values: Float[Array, 'k'], label: Label) -> Float[Array, '']:
   # A factor of the value is one of its derivatives too.
   exists = (label >= 0) & (label < values.size)
   return value * jnp.where(exists, 1.0, jnp.nan)
+
+
+def numbers(labels: Any) -> np.ndarray:
+  """Returns labels of Python or numpy as an array of whole numbers.
+
+  Raises:
+    ValueError: for names, fractions, `None`, or rows of different lengths.
+  """
+  try:
+    found = np.asarray(labels)
+  except ValueError:
+    found = np.asarray(None)
+  if not np.issubdtype(found.dtype, np.integer):
+    raise ValueError(
+      f'expected classes as whole numbers, got labels {labels!r:.60}: the '
+      'index of a class among the outputs, or None for what is predicted'
+    )
+  return found
 
 
 def check(labels: Any, num_classes: int) -> None:

@@ -36,6 +36,11 @@ def draw_key(key: Any, i: Int[Array, ''] | int) -> Key[Array, '']:
   if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
     got = repr(key) if dtype is None else f'an array of {dtype}'
     raise ValueError(f'expected a key of jax.random, got {got}: {remedy}')
+  if key.ndim:
+    raise ValueError(
+      f'expected one key, got {key.shape}: one an example goes to a program of '
+      'explainer.build, or through jax.vmap'
+    )
   if jax.random.key_impl(key) != 'threefry2x32':
     raise ValueError(
       f'got a key of {jax.random.key_impl(key)!r}: only threefry keys draw the '

@@ -13,6 +13,7 @@ import io
 import math
 import os
 import re
+import struct
 from typing import Any
 
 from jaxtyping import Float, Shaped, UInt8
@@ -80,6 +81,13 @@ def read(
       PNG, WebP, GIF, TIFF, BMP or PPM image; names the file.
   """
   is_path = isinstance(source, str | os.PathLike)
+  if not is_path and (
+    not hasattr(source, 'read') or isinstance(source, io.TextIOBase)
+  ):
+    raise ValueError(
+      f'cannot read an image of {type(source).__name__}: expected a path or a '
+      'binary file; bytes go in io.BytesIO'
+    )
   name = os.fspath(source) if is_path else getattr(source, 'name', None)
   try:
     if not is_path:
@@ -263,4 +271,6 @@ def _reason(error: Exception) -> str:
   """Says what went wrong, without the file's name."""
   if isinstance(error, OSError) and error.strerror:
     return error.strerror.lower()
+  if isinstance(error, struct.error):
+    return 'it is truncated'
   return str(error) or type(error).__name__

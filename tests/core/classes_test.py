@@ -37,6 +37,12 @@ class ClassesTest(absltest.TestCase):
     ):
       classes.check(np.array([0, 2, -1]), 3)
 
+  def test_names_what_is_no_number(self):
+    with self.assertRaisesRegex(ValueError, r"labels \['cat'\]: the index of"):
+      classes.numbers(['cat'])
+    with self.assertRaisesRegex(ValueError, r'one class, got labels \(1,\)'):
+      classes.at.__wrapped__(_VALUES, jnp.array([2]))
+
 
 if __name__ == '__main__':
   absltest.main()

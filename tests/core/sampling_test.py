@@ -82,6 +82,11 @@ class SamplingTest(parameterized.TestCase):
       # Fused, the inverse error function may round its last bit otherwise.
       np.testing.assert_allclose(got, loop, rtol=1e-5, atol=1e-6)
 
+  def test_several_keys_are_not_one(self):
+    keys = jax.random.split(jax.random.key(0), 3)
+    with self.assertRaisesRegex(ValueError, r'expected one key, got \(3,\)'):
+      sampling.draw_key(keys, 0)
+
   def test_normal_is_standard(self):
     """Mean, variance, kurtosis and correlation of 400,000 draws, |z| < 4."""
     z = np.asarray(sampling.normal(jax.random.key(0), jnp.ones(400_000)))

@@ -176,6 +176,12 @@ class ReadTest(parameterized.TestCase):
       self.assertIn(f'cannot read image {str(folder / name)!r}', message)
       self.assertNotIn('\n', message)
 
+  @parameterized.parameters((b'bytes',), (None,), (3,), (io.StringIO('text'),))
+  def test_rejects_what_is_no_file(self, source):
+    kind = type(source).__name__
+    with self.assertRaisesRegex(ValueError, f'of {kind}: expected a path or a'):
+      images.read.__wrapped__(source)
+
   def test_rejects_files_without_a_name(self):
     with tempfile.TemporaryFile() as file:  # Its name is a number.
       file.write(b'no image')

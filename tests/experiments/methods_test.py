@@ -190,6 +190,7 @@ class MethodsTest(parameterized.TestCase):
     ('rise.cells=(3, 4)', 'cells', (3, 4)),
     ('rise.batch_size=None', 'batch_size', None),
     ('rise.baseline=uniform', 'baseline', baselines.uniform),
+    ('rise.keep_prob=inf', 'keep_prob', float('inf')),
     ('rise.baseline=1', 'baseline', 1.0),
     ('leg_tv.radius=bootstrap', 'radius', leg_tv.bootstrap),
     ('caso.lam1=search', 'lam1', sparsity_weight.search),
