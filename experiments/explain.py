@@ -14,6 +14,7 @@ made.
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 import functools
+import math
 import time
 from typing import Any
 import zlib
@@ -48,6 +49,17 @@ _HEADER = (
   'products',
   'quality',
 )
+# Methods of gradients, by what they cost.
+_GRADIENTS = (
+  costs.one_gradient,
+  costs.samples,
+  costs.var_grad,
+  costs.integrated,
+  costs.adaptive,
+  costs.expected,
+)
+# Seconds between two drawings of the figure: each takes one or two.
+_REDRAW = 10.0
 _WRITTEN = 'explain.png, maps.npz and info.json'
 
 
@@ -88,7 +100,7 @@ def main(setup: app.Setup) -> None:
       'seed': setup.seed,
     },
   )
-  found = {}
+  found, drawn = {}, -math.inf
   with app.progress(names, what='maps') as bar:
     for name, made in _explain(setup, model, settings, x, label, bar):
       made.info['warnings'] = diagnostics.warnings(
@@ -96,9 +108,11 @@ def main(setup: app.Setup) -> None:
       )
       found[name] = made
       found = {n: found[n] for n in names if n in found}
-      # To draw takes a second: it is done when a program has made all its maps.
+      last = len(found) == len(names)
       whole = name == made.info['compiled_with'][-1]
-      sheet.write(found, draw=whole, last=len(found) == len(names))
+      draw = last or whole and time.perf_counter() - drawn > _REDRAW
+      sheet.write(found, draw=draw, last=last)
+      drawn = time.perf_counter() if draw else drawn
   print(app.table(_HEADER, [_row(n, m.info) for n, m in found.items()]))
   for name, made in found.items():
     for sentence in made.info['warnings']:
@@ -155,18 +169,20 @@ def _explain(
 
 
 def _families(names: Iterable[str]) -> list[list[str]]:
-  """Returns the methods that share a program: those of one score.
+  """Returns the methods that share a program, the quickest first.
 
-  What takes one gradient of a logit is a family apart, and the first: a figure
-  is there in seconds.
+  Those that ask for gradients of one score, and for little else: at one point,
+  or at many. The others have little in common to compile.
   """
-  found = {('first',): []}
+  found = {}
   for name in names:
     entry = methods.METHODS[name]
-    fast = entry.cost is costs.one_gradient and entry.score is scores.logit
-    key = ('first',) if fast else ('of', entry.score)
+    shares = entry.cost in _GRADIENTS
+    at_one = entry.cost is costs.one_gradient
+    key = (entry.score, at_one) if shares else name
     found.setdefault(key, []).append(name)
-  return [family for family in found.values() if family]
+  first = lambda family: methods.METHODS[family[0]].cost is costs.one_gradient
+  return sorted(found.values(), key=lambda family: not first(family))
 
 
 def _trace(names, settings, apply, args):
@@ -175,8 +191,8 @@ def _trace(names, settings, apply, args):
   for name in names:
     entry = methods.METHODS[name]
     # A method that asks for the name of a tap looks into the classifier.
-    inside = 'name' in settings[name]
-    score = entry.score if inside else families.shared(entry.score)
+    shares = len(names) > 1 and 'name' not in settings[name]
+    score = families.shared(entry.score) if shares else entry.score
     method = functools.partial(entry.method, **settings[name])
     explain = explainer.build(method, apply, score)
     try:

@@ -95,14 +95,18 @@ class ExplainTest(parameterized.TestCase):
     self.assertTrue((out / 'explain.png').is_file())
 
   def test_families(self):
-    names = ['rise', 'gradient', 'smooth_grad', 'caso', 'grad_cam', 'occlusion']
+    names = 'rise', 'smooth_grad', 'caso', 'cafo', 'gradient', 'occlusion'
+    names += 'grad_cam', 'sparsified_map', 'expected_gradients'
     self.assertEqual(
       explain._families(names),
       [
+        ['cafo'],
         ['gradient', 'grad_cam'],
-        ['rise', 'occlusion'],
-        ['smooth_grad'],
+        ['rise'],
+        ['smooth_grad', 'expected_gradients'],
         ['caso'],
+        ['occlusion'],
+        ['sparsified_map'],
       ],
     )
 
