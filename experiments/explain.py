@@ -35,7 +35,6 @@ from experiments import results
 from experiments import sheets
 from saliency_jax import explainer
 from saliency_jax import models
-from saliency_jax import scores
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
