@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent import futures
 import functools
 import math
+import os
 import time
 from typing import Any
 import zlib
@@ -146,7 +147,8 @@ def _explain(
     )
     for name in settings
   }
-  pool = futures.ThreadPoolExecutor(2)
+  # Half of the cores stay for the maps, whose threads would wait in a spin.
+  pool = futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2))
   try:
     waiting = {}
     for names in _families(settings):
