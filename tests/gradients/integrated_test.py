@@ -370,7 +370,7 @@ class RealNetworkTest(parameterized.TestCase):
     )
     out = explain(model.params, x[None], jnp.array([photo['label']]))
     # The sum in float64, against two plain calls of the network.
-    ends = jax.vmap(model.apply, (None, 0))(
+    ends = jax.jit(jax.vmap(model.apply, (None, 0)))(
       model.params, jnp.stack([x, jnp.zeros_like(x)])
     )
     difference = np.subtract(*np.asarray(ends, np.float64)[:, photo['label']])
