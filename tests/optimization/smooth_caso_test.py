@@ -37,7 +37,7 @@ def _means(fn, x, key):
   ]
   return (
     np.array([f(p) for p in points])
-    for f in (jax.grad(fn), jax.jit(jax.hessian(fn)), fn)
+    for f in map(jax.jit, (jax.grad(fn), jax.hessian(fn), fn))
   )
 
 
