@@ -35,7 +35,10 @@ class BenchmarkTest(parameterized.TestCase):
 
   def test_writes_times_and_memory(self):
     done = self._run(
-      methods=['gradient', 'rise'], set=list(_FEW), measures=['igos_protocol']
+      methods=['gradient', 'rise'],
+      set=list(_FEW),
+      measures=['igos_protocol'],
+      repeats=1,
     )
     self.assertEqual((done.code, done.stderr), (0, ''))
     report = json.loads((self.out / 'squeezenet.json').read_text())

@@ -16,7 +16,7 @@ from tests.experiments import launch
 
 
 def _config(**changes):
-  settings = {'sigma': 0.5, 'num_samples': 512, 'batch_size': 64}
+  settings = {'sigma': 0.5, 'num_samples': 256, 'batch_size': 64}
   return common.certification(
     **{
       'about': 'Tiny.',
@@ -66,7 +66,7 @@ class CertifyTest(parameterized.TestCase):
       self.assertTrue(np.all(exact >= paper))
       self.assertTrue(np.all(paper >= lecuyer))
       self.assertTrue(np.all(exact[0] >= exact[1]))
-      # 512 draws leave something to certify, and not all.
+      # 256 draws leave something to certify, and not all.
       self.assertBetween(exact[0].max(), 0.01, 0.99)
     summary = json.loads((folder / 'summary.json').read_text())
     row = summary['maps']['sparse, clopper_pearson']['guaranteed'][0][0]
