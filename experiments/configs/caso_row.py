@@ -10,8 +10,9 @@ Here: EfficientNet-Lite0 (or :squeezenet) and the 20 photos; the report has a
   row of maps for each.
 Rule: see `common.py`; fixed before the run.
 Seen, when insertion began from OpenCV's blur and not from RISE's own: smoothing
-  helps both orders (reproduced: insertion .454 to .573 for CASO, to .568 for CAFO); the second order helps neither (-.0002, -.007 to .005, and
-  .005, -.008 to .018: undecided). CASO inserts less than SmoothGrad (-.123,
+  helps both orders (reproduced: insertion .454 to .573 for CASO, to .568 for
+  CAFO); the second order helps neither (-.0002, -.007 to .005, and .005, -.008
+  to .018: undecided). CASO inserts less than SmoothGrad (-.123,
   refuted) and no more than the gradient, integrated gradients and chance
   (undecided). Its maps look cleaner because most of their entries are zero: so
   do CAFO's. 8 minutes.
