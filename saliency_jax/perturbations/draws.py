@@ -20,7 +20,7 @@ from saliency_jax.solvers import grid
 
 # `(key, i, like)` to the draw `i`, one independent of the other unless it is
 # marked by `in_blocks`.
-Draw = Callable[..., Float[Array, 'h w k']]
+Draw = Callable[..., Float[Array, '*cells k']]
 
 
 def in_blocks(size: Callable[[Any], int]) -> Callable[[Draw], Draw]:
@@ -36,8 +36,8 @@ def in_blocks(size: Callable[[Any], int]) -> Callable[[Draw], Draw]:
 def gaussian(
   key: Key[Array, ''] | None,
   i: Int[Array, ''] | int,
-  like: Float[Array, 'h w k'],
-) -> Float[Array, 'h w k']:
+  like: Float[Array, '*cells k'],
+) -> Float[Array, '*cells k']:
   """Draws independent standard normals."""
   return sampling.normal(sampling.draw_key(key, i), like)
 
@@ -46,9 +46,9 @@ def gaussian(
 def orthogonal(
   key: Key[Array, ''] | None,
   i: Int[Array, ''] | int,
-  like: Float[Array, 'h w k'],
-) -> Float[Array, 'h w k']:
-  """Draws rows of random orthogonal matrices, a matrix of `h w k` at a time.
+  like: Float[Array, '*cells k'],
+) -> Float[Array, '*cells k']:
+  """Draws rows of random orthogonal matrices, one matrix at a time.
 
   Signs, cosine transform, signs and transform of a unit vector: each row has
   mean 0 and covariance 1 exactly, and is normal but for terms that vanish with
@@ -56,12 +56,13 @@ def orthogonal(
   without error. Draws of one matrix are not independent: its parts see parts of
   the score that have nothing in common, so matrices are never cut.
   """
-  h, w, k = like.shape
+  # A grid, whose last axis takes the channels in.
+  shape = (*like.shape[:-2], math.prod(like.shape[-2:]))
   block, row = jnp.divmod(i, like.size)
   signs = sampling.signs(
-    sampling.draw_key(key, block), jnp.zeros((2, h, w * k), like.dtype)
+    sampling.draw_key(key, block), jnp.zeros((2, *shape), like.dtype)
   )
-  unit = (jnp.arange(like.size) == row).astype(like.dtype).reshape(h, w * k)
+  unit = (jnp.arange(like.size) == row).astype(like.dtype).reshape(shape)
   draw = signs[1] * grid.idct(signs[0] * grid.idct(unit))
   return (math.sqrt(like.size) * draw).reshape(like.shape)
 

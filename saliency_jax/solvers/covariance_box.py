@@ -45,9 +45,9 @@ _map = jax.tree.map
 
 
 def tv_covariance_box(
-  g: Float[Array, 'h w'],
+  g: Float[Array, '*cells'],
   radius: types.Scalar,
-  spectrum: Float[Array, 'h w'],
+  spectrum: Float[Array, '*cells'],
   *,
   weights: grid.Edges | None = None,
   num_steps: int = 6000,
@@ -59,8 +59,8 @@ def tv_covariance_box(
     g: the grid to simplify.
     radius: at least 0, in the units of `g` times those of the spectrum. From
       `largest_radius(g, spectrum)` on the result is constant.
-    spectrum: positive eigenvalues of `S`, laid out as `grid.dct` does; that of
-      the mean, `[0, 0]`, has no effect.
+    spectrum: positive eigenvalues of `S`, laid out as `grid.dct` does; the
+      first, of the mean, has no effect.
     weights: at least 0, of each edge; `None` weighs them 1.
     num_steps: at most, rounded up to a multiple of `splitting.CHECK_EVERY`.
     tolerance: relative gap at which to stop; `info.converged` says if it did.
@@ -73,7 +73,7 @@ def tv_covariance_box(
     ValueError: as `tv_box`, and on a spectrum of wrong shape or not positive.
   """
   radius, weights = tv.checked(g, radius, weights, num_steps, tolerance)
-  inverse = grid.inverse_eigenvalues(*g.shape, g.dtype)
+  inverse = grid.inverse_eigenvalues(*g.shape, dtype=g.dtype)
   gain = _checked_spectrum(spectrum, g) * inverse
   waves, score = _score(g, gain)
   b = grid.waves_difference(waves)
@@ -115,10 +115,8 @@ def tv_covariance_box(
     a = _map(jnp.add, b, move[0])
     return grid.total(_map(value, weights, a, flow[0], flow[1], move[1]))
 
-  count = sum(w.size for w in weights)
-  lightest = tv.positive(
-    jnp.minimum(*(jnp.min(w, initial=jnp.inf) for w in weights))
-  )
+  count = grid.count(weights)
+  lightest = tv.positive(grid.least(weights))
 
   def split(defect, objective):
     """Returns the flows that carry a defect, each the waves it is best at.
@@ -205,16 +203,21 @@ def tv_covariance_box(
 
 
 def largest_radius(
-  g: Float[Array, 'h w'], spectrum: Float[Array, 'h w']
+  g: Float[Array, '*cells'], spectrum: Float[Array, '*cells']
 ) -> Float[Array, '']:
   """Returns `|D^{+T} S g|_inf`, from which on the solution is constant."""
-  inverse = grid.inverse_eigenvalues(*g.shape, g.dtype)
+  inverse = grid.inverse_eigenvalues(*g.shape, dtype=g.dtype)
   return grid.largest(_score(g, _checked_spectrum(spectrum, g) * inverse)[1])
+
+
+def _mean(g):
+  """Returns where the coefficient of the mean is."""
+  return (0,) * g.ndim
 
 
 def _score(g, gain):
   """Returns the coefficients of `g` without its mean, and `D M g`."""
-  waves = grid.dct(g - jnp.mean(g)).at[0, 0].set(0)
+  waves = grid.dct(g - jnp.mean(g)).at[_mean(g)].set(0)
   return waves, grid.waves_difference(gain * waves)
 
 
@@ -236,5 +239,5 @@ def _checked_spectrum(spectrum, g):
         f'spectrum must be positive, got {np.min(others)} off the mean.'
       )
   # A traced one cannot be refused, so it is made to show.
-  spectrum = jnp.asarray(spectrum, g.dtype).at[0, 0].set(1)
+  spectrum = jnp.asarray(spectrum, g.dtype).at[_mean(g)].set(1)
   return jnp.where(spectrum > 0, spectrum, jnp.nan)

@@ -1,11 +1,13 @@
 """Differences on a grid, and all their inverses, by cosine transforms.
 
-`D` maps an `h x w` grid to its `m = 2hw - h - w` edge differences. Its singular
-value decomposition is `D = U Theta V'`, where `V` is the two-dimensional DCT-II
-basis and `Theta^2` the eigenvalues of the Laplacian with reflecting borders:
-`theta_ij^2 = (2 - 2 cos(pi i / h)) + (2 - 2 cos(pi j / w))`. So `(D'D)^+`,
-`D^+`, `D^{+T}` and every matrix that is diagonal in `V` cost four small matrix
-products, which suit an accelerator better than a fast transform does, and no
+A grid has any number of axes: a chain `[n]`, a plane `[h, w]`, a volume
+`[d, h, w]`. `D` maps it to the differences along its edges, the pairs of
+neighbouring cells. The singular value decomposition is `D = U Theta V'`, where
+`V` is the DCT-II basis, one cosine basis an axis, and `Theta^2` the eigenvalues
+of the Laplacian with reflecting borders: the sum of `2 - 2 cos(pi i / n)` over
+the axes, for frequency `i` on an axis of `n` cells. So `(D'D)^+`, `D^+`,
+`D^{+T}` and every matrix that is diagonal in `V` cost two small matrix products
+an axis, which suit an accelerator better than a fast transform does, and no
 `p x p` matrix is ever formed. Channels and batches are `jax.vmap`.
 
 References:
@@ -14,7 +16,8 @@ References:
 """
 
 import functools
-from typing import NamedTuple
+import math
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,29 +28,32 @@ import numpy as np
 # Accelerators would multiply in bfloat16, which certifies no gap below 1e-2.
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
-
-class Edges(NamedTuple):
-  """One number on each edge of an `h x w` grid.
-
-  Attributes:
-    down: from each cell to the one below, `[h - 1, w]`.
-    right: from each cell to the one on its right, `[h, w - 1]`.
-  """
-
-  down: Float[Array, 'h-1 w']
-  right: Float[Array, 'h w-1']
+# One number on each edge: an array an axis, one cell shorter than the grid
+# along that axis. On `[h, w]`: down `[h - 1, w]`, right `[h, w - 1]`.
+Edges: TypeAlias = tuple[Float[Array, '...'], ...]
 
 
-def difference(u: Float[Array, 'h w']) -> Edges:
-  """Applies `D`: the next cell minus this one, along both axes."""
-  return Edges(down=u[1:] - u[:-1], right=u[:, 1:] - u[:, :-1])
+def difference(u: Float[Array, '*cells']) -> Edges:
+  """Applies `D`: the next cell minus this one, along each axis."""
+
+  def along(axis):
+    part = functools.partial(jax.lax.slice_in_dim, u, axis=axis)
+    return part(1, None) - part(0, -1)
+
+  return tuple(along(axis) for axis in range(u.ndim))
 
 
-def adjoint(a: Edges) -> Float[Array, 'h w']:
+def adjoint(a: Edges) -> Float[Array, '*cells']:
   """Applies `D'`: what flows into each cell minus what flows out."""
-  down = jnp.pad(a.down, ((1, 1), (0, 0)))
-  right = jnp.pad(a.right, ((0, 0), (1, 1)))
-  return (down[:-1] - down[1:]) + (right[:, :-1] - right[:, 1:])
+
+  def along(axis, flow):
+    closed = [(int(k == axis),) * 2 for k in range(flow.ndim)]
+    part = functools.partial(
+      jax.lax.slice_in_dim, jnp.pad(flow, closed), axis=axis
+    )
+    return part(0, -1) - part(1, None)
+
+  return functools.reduce(jnp.add, [along(k, flow) for k, flow in enumerate(a)])
 
 
 def magnitude(a: Edges) -> Edges:
@@ -57,18 +63,30 @@ def magnitude(a: Edges) -> Edges:
 
 def total(a: Edges) -> Float[Array, '']:
   """Returns the sum over all edges."""
-  return jnp.sum(a.down) + jnp.sum(a.right)
+  return functools.reduce(jnp.add, [jnp.sum(flow) for flow in a])
 
 
 def largest(a: Edges) -> Float[Array, '']:
   """Returns the largest absolute value, 0 on a grid of one cell."""
-  return jnp.maximum(
-    jnp.max(jnp.abs(a.down), initial=0), jnp.max(jnp.abs(a.right), initial=0)
+  return functools.reduce(
+    jnp.maximum, [jnp.max(jnp.abs(flow), initial=0) for flow in a]
   )
 
 
+def least(a: Edges) -> Float[Array, '']:
+  """Returns the smallest value, infinity on a grid of one cell."""
+  return functools.reduce(
+    jnp.minimum, [jnp.min(flow, initial=jnp.inf) for flow in a]
+  )
+
+
+def count(a: Edges) -> int:
+  """Returns the number of edges."""
+  return sum(flow.size for flow in a)
+
+
 def total_variation(
-  u: Float[Array, 'h w'], weights: Edges | None = None
+  u: Float[Array, '*cells'], weights: Edges | None = None
 ) -> Float[Array, '']:
   """Returns `sum_e w_e |(Du)_e|`, anisotropic; `None` weighs all edges 1."""
   size = magnitude(difference(u))
@@ -93,68 +111,81 @@ def exact_cosine_basis(n: int) -> Float[np.ndarray, 'n n']:
 
 
 def eigenvalues(
-  h: int, w: int, dtype: DTypeLike = jnp.float32
-) -> Float[Array, 'h w']:
-  """Returns `Theta^2`, the eigenvalues of `D'D`, by vertical frequency first.
+  *cells: int, dtype: DTypeLike = jnp.float32
+) -> Float[Array, '*cells']:
+  """Returns `Theta^2`, the eigenvalues of `D'D`, laid out by frequencies.
 
-  All are positive but that of the mean, `[0, 0]`, which is exactly zero.
+  All are positive but the first, of the mean, which is exactly zero.
   """
-  return jnp.asarray(exact_eigenvalues(h, w), dtype)
+  return jnp.asarray(exact_eigenvalues(*cells), dtype)
 
 
-def exact_eigenvalues(h: int, w: int) -> Float[np.ndarray, 'h w']:
+def exact_eigenvalues(*cells: int) -> Float[np.ndarray, '*cells']:
   """Returns `Theta^2` in float64 on the host, known while tracing."""
-  rows = 4 * np.sin(np.pi * np.arange(h) / (2 * h)) ** 2
-  columns = 4 * np.sin(np.pi * np.arange(w) / (2 * w)) ** 2
-  return rows[:, None] + columns[None, :]
+  axes = [4 * np.sin(np.pi * np.arange(n) / (2 * n)) ** 2 for n in cells]
+  return functools.reduce(np.add.outer, axes)
 
 
-def dct(u: Float[Array, 'h w']) -> Float[Array, 'h w']:
+def _along(axis, matrix, u):
+  """Multiplies each line of `u` along the axis by the matrix."""
+  if axis == u.ndim - 1:
+    return _matmul(u, matrix.T)
+  before, after = u.shape[:axis], u.shape[axis + 1 :]
+  lines = u.reshape(*before, u.shape[axis], math.prod(after))
+  return _matmul(matrix, lines).reshape(*before, matrix.shape[0], *after)
+
+
+def dct(u: Float[Array, '*cells']) -> Float[Array, '*cells']:
   """Applies `V'`: the coefficients of `u` in the DCT-II basis."""
-  rows, columns = (cosine_basis(n, u.dtype) for n in u.shape)
-  return _matmul(_matmul(rows, u), columns.T)
+  for axis, n in enumerate(u.shape):
+    u = _along(axis, cosine_basis(n, u.dtype), u)
+  return u
 
 
-def idct(c: Float[Array, 'h w']) -> Float[Array, 'h w']:
+def idct(c: Float[Array, '*cells']) -> Float[Array, '*cells']:
   """Applies `V`: the grid whose DCT-II coefficients are `c`."""
-  rows, columns = (cosine_basis(n, c.dtype) for n in c.shape)
-  return _matmul(_matmul(rows.T, c), columns)
+  for axis, n in enumerate(c.shape):
+    c = _along(axis, cosine_basis(n, c.dtype).T, c)
+  return c
 
 
-def waves_difference(c: Float[Array, 'h w']) -> Edges:
+def waves_difference(c: Float[Array, '*cells']) -> Edges:
   """Applies `D V`: the differences of the grid of coefficients `c`.
 
   Where the grid's own rounding, of the size of its slowest waves, would drown
-  the differences of these; twice the products of `difference(idct(c))`.
+  the differences of these; it takes the products of `idct` once an axis.
   """
-  h, w = c.shape
-  rows, columns = (cosine_basis(n, c.dtype) for n in (h, w))
+  waves = [cosine_basis(n, c.dtype) for n in c.shape]
   # Differences of waves, taken before they are rounded.
-  down, right = (
-    jnp.asarray(np.diff(exact_cosine_basis(n)), c.dtype) for n in (h, w)
-  )
-  return Edges(
-    down=_matmul(down.T, _matmul(c, columns)),
-    right=_matmul(rows.T, _matmul(c, right)),
-  )
+  steps = [
+    jnp.asarray(np.diff(exact_cosine_basis(n)), c.dtype) for n in c.shape
+  ]
+
+  def along(axis):
+    out = c
+    for k in reversed(range(c.ndim)):
+      out = _along(k, (steps if k == axis else waves)[k].T, out)
+    return out
+
+  return tuple(along(axis) for axis in range(c.ndim))
 
 
 def filtered(
-  u: Float[Array, 'h w'], spectrum: Float[Array, 'h w']
-) -> Float[Array, 'h w']:
+  u: Float[Array, '*cells'], spectrum: Float[Array, '*cells']
+) -> Float[Array, '*cells']:
   """Applies `V diag(spectrum) V'`, a matrix diagonal in the DCT-II basis."""
   return idct(spectrum * dct(u))
 
 
 def inverse_eigenvalues(
-  h: int, w: int, dtype: DTypeLike = jnp.float32
-) -> Float[Array, 'h w']:
+  *cells: int, dtype: DTypeLike = jnp.float32
+) -> Float[Array, '*cells']:
   """Returns the eigenvalues of `(D'D)^+`, zero for the mean."""
-  lam = eigenvalues(h, w, dtype)
+  lam = eigenvalues(*cells, dtype=dtype)
   return jnp.where(lam > 0, 1 / jnp.where(lam > 0, lam, 1), 0)
 
 
-def poisson(f: Float[Array, 'h w']) -> Float[Array, 'h w']:
+def poisson(f: Float[Array, '*cells']) -> Float[Array, '*cells']:
   """Applies `(D'D)^+`: solves the Poisson problem with reflecting borders.
 
   Args:
@@ -163,34 +194,42 @@ def poisson(f: Float[Array, 'h w']) -> Float[Array, 'h w']:
   Returns:
     The solution whose mean is zero.
   """
-  return filtered(f, inverse_eigenvalues(*f.shape, f.dtype))
+  return filtered(f, inverse_eigenvalues(*f.shape, dtype=f.dtype))
 
 
-def pinv(a: Edges) -> Float[Array, 'h w']:
+def pinv(a: Edges) -> Float[Array, '*cells']:
   """Applies `D^+`: the zero-mean grid whose differences are nearest `a`."""
   return poisson(adjoint(a))
 
 
-def pinv_adjoint(y: Float[Array, 'h w']) -> Edges:
+def pinv_adjoint(y: Float[Array, '*cells']) -> Edges:
   """Applies `D^{+T}`: the smallest flow whose divergence is `y - mean(y)`."""
   return difference(poisson(y))
 
 
 @functools.cache
-def pinv_norm(h: int, w: int) -> float:
+def pinv_norm(*cells: int) -> float:
   """Returns `|D^+|_1`, the largest sum of absolute values of a column."""
-  laplacian = exact_eigenvalues(h, w)
+  laplacian = exact_eigenvalues(*cells)
   inverse = 1 / np.where(laplacian > 0, laplacian, np.inf)
-  rows, cols = (exact_cosine_basis(n) for n in (h, w))
+  first, *rest = (exact_cosine_basis(n) for n in cells)
+  # The coefficients of the cells of one slice, but for the first axis.
+  waves = functools.reduce(np.kron, [basis.T for basis in rest], np.eye(1))
+  waves = waves.reshape(-1, 1, *cells[1:])
+  lead = (-1,) + (1,) * len(rest)
   largest, above = 0.0, None
-  for i in range(h):
-    # `(D'D)^+` at the cells of one row, [w, h, w]; a column of `D^+` is the
-    # difference of two neighbours'.
-    waves = inverse * (rows[:, i, None] * cols.T[:, None, :])
-    row = rows.T @ waves @ cols
-    steps = [row[1:] - row[:-1]] + ([] if above is None else [row - above])
+  for i in range(cells[0]):
+    # `(D'D)^+` at the cells of one slice, `[*cells[1:], *cells]`; a column of
+    # `D^+` is the difference between two neighbours.
+    part = inverse * (first[:, i].reshape(lead) * waves)
+    for axis, basis in enumerate((first, *rest), start=1):
+      part = np.moveaxis(np.tensordot(part, basis, (axis, 0)), -1, axis)
+    part = part.reshape(*cells[1:], *cells)
+    steps = [np.diff(part, axis=axis) for axis in range(len(rest))]
+    steps += [] if above is None else [part - above]
+    inner = tuple(range(len(rest), part.ndim))
     for step in steps:
-      sums = np.sum(np.abs(step), axis=(1, 2))
+      sums = np.sum(np.abs(step), axis=inner)
       largest = max(largest, float(np.max(sums, initial=0)))
-    above = row
+    above = part
   return largest

@@ -79,7 +79,7 @@ class _Box(NamedTuple):
   radius: Float[Array, '']
 
 
-def init(g: Float[Array, 'h w']) -> splitting.State:
+def init(g: Float[Array, '*cells']) -> splitting.State:
   """Returns the start that knows nothing of the solution."""
   # Anything between .03 and .3 costs 10% more steps at most.
   step = jnp.full((), 0.1, g.dtype)
@@ -88,7 +88,7 @@ def init(g: Float[Array, 'h w']) -> splitting.State:
 
 
 def tv_box(
-  g: Float[Array, 'h w'],
+  g: Float[Array, '*cells'],
   radius: types.Scalar,
   *,
   weights: grid.Edges | None = None,
@@ -98,7 +98,7 @@ def tv_box(
   """Minimises total variation with every difference within `radius` of `g`'s.
 
   Args:
-    g: the grid to simplify.
+    g: the grid to simplify, of any number of axes.
     radius: at least 0, in the units of `g`. From `max |Dg|` on the result is
       constant.
     weights: at least 0, of each edge; `None` weighs them 1.
@@ -125,7 +125,7 @@ def tv_box(
 
 
 def tv_box_path(
-  g: Float[Array, 'h w'],
+  g: Float[Array, '*cells'],
   radii: Float[Array, 'k'],
   *,
   weights: grid.Edges | None = None,
@@ -140,7 +140,7 @@ def tv_box_path(
 
 
 def tv_box_from(
-  g: Float[Array, 'h w'],
+  g: Float[Array, '*cells'],
   radius: types.Scalar,
   state: splitting.State,
   *,
@@ -233,10 +233,10 @@ def tv_box_from(
 
 def checked(g, radius, weights, num_steps, tolerance):
   """Returns the arguments as arrays, or raises what is wrong with them."""
-  if jnp.ndim(g) != 2 or not jnp.issubdtype(jnp.result_type(g), jnp.floating):
+  if jnp.ndim(g) == 0 or not jnp.issubdtype(jnp.result_type(g), jnp.floating):
     raise ValueError(
-      f'g must be a [h, w] grid of floats, got {jnp.result_type(g)}'
-      f'{list(jnp.shape(g))}.'
+      'g must be a grid of floats such as [n], [h, w] or [d, h, w], got '
+      f'{jnp.result_type(g)}{list(jnp.shape(g))}.'
     )
   checks.count('num_steps', num_steps)
   checks.within('tolerance', tolerance, '[0, inf)')
@@ -253,21 +253,21 @@ def checked(g, radius, weights, num_steps, tolerance):
   got = [jnp.shape(w) for w in weights]
   if got != [s.shape for s in want]:
     raise ValueError(
-      f'weights must be Edges of shapes {[s.shape for s in want]}, got {got}.'
+      'weights must be an array for each axis, of shapes '
+      f'{[s.shape for s in want]}, got {got}.'
     )
   for w in weights:
     if not isinstance(w, jax.core.Tracer) and not np.all(np.asarray(w) >= 0):
       raise ValueError(f'weights must be at least 0, got {np.min(w)}.')
   # A traced one cannot be refused, so it is made to show.
   legal = lambda x: jnp.where(x >= 0, x, jnp.nan)
-  weights = grid.Edges(*(legal(jnp.asarray(w, g.dtype)) for w in weights))
+  weights = tuple(legal(jnp.asarray(w, g.dtype)) for w in weights)
   return legal(jnp.asarray(radius).astype(g.dtype)), weights
 
 
 def mean_size(edges):
   """Returns the mean absolute value, or 1 where that is no unit."""
-  count = max(1, edges.down.size + edges.right.size)
-  mean = grid.total(grid.magnitude(edges)) / count
+  mean = grid.total(grid.magnitude(edges)) / max(1, grid.count(edges))
   return jnp.where(mean == 0, 1, mean)
 
 

@@ -28,6 +28,16 @@ class DrawsTest(absltest.TestCase):
     kurtosis = np.mean(numbers**4) / np.mean(numbers**2) ** 2
     self.assertAlmostEqual(kurtosis, 3, delta=0.3)
 
+  def test_orthogonal_on_any_number_of_axes(self):
+    for shape in ((6, 2), (2, 3, 2, 2), (8, 1)):
+      like = jnp.zeros(shape)
+      draw = lambda i, like=like: draws.orthogonal(jax.random.key(1), i, like)
+      rows = jax.vmap(draw)(jnp.arange(like.size)).reshape(like.size, -1)
+      rows = np.asarray(rows)
+      np.testing.assert_allclose(
+        rows @ rows.T, like.size * np.eye(like.size), atol=1e-4
+      )
+
   def test_block_size(self):
     like = jnp.zeros((4, 3, 2))
     self.assertEqual(draws.block_size(draws.gaussian, like), 1)

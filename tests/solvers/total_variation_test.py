@@ -21,12 +21,14 @@ from saliency_jax.solvers import total_variation
 _solve = jax.jit(total_variation.tv_box, static_argnames='num_steps')
 
 
-def _matrix(h, w):
-  """`D`, sparse: the edges down, then those to the right, row by row."""
+def _matrix(*cells):
+  """`D`, sparse: the edges along the first axis, then along the next."""
   d = lambda n: sp.diags([-1.0, 1.0], [0, 1], (n - 1, n))
-  return sp.vstack(
-    [sp.kron(d(h), sp.eye(w)), sp.kron(sp.eye(h), d(w))], format='csr'
-  )
+  rows = []
+  for axis in range(len(cells)):
+    parts = [d(n) if k == axis else sp.eye(n) for k, n in enumerate(cells)]
+    rows.append(functools.reduce(sp.kron, parts))
+  return sp.vstack(rows, format='csr')
 
 
 def _flat(edges):
@@ -38,9 +40,9 @@ def _reach(g):
   return float(grid.largest(grid.difference(g)))
 
 
-def _random(seed, h=28, w=28):
+def _random(seed, *cells):
   return jnp.asarray(
-    np.random.default_rng(seed).normal(size=(h, w)), jnp.float32
+    np.random.default_rng(seed).normal(size=cells or (28, 28)), jnp.float32
   )
 
 
@@ -64,7 +66,7 @@ def _realistic(seed, h=28, w=28):
       i, j = rng.integers(0, 3 * h // 4), rng.integers(0, 3 * w // 4)
       g[i : i + h // 3, j : j + w // 3] += rng.normal()
   # With the paper's covariance S, g_emp has noise of covariance S^-1: D^+ xi.
-  xi = grid.Edges(_random(seed, h - 1, w), _random(seed + 1, h, w - 1))
+  xi = (_random(seed, h - 1, w), _random(seed + 1, h, w - 1))
   noise = np.asarray(grid.pinv(xi))
   noise = noise * (0.5 * g.std() / noise.std())
   return jnp.asarray(g + noise, jnp.float32)
@@ -128,7 +130,7 @@ class TvBoxTest(parameterized.TestCase):
   @parameterized.parameters(0.0, 0.3, 1.0, 5.0)
   def test_without_cycles_shrinks_each_difference(self, radius):
     """On a path every edge is free: `Du = soft(Dg, radius)`."""
-    for shape in ((1, 9), (9, 1)):
+    for shape in ((1, 9), (9, 1), (9,), (1, 9, 1)):
       g = _random(0, *shape)
       b = _flat(grid.difference(g))
       got = _solve(g, radius)
@@ -160,6 +162,21 @@ class TvBoxTest(parameterized.TestCase):
     self.assertLess(got.info.dual, want * (1 + 2e-6))
     self.assertGreater(got.info.objective, want * (1 - 2e-6))
 
+  @parameterized.product(
+    cells=((30,), (3, 3, 3), (2, 4, 5), (2, 3, 2, 3)), share=(0.1, 0.4)
+  )
+  def test_any_number_of_axes(self, cells, share):
+    g = _random(7, *cells)
+    radius = share * _reach(g)
+    uneven = jax.tree.map(
+      lambda e: jnp.abs(e) + 0.1, grid.difference(_random(8, *cells))
+    )
+    for weights in (None, uneven):
+      got = _solve(g, radius, weights=weights)
+      self._check(g, radius, got, weights)
+      want = _linear_program(g, radius, weights)
+      np.testing.assert_allclose(got.info.objective, want, rtol=1e-3)
+
   @parameterized.parameters((7, 12), (12, 5), (2, 2))
   def test_weighted_edges(self, h, w):
     g = _random(1, h, w)
@@ -167,7 +184,7 @@ class TvBoxTest(parameterized.TestCase):
       lambda e: jnp.abs(e) + 0.1, grid.difference(_random(2, h, w))
     )
     # A weight of 0 frees its edge.
-    weights = weights._replace(down=weights.down.at[0, 0].set(0))
+    weights = (weights[0].at[0, 0].set(0), weights[1])
     radius = 0.3 * _reach(g)
     got = _solve(g, radius, weights=weights)
     self._check(g, radius, got, weights)
@@ -308,12 +325,12 @@ class TvBoxTest(parameterized.TestCase):
     ('tolerance', dict(radius=0.1, tolerance=-1e-3), 'tolerance must be in'),
     (
       'weights_shape',
-      dict(radius=0.1, weights=grid.Edges(jnp.ones((3, 4)), jnp.ones((3, 4)))),
+      dict(radius=0.1, weights=(jnp.ones((3, 4)), jnp.ones((3, 4)))),
       'weights',
     ),
     (
       'negative_weights',
-      dict(radius=0.1, weights=grid.Edges(-jnp.ones((3, 4)), jnp.ones((4, 3)))),
+      dict(radius=0.1, weights=(-jnp.ones((3, 4)), jnp.ones((4, 3)))),
       'weights',
     ),
   )
@@ -324,7 +341,7 @@ class TvBoxTest(parameterized.TestCase):
   def test_rejects_wrong_shapes_unchecked_too(self):
     plain = total_variation.checked
     with self.assertRaisesRegex(ValueError, 'grid of floats'):
-      plain(jnp.ones((4, 4, 3)), 0.1, None, 1, 0)
+      plain(jnp.ones(()), 0.1, None, 1, 0)
     with self.assertRaisesRegex(ValueError, 'grid of floats'):
       plain(jnp.ones((4, 4), jnp.int32), 0.1, None, 1, 0)
     with self.assertRaisesRegex(ValueError, 'tv_box_path'):
