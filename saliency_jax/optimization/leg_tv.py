@@ -39,7 +39,7 @@ from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import leg
-from saliency_jax.solvers import covariance_box
+from saliency_jax.solvers import dantzig
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -375,10 +375,10 @@ def _problem(cells, covariance, sigma, dtype):
       )
   spectrum = leg.scaled(covariance, cells, sigma, dtype)
   return (
-    lambda g, limit, **kwargs: covariance_box.tv_covariance_box(
+    lambda g, limit, **kwargs: dantzig.tv_dantzig(
       g, above * limit, spectrum, **kwargs
     ),
-    lambda g: covariance_box.largest_radius(g, spectrum),
+    lambda g: dantzig.largest_radius(g, spectrum),
   )
 
 

@@ -1,6 +1,6 @@
 """Solvers of the optimisation problems behind the maps."""
 
-from saliency_jax.solvers.covariance_box import tv_covariance_box
+from saliency_jax.solvers.dantzig import tv_dantzig
 from saliency_jax.solvers.primal_dual import pdhg
 from saliency_jax.solvers.proximal import fista
 from saliency_jax.solvers.total_variation import tv_box
@@ -13,5 +13,5 @@ __all__ = (
   'tv_box',
   'tv_box_from',
   'tv_box_path',
-  'tv_covariance_box',
+  'tv_dantzig',
 )

@@ -4,10 +4,10 @@
 
 LEG-TV with the paper's covariance `S = sigma^2 (D'D + 11'/p)` is this problem
 at radius `L / sigma^2`, since `D^{+T} S = sigma^2 D`; any other covariance has
-`covariance_box.py`. The unknown is the displacement `u - g`, so that in float32
+`dantzig.py`. The unknown is the displacement `u - g`, so that in float32
 the box is met to the rounding of its radius, and a radius of 0 returns `g`.
 
-ADMM in its Douglas-Rachford form (`splitting.py`), whose projection is a
+ADMM in its Douglas-Rachford form (`douglas_rachford.py`), whose projection is a
 Poisson solve. Each look makes a feasible `u`, by shrinking the displacement,
 and a divergence-free flow `l`, of dual value `sum_e min_a w_e |a| + l_e a`
 over the box. Their gap is summed edge by edge, as `w |a| + l a` less that
@@ -29,8 +29,8 @@ import numpy as np
 
 from saliency_jax.core import checks
 from saliency_jax.core import types
+from saliency_jax.solvers import douglas_rachford
 from saliency_jax.solvers import grid
-from saliency_jax.solvers import splitting
 
 
 class TvInfo(NamedTuple):
@@ -65,9 +65,9 @@ class Best(NamedTuple):
   """The best primal and the best dual candidate seen so far, and their gap."""
 
   objective: Float[Array, '']
-  displacement: splitting.Vector  # With what the constraint bounds.
+  displacement: douglas_rachford.Vector  # With what the constraint bounds.
   dual: Float[Array, '']
-  flow: splitting.Vector
+  flow: douglas_rachford.Vector
   gap: Float[Array, '']
 
 
@@ -79,12 +79,12 @@ class _Box(NamedTuple):
   radius: Float[Array, '']
 
 
-def init(g: Float[Array, '*cells']) -> splitting.State:
+def init(g: Float[Array, '*cells']) -> douglas_rachford.State:
   """Returns the start that knows nothing of the solution."""
   # Anything between .03 and .3 costs 10% more steps at most.
   step = jnp.full((), 0.1, g.dtype)
   zeros = jnp.zeros_like(g)
-  return splitting.State(zeros, grid.difference(zeros), step)
+  return douglas_rachford.State(zeros, grid.difference(zeros), step)
 
 
 def tv_box(
@@ -102,7 +102,7 @@ def tv_box(
     radius: at least 0, in the units of `g`. From `max |Dg|` on the result is
       constant.
     weights: at least 0, of each edge; `None` weighs them 1.
-    num_steps: at most, rounded up to a multiple of `splitting.CHECK_EVERY`. A
+    num_steps: at most, in whole blocks of `douglas_rachford.CHECK_EVERY`. A
       gap of 1e-3 took 56 to 290 on grids of 28 to 224 and radii of .02 to .3 of
       `max |Dg|`, and up to 410 at .6.
     tolerance: relative gap at which to stop; `info.converged` says if it did.
@@ -142,12 +142,12 @@ def tv_box_path(
 def tv_box_from(
   g: Float[Array, '*cells'],
   radius: types.Scalar,
-  state: splitting.State,
+  state: douglas_rachford.State,
   *,
   weights: grid.Edges | None = None,
   num_steps: int = 1000,
   tolerance: types.Scalar = 1e-3,
-) -> tuple[types.Solution, splitting.State]:
+) -> tuple[types.Solution, douglas_rachford.State]:
   """Solves `tv_box` from where another solve ended; also returns its own end.
 
   This pays for more steps of the same problem, or a radius or `g` within some
@@ -177,7 +177,7 @@ def tv_box_from(
       box.weights,
     )
 
-  problem = splitting.Problem(
+  problem = douglas_rachford.Problem(
     prox, grid.difference, lambda r, step: grid.pinv(r)
   )
   along = lambda flow: grid.difference(grid.pinv(flow))
@@ -208,12 +208,12 @@ def tv_box_from(
     flow,
     jnp.full_like(scale, jnp.inf),
   )
-  run = splitting.douglas_rachford(
+  run = douglas_rachford.solve(
     problem,
     state._replace(coordinates=state.coordinates / scale),
     look=look,
     seen=start,
-    num_looks=-(-num_steps // splitting.CHECK_EVERY),
+    num_looks=-(-num_steps // douglas_rachford.CHECK_EVERY),
     tolerance=tolerance,
   )
   d, e = run.seen.displacement

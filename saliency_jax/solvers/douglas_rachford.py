@@ -11,7 +11,7 @@ this takes half the steps of ADMM at relaxation 1.8 and its best fixed penalty.
 
 `A u` may have several blocks, each with a penalty of its own: one ratio cannot
 balance blocks whose units differ by the condition of `A`. `A^+` is then that of
-the norm `sum_b |r_b|^2 / step_b`. On steep spectra (`covariance_box.py`) this
+the norm `sum_b |r_b|^2 / step_b`. On steep spectra (`dantzig.py`) this
 takes a tenth of the steps of one penalty.
 
 Small penalty steps divide rounding errors by themselves, so the projection is
@@ -126,7 +126,7 @@ def _origin(point, multiplier, step):
   return _by_block(lambda s, v, y: v + s * y, step, point, multiplier)
 
 
-def douglas_rachford(
+def solve(
   problem: Problem,
   state: State,
   *,
@@ -178,7 +178,7 @@ def douglas_rachford(
     """Makes the last step an anchor, if the iteration is ripe for it."""
     old, point = carry.start, carry.point
     # Of the averaged point, which the anchor is to be: from the last step's
-    # own, steep spectra (`covariance_box.py`) stall.
+    # own, steep spectra (`dantzig.py`) stall.
     turn = lambda s, z, a: (z - a) / s
     multiplier = _by_block(turn, old.step, carry.z, a)
     state = State(carry.coordinates, multiplier, old.step, old.aim)

@@ -1,4 +1,4 @@
-"""The least total variation that the score of a Gaussian design allows.
+"""A Dantzig selector in total variation, of the score of a Gaussian design.
 
 `argmin_u sum_e w_e |(Du)_e|  s.t.  |D^{+T} S (u - g)|_inf <= radius,
 mean(u) = mean(g)`, for any covariance `S` diagonal in the DCT-II basis: LEG-TV
@@ -37,14 +37,14 @@ from jaxtyping import Array, Float
 import numpy as np
 
 from saliency_jax.core import types
+from saliency_jax.solvers import douglas_rachford
 from saliency_jax.solvers import grid
-from saliency_jax.solvers import splitting
 from saliency_jax.solvers import total_variation as tv
 
 _map = jax.tree.map
 
 
-def tv_covariance_box(
+def tv_dantzig(
   g: Float[Array, '*cells'],
   radius: types.Scalar,
   spectrum: Float[Array, '*cells'],
@@ -62,7 +62,7 @@ def tv_covariance_box(
     spectrum: positive eigenvalues of `S`, laid out as `grid.dct` does; the
       first, of the mean, has no effect.
     weights: at least 0, of each edge; `None` weighs them 1.
-    num_steps: at most, rounded up to a multiple of `splitting.CHECK_EVERY`.
+    num_steps: at most, in whole blocks of `douglas_rachford.CHECK_EVERY`.
     tolerance: relative gap at which to stop; `info.converged` says if it did.
 
   Returns:
@@ -179,14 +179,14 @@ def tv_covariance_box(
     none[1],
     jnp.full((), jnp.inf, g.dtype),
   )
-  run = splitting.douglas_rachford(
-    splitting.Problem(prox, forward, pinv),
-    splitting.State(
+  run = douglas_rachford.solve(
+    douglas_rachford.Problem(prox, forward, pinv),
+    douglas_rachford.State(
       *none, (0.1 * condition, 0.1 / condition), jnp.ones((), g.dtype)
     ),
     look=look,
     seen=start,
-    num_looks=-(-num_steps // splitting.CHECK_EVERY),
+    num_looks=-(-num_steps // douglas_rachford.CHECK_EVERY),
     tolerance=tolerance,
   )
   c, move = run.seen.displacement

@@ -1,4 +1,4 @@
-"""Tests for `covariance_box.py`."""
+"""Tests for `dantzig.py`."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -8,11 +8,11 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from saliency_jax.solvers import covariance_box
+from saliency_jax.solvers import dantzig
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
-_solve = jax.jit(covariance_box.tv_covariance_box, static_argnames='num_steps')
+_solve = jax.jit(dantzig.tv_dantzig, static_argnames='num_steps')
 
 
 def _random(seed, h, w):
@@ -112,7 +112,7 @@ def _appendix(g, radius, spectrum):
   return result.fun
 
 
-class CovarianceBoxTest(parameterized.TestCase):
+class DantzigTest(parameterized.TestCase):
   @parameterized.product(
     name=('white', 'smooth', 'paper'),
     shape=((6, 9), (14, 14), (28, 28)),
@@ -166,7 +166,7 @@ class CovarianceBoxTest(parameterized.TestCase):
     with jax.enable_x64(True):
       g = jnp.asarray(_random(2, 6, 9), jnp.float64)
       spectrum = jnp.asarray(_spectrum('smooth', 6, 9), jnp.float64)
-      solve = jax.jit(covariance_box.tv_covariance_box)
+      solve = jax.jit(dantzig.tv_dantzig)
       radius = 0.1 * _reach(g, spectrum)
       infos = [
         solve(g, radius, spectrum, tolerance=t).info for t in (1e-2, 1e-7)
@@ -178,7 +178,7 @@ class CovarianceBoxTest(parameterized.TestCase):
   def test_largest_radius(self):
     g, spectrum = _random(5, 6, 9), _spectrum('smooth', 6, 9)
     np.testing.assert_allclose(
-      covariance_box.largest_radius(g, spectrum), _reach(g, spectrum), rtol=1e-5
+      dantzig.largest_radius(g, spectrum), _reach(g, spectrum), rtol=1e-5
     )
 
   def test_weights(self):
@@ -212,7 +212,7 @@ class CovarianceBoxTest(parameterized.TestCase):
   def test_vmap_matches_loop(self):
     gs = jnp.stack([_random(i, 6, 9) for i in range(3)])
     spectrum = _spectrum('white', 6, 9)
-    solve = lambda g: covariance_box.tv_covariance_box(g, 0.2, spectrum)
+    solve = lambda g: dantzig.tv_dantzig(g, 0.2, spectrum)
     batched = jax.jit(jax.vmap(solve))(gs)
     self.assertTrue(np.all(batched.info.converged))
     for i, g in enumerate(gs):
@@ -227,9 +227,9 @@ class CovarianceBoxTest(parameterized.TestCase):
   def test_rejects(self):
     g = jnp.ones((4, 4))
     with self.assertRaisesRegex(ValueError, 'spectrum must be positive'):
-      covariance_box.tv_covariance_box(g, 0.1, jnp.zeros((4, 4)))
+      dantzig.tv_dantzig(g, 0.1, jnp.zeros((4, 4)))
     with self.assertRaisesRegex(ValueError, 'radius'):
-      covariance_box.tv_covariance_box(g, -0.1, g)
+      dantzig.tv_dantzig(g, -0.1, g)
 
   def test_nan_shows(self):
     g = _random(7, 6, 9)

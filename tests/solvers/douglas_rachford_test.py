@@ -1,4 +1,4 @@
-"""Tests for `splitting.py`."""
+"""Tests for `douglas_rachford.py`."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from saliency_jax.solvers import splitting
+from saliency_jax.solvers import douglas_rachford
 
 
 def _median(c):
@@ -15,7 +15,7 @@ def _median(c):
   def prox(z, step, _):
     return c + jnp.sign(z - c) * jnp.maximum(jnp.abs(z - c) - step, 0)
 
-  return splitting.Problem(
+  return douglas_rachford.Problem(
     prox,
     forward=lambda u: jnp.full_like(c, 1) * u,
     pinv=lambda r, step: jnp.mean(r),
@@ -24,7 +24,7 @@ def _median(c):
 
 def _start(c):
   zero = jnp.zeros((), c.dtype)
-  return splitting.State(zero, jnp.zeros_like(c), zero + 1)
+  return douglas_rachford.State(zero, jnp.zeros_like(c), zero + 1)
 
 
 def _look(seen, u, point, flow):
@@ -34,7 +34,7 @@ def _look(seen, u, point, flow):
 
 def _run(c, state=None, *, num_looks, tolerance=0):
   zero = jnp.zeros((), c.dtype)
-  return splitting.douglas_rachford(
+  return douglas_rachford.solve(
     _median(c),
     _start(c) if state is None else state,
     look=_look,
@@ -44,14 +44,14 @@ def _run(c, state=None, *, num_looks, tolerance=0):
   )
 
 
-class SplittingTest(parameterized.TestCase):
+class DouglasRachfordTest(parameterized.TestCase):
   @parameterized.parameters(0, 1, 2)
   def test_finds_median(self, seed):
     c = jnp.asarray(np.random.default_rng(seed).normal(size=31), jnp.float32)
     run = _run(c, num_looks=30)
     count, (u, point, flow) = run.seen
     self.assertEqual(count, 30)
-    self.assertEqual(run.steps, 30 * splitting.CHECK_EVERY)
+    self.assertEqual(run.steps, 30 * douglas_rachford.CHECK_EVERY)
     np.testing.assert_allclose(run.trace, 1 / np.arange(1, 31), rtol=1e-6)
     np.testing.assert_allclose(run.state.coordinates, jnp.median(c), atol=1e-5)
     np.testing.assert_allclose(point, jnp.full_like(c, u))
@@ -90,7 +90,7 @@ class SplittingTest(parameterized.TestCase):
       c + jnp.sign(z - c) * jnp.maximum(jnp.abs(z - c) - t, 0)
     )
     weight = lambda step: 3 / step[0] + 2e-8 / step[1]
-    problem = splitting.Problem(
+    problem = douglas_rachford.Problem(
       lambda z, step, _: (pull(z[0], c, step[0]), pull(z[1], d, 1e4 * step[1])),
       lambda u: (jnp.full_like(c, 1) * u, jnp.full_like(d, 1e-4) * u),
       lambda r, step: (
@@ -100,9 +100,9 @@ class SplittingTest(parameterized.TestCase):
     )
     zero, one = jnp.zeros(()), jnp.ones(())
     none = jnp.zeros_like(c), jnp.zeros_like(d)
-    run = splitting.douglas_rachford(
+    run = douglas_rachford.solve(
       problem,
-      splitting.State(zero, none, (one, one)),
+      douglas_rachford.State(zero, none, (one, one)),
       look=lambda seen, u, point, flow: (seen, one, ()),
       seen=(),
       num_looks=40,
