@@ -112,7 +112,7 @@ class SmoothInfo(NamedTuple):
 def smooth(
   method: types.Method,
   *,
-  sigma: types.Scalar = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 64,
   batch_size: int | None = 8,
 ) -> types.Method:
@@ -120,32 +120,30 @@ def smooth(
 
   The scores are `E_z[method(fn, x + z)]` with `z ~ N(0, sigma^2 I)`;
   `smooth(gradient)` is SmoothGrad (Smilkov et al., 2017,
-  https://arxiv.org/abs/1706.03825).
+  https://arxiv.org/abs/1706.03825), with the draws of `smooth_grad`.
 
   Args:
     method: the method to average; it gets a key of its own for each draw.
-    sigma: standard deviation of the noise, in the units of `x`.
+    sigma: standard deviation of the noise in units of `x`, or a function of
+      `x` that returns it (`smoothgrad.of_range`).
     num_samples: draws of the noise.
     batch_size: draws held in memory at once; `None` holds them all.
   """
-  checks.within('sigma', sigma, '(0, inf)')
-  checks.count('num_samples', num_samples)
 
   @functools.wraps(method)
   def smoothed(fn, x, *, key=None, **settings):
     x = examples.floats(x)
-    wide = examples.wide(x)
 
-    def one(i):
-      noise_key, method_key = jax.random.split(sampling.draw_key(key, i))
-      noise = sampling.normal(noise_key, wide)
-      shifted = jax.tree.map(
-        lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, wide, noise
-      )
-      return method(fn, examples.like(shifted, x), key=method_key, **settings)
+    def at(neighbour, own_key):
+      return method(fn, examples.like(neighbour, x), key=own_key, **settings)
 
-    (scores, inner), (variance, _) = sampling.batched_moments(
-      one, jnp.arange(num_samples), batch_size=batch_size
+    (scores, inner), (variance, _) = sampling.over_neighbours(
+      at,
+      examples.wide(x),
+      key=key,
+      sigma=sigma,
+      num_samples=num_samples,
+      batch_size=batch_size,
     )
     stderr = sampling.standard_error(variance, num_samples)
     return examples.attribution(x, scores, SmoothInfo(stderr, inner))

@@ -10,6 +10,8 @@ import numpy as np
 
 from saliency_jax import transforms
 from saliency_jax.core import types
+from saliency_jax.gradients import gradient
+from saliency_jax.gradients import smoothgrad
 
 
 def _gradient(fn, x, *, key=None):
@@ -93,16 +95,36 @@ class TransformsTest(parameterized.TestCase):
     scores, info = smoothed(_cube, _X, key=jax.random.key(5))
     draws = []
     for i in range(30):
-      noise_key, method_key = jax.random.split(
-        jax.random.fold_in(jax.random.key(5), i)
-      )
+      key = jax.random.fold_in(jax.random.key(5), i)
+      method_key = jax.random.fold_in(key, 2**32 - 3)
       with jax.threefry_partitionable(False):
-        z = jax.random.normal(noise_key, _X.shape)
+        z = jax.random.normal(key, _X.shape)
       draws.append(3 * (_X + 0.3 * z) ** 2 + jax.random.normal(method_key))
     np.testing.assert_allclose(scores, np.mean(draws, 0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
       info.stderr, np.std(draws, 0, ddof=1) / np.sqrt(30), rtol=1e-4
     )
+
+  @parameterized.parameters(
+    {'sigma': 0.3},
+    {'sigma': functools.partial(smoothgrad.of_range, fraction=0.2)},
+    {'sigma': 0.1, 'num_samples': 9, 'batch_size': None},
+  )
+  def test_smooth_of_the_gradient_is_smooth_grad(self, **settings):
+    settings = {'num_samples': 11, 'batch_size': 4, **settings}
+    fn = lambda x: jnp.sum(jnp.sin(x['a'])) * jnp.mean(jax.nn.relu(x['b']))
+    x = {'a': _X, 'b': jnp.linspace(-1.0, 2.0, 7)}
+    got = transforms.smooth(gradient.gradient, **settings)(
+      fn, x, key=jax.random.key(3)
+    )
+    want = smoothgrad.smooth_grad(fn, x, key=jax.random.key(3), **settings)
+    for name in x:
+      np.testing.assert_allclose(
+        got.scores[name], want.scores[name], rtol=1e-6, atol=1e-6
+      )
+      np.testing.assert_allclose(
+        got.info.stderr[name], want.info.stderr[name], rtol=1e-6, atol=1e-6
+      )
 
   def test_smooth_covers_the_expectation(self):
     """`E 3 (x + z)^2 = 3 (x^2 + sigma^2)`: every |z-score| below 4.5."""
@@ -125,7 +147,7 @@ class TransformsTest(parameterized.TestCase):
   )
   def test_smooth_rejects(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      transforms.smooth(_gradient, **settings)
+      transforms.smooth(_gradient, **settings)(_cube, _X, key=jax.random.key(0))
 
   def test_channels_need_an_image(self):
     with self.assertRaisesRegex(ValueError, r'\[H, W, C\], got shape \(3,\)'):

@@ -252,27 +252,28 @@ def _smoothed(values, fn, x, base, draws, *, share=1, binary=False):
   """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
   x = examples.floats(x)
   key, sigma, num_samples, batch_size = draws
-  checks.count('num_samples', num_samples)
-  checks.within('sigma', sigma, '(0, inf)')
-  sigma = jnp.asarray(sigma, x.dtype)
 
-  def draw(i):
-    noise = sampling.normal(sampling.draw_key(key, i), x)
-    m = jnp.abs(base(fn, x + sigma * noise, key=None).scores)
+  def at(neighbour, _):
+    m = jnp.abs(base(fn, neighbour, key=None).scores)
     # NaN compares as false: it would pass for the smallest, or spoil the count.
     fine = jnp.all(jnp.isfinite(m))
     v = jnp.where(fine, values(jnp.where(fine, m, 0)), jnp.nan)
     told = [jnp.mean((m == 0).astype(x.dtype)), (~fine).astype(x.dtype)]
     return v, told
 
-  (mean, (zeros, bad)), (variance, _) = sampling.batched_moments(
-    draw, jnp.arange(num_samples), batch_size=batch_size
+  (mean, (zeros, bad)), (variance, _) = sampling.over_neighbours(
+    at,
+    x,
+    key=key,
+    sigma=sigma,
+    num_samples=num_samples,
+    batch_size=batch_size,
   )
   info = terms.SmoothedInfo(
     variance=variance,
     stderr=sampling.standard_error(variance, num_samples),
     base_zeros=zeros,
-    sigma=sigma,
+    sigma=jnp.asarray(sigma, x.dtype),
     num_samples=jnp.asarray(num_samples, jnp.int32),
     mass=jnp.asarray(selection.count(share, mean.size), jnp.int32),
     binary=jnp.asarray(binary),

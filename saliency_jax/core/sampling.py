@@ -18,6 +18,9 @@ from saliency_jax.core import examples
 from saliency_jax.core import host
 from saliency_jax.core import types
 
+# The place, past any draw, of the key that is left over for a neighbour.
+_LEFT_OVER = 2**32 - 3
+
 
 def draw_key(key: Any, i: Int[Array, ''] | int) -> Key[Array, '']:
   """Returns the key of draw `i`.
@@ -176,6 +179,51 @@ def batched_mean(
 ) -> Any:
   """Returns the mean of `f` over elements of `xs`: see `batched_moments`."""
   return batched_moments(f, xs, batch_size=batch_size)[0]
+
+
+def over_neighbours(
+  f: Callable[[types.Example, Key[Array, '']], Any],
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None,
+  sigma: types.Sigma,
+  num_samples: int,
+  batch_size: int | None = None,
+) -> tuple[Any, Any]:
+  """Returns the mean and the variance of `f` over Gaussian neighbours of `x`.
+
+  Neighbour `i` is `x + sigma z` with `z = normal(draw_key(key, i), x)`: all
+  that average over neighbours see the same ones for the same key.
+
+  Args:
+    f: maps a neighbour, and a key of its own that the noise leaves over, to a
+      pytree of arrays.
+    x: the example, in the dtype in which its noise is drawn.
+    key: consumed; required.
+    sigma: standard deviation of the noise in units of `x`, or a function of
+      `x` that returns it.
+    num_samples: neighbours.
+    batch_size: calls of `f` held in memory at once; `None` holds them all.
+
+  Returns:
+    As `batched_moments`.
+
+  Raises:
+    ValueError: without a key, for `sigma <= 0` or fewer than one neighbour.
+  """
+  checks.count('num_samples', num_samples)
+  sigma = sigma(x) if callable(sigma) else sigma
+  checks.within('sigma', sigma, '(0, inf)')
+
+  def at(i):
+    draw = draw_key(key, i)
+    own = jax.random.fold_in(draw, _LEFT_OVER)
+    neighbour = jax.tree.map(
+      lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, normal(draw, x)
+    )
+    return f(neighbour, own)
+
+  return batched_moments(at, jnp.arange(num_samples), batch_size=batch_size)
 
 
 def standard_error(variance: Any, num_samples: int) -> Any:

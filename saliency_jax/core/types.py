@@ -29,6 +29,9 @@ Apply = Callable[[Any, Example], Float[Array, 'k']]
 # A setting that may be swept, and so traced.
 Scalar = float | int | Float[Array, ''] | Int[Array, '']
 
+# A noise level in units of the example, or a function of the example giving it.
+Sigma = Scalar | Callable[[Example], Scalar]
+
 
 class Attribution(NamedTuple):
   """How much each feature of one example moved its score.

@@ -20,7 +20,6 @@ References:
   https://arxiv.org/abs/1810.03307
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -31,9 +30,6 @@ from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
-
-# The noise in units of the example, or a function of the example giving it.
-Sigma = types.Scalar | Callable[[types.Example], types.Scalar]
 
 
 class SmoothGradInfo(NamedTuple):
@@ -65,7 +61,7 @@ def smooth_grad(
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  sigma: Sigma = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
 ) -> types.Attribution:
@@ -97,7 +93,7 @@ def smooth_grad_squared(
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  sigma: Sigma = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
 ) -> types.Attribution:
@@ -128,7 +124,7 @@ def var_grad(
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  sigma: Sigma = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
 ) -> types.Attribution:
@@ -175,20 +171,18 @@ def var_grad(
 
 def _moments(statistics, fn, x, key, sigma, num_samples, batch_size):
   """Returns the mean and variance of statistics of the noisy gradient."""
-  checks.count('num_samples', num_samples)
-  if callable(sigma):
-    sigma = sigma(x)
-  checks.within('sigma', sigma, '(0, inf)')
 
-  def draw(i):
-    noise = sampling.normal(sampling.draw_key(key, i), x)
-    score, grad = jax.value_and_grad(fn)(
-      jax.tree.map(lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise)
-    )
+  def at(neighbour, _):
+    score, grad = jax.value_and_grad(fn)(neighbour)
     return statistics(grad), score
 
-  (means, mean_score), (variances, _) = sampling.batched_moments(
-    draw, jnp.arange(num_samples), batch_size=batch_size
+  (means, mean_score), (variances, _) = sampling.over_neighbours(
+    at,
+    x,
+    key=key,
+    sigma=sigma,
+    num_samples=num_samples,
+    batch_size=batch_size,
   )
   return means, variances, mean_score
 

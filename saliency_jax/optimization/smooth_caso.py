@@ -14,15 +14,12 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from saliency_jax.core import checks
 from saliency_jax.core import curvature
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
-from saliency_jax.gradients import smoothgrad
 from saliency_jax.optimization import caso
 from saliency_jax.optimization import sparsity_weight
 
@@ -46,7 +43,7 @@ def smooth_cafo(
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  sigma: smoothgrad.Sigma = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 16,
   batch_size: int | None = 8,
   lam1: sparsity_weight.Lam1 = None,
@@ -90,7 +87,7 @@ def smooth_caso(
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  sigma: smoothgrad.Sigma = 0.15,
+  sigma: types.Sigma = 0.15,
   num_samples: int = 16,
   batch_size: int | None = 8,
   lam1: sparsity_weight.Lam1 = None,
@@ -156,30 +153,23 @@ class _Smooth(NamedTuple):
 
 
 def _smooth(fn, x, key, sigma, num_samples, batch_size):
-  checks.count('num_samples', num_samples)
-  if callable(sigma):
-    sigma = sigma(x)
-  checks.within('sigma', sigma, '(0, inf)')
-
-  def neighbour(x, i):
-    noise = sampling.normal(sampling.draw_key(key, i), x)
-    return jax.tree.map(
-      lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise
-    )
-
-  draws = jnp.arange(num_samples)
-  mean = functools.partial(sampling.batched_mean, batch_size=batch_size)
-  (mean_loss, gradient), (_, variance) = sampling.batched_moments(
-    lambda i: jax.value_and_grad(fn)(neighbour(x, i)),
-    draws,
+  over = functools.partial(
+    sampling.over_neighbours,
+    key=key,
+    # The level at the example holds for the averaged loss wherever it is taken.
+    sigma=sigma(x) if callable(sigma) else sigma,
+    num_samples=num_samples,
     batch_size=batch_size,
   )
+  (mean_loss, gradient), (_, variance) = over(
+    lambda neighbour, _: jax.value_and_grad(fn)(neighbour), x
+  )
   return _Smooth(
-    fn=lambda x: mean(lambda i: fn(neighbour(x, i)), draws),
+    fn=lambda x: over(lambda neighbour, _: fn(neighbour), x)[0],
     gradient=gradient,
-    product=lambda v: mean(
-      lambda i: curvature.hvp(fn, neighbour(x, i), v), draws
-    ),
+    product=lambda v: over(
+      lambda neighbour, _: curvature.hvp(fn, neighbour, v), x
+    )[0],
     stderr=sampling.standard_error(variance, num_samples),
     mean_loss=mean_loss,
   )
