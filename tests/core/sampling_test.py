@@ -125,6 +125,37 @@ class SamplingTest(parameterized.TestCase):
       sharded, jax.jit(draw)(jax.random.clone(keys))
     )
 
+  @parameterized.parameters(None, 1, 4)
+  def test_neighbours_match_a_loop(self, batch_size):
+    x = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    f = lambda neighbour, key: neighbour**2 + jax.random.uniform(key)
+    mean, variance = sampling.over_neighbours(
+      f,
+      x,
+      key=jax.random.key(3),
+      sigma=lambda x: 0.5 * jnp.max(x),
+      num_samples=7,
+      batch_size=batch_size,
+    )
+    draws = []
+    for i in range(7):
+      key = sampling.draw_key(jax.random.key(3), i)
+      own = jax.random.fold_in(key, 2**32 - 3)
+      draws.append(f(x + 0.5 * sampling.normal(key, x), own))
+    np.testing.assert_allclose(mean, np.mean(draws, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(variance, np.var(draws, 0), rtol=1e-4, atol=1e-6)
+
+  def test_neighbours_of_half_precision_are_summed_in_float32(self):
+    x = jnp.ones(3, jnp.bfloat16)
+    mean, variance = sampling.over_neighbours(
+      lambda neighbour, key: neighbour,
+      x,
+      key=jax.random.key(3),
+      sigma=0.1,
+      num_samples=3,
+    )
+    self.assertEqual((mean.dtype, variance.dtype), (jnp.float32,) * 2)
+
   def test_standard_error_covers(self):
     """z-scores of 2,000 means of 20 normals: standard deviation 1 +- 5%."""
     draws = jax.random.normal(jax.random.key(0), (20, 2000))
