@@ -42,6 +42,7 @@ _MODULES = (
   'attacks',
   'certificates',
   'explainer',
+  'maskers',
   'metrics',
   'scores',
   'solvers',

@@ -9,7 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_BASE = {'scores', 'taps', 'core', 'solvers'}
+_BASE = {'maskers', 'scores', 'taps', 'core', 'solvers'}
 _METHODS = _BASE | {
   'transforms',
   'gradients',
@@ -28,6 +28,7 @@ _ALL = _METHODS | {
 _MAY_IMPORT = {
   'core': {'core'},
   'solvers': {'core', 'solvers'},
+  'maskers': {'core'},
   'scores': {'core'},
   'taps': {'core'},
   'transforms': _METHODS,

@@ -176,18 +176,18 @@ def _coverage(n, config):
   spectrum = sigma**2 * jnp.asarray(leg.paper(side, side), jnp.float32)
   moment = grid.filtered(jnp.asarray(moves['paper']), spectrum)
   x = jnp.zeros((side, side, 1))
+  moves = leg.of_image(
+    x, side, *(_SETTINGS[name] for name in ('colours', 'stretch', 'clip'))
+  )
+  design = leg.Design(
+    sigma=sigma,
+    num_samples=n,
+    covariance=leg.paper,
+    **{name: _SETTINGS[name] for name in ('antithetic', 'draw', 'batch_size')},
+  )
 
   def one(key):
-    info, num_terms, term = leg.estimate(
-      fn,
-      x,
-      key=key,
-      cells=side,
-      sigma=sigma,
-      num_samples=n,
-      covariance=leg.paper,
-      **_SETTINGS,
-    )
+    info, num_terms, term = leg.estimate(fn, x, key, moves, design)
     edges = jax.vmap(lambda y: grid.largest(grid.pinv_adjoint(y)), in_axes=-1)
     evidence = leg_tv.Evidence(
       info.moment, edges(info.moment), num_terms, term, key, 50

@@ -27,6 +27,7 @@ from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import viz
 from saliency_jax.optimization import leg_tv
+from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import leg
 from saliency_jax.solvers import grid
 
@@ -116,7 +117,7 @@ def _measure(model, image, config, variant, seed):
   )
   out, fresh = jax.tree.map(lambda a: np.asarray(a[0]), (out, fresh))
   info = out.info.leg
-  spectrum = leg.scaled(
+  spectrum = covariances.scaled(
     chosen.get('covariance', leg.white),
     info.grid.shape[:2],
     chosen.get('sigma', 0.05),

@@ -33,10 +33,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 import numpy as np
 
+from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.core import types
+from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import leg
 from saliency_jax.solvers import dantzig
@@ -76,10 +79,10 @@ class Evidence(NamedTuple):
     batch_size: terms held in memory at once.
   """
 
-  moment: Float[Array, 'h w k']
+  moment: Float[Array, '*cells k']
   largest: Float[Array, 'k']
   num_terms: int
-  term: Callable[[Any], Float[Array, 'h w k']] | None = None
+  term: Callable[[Any], Float[Array, '*cells k']] | None = None
   key: Any = None
   batch_size: int | None = None
 
@@ -102,7 +105,7 @@ class LegTvInfo(NamedTuple):
     leg: of the empirical LEG: its reliability, and the number of calls.
   """
 
-  grid: Float[Array, 'h w k']
+  grid: Float[Array, '*cells k']
   radius: Float[Array, 'k']
   largest: Float[Array, 'k']
   flat: Float[Array, 'k']
@@ -130,9 +133,9 @@ def paper(evidence: Evidence, level: types.Scalar = 0.05) -> Float[Array, 'k']:
   It does not follow from the theorem's proof: see `mcdiarmid`.
   """
   _check_probability(level)
-  h, w, _ = evidence.moment.shape
-  log = jnp.log(h * w / jnp.asarray(level, evidence.largest.dtype))
-  size = 2 * grid.pinv_norm(h, w) / evidence.num_terms
+  cells = evidence.moment.shape[:-1]
+  log = jnp.log(math.prod(cells) / jnp.asarray(level, evidence.largest.dtype))
+  size = 2 * grid.pinv_norm(*cells) / evidence.num_terms
   return jnp.full_like(evidence.largest, jnp.sqrt(size * log))
 
 
@@ -146,10 +149,10 @@ def mcdiarmid(
   Gaussian noise, which has no bound, it is a figure and no guarantee.
   """
   _check_probability(level)
-  h, w, _ = evidence.moment.shape
-  edges = max(1, 2 * h * w - h - w)
+  cells = evidence.moment.shape[:-1]
+  edges = max(1, grid.count(grid.difference(evidence.moment[..., 0])))
   log = jnp.log(2 * edges / jnp.asarray(level, evidence.largest.dtype))
-  size = grid.pinv_norm(h, w) * math.sqrt(8 / evidence.num_terms)
+  size = grid.pinv_norm(*cells) * math.sqrt(8 / evidence.num_terms)
   return jnp.full_like(evidence.largest, size * jnp.sqrt(log))
 
 
@@ -186,7 +189,7 @@ def bootstrap(
     e = jax.vmap(lambda i: sampling.normal(sampling.draw_key(key, i), like))(i)
     terms = jax.vmap(evidence.term)(i) - moment[None]
     return jnp.einsum(
-      'ib,ihwk->bkhw',
+      'ib,i...k->bk...',
       e * real[:, None],
       terms,
       precision=jax.lax.Precision.HIGHEST,
@@ -202,7 +205,7 @@ def bootstrap(
 
 def leg_tv(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   radius: Radius = relative,
@@ -210,12 +213,13 @@ def leg_tv(
   cells: int | tuple[int, int] = 28,
   sigma: types.Scalar = 0.05,
   num_samples: int = 3136,
-  covariance: leg.Covariance = leg.white,
+  covariance: covariances.Covariance = leg.white,
   colours: Callable[[int], leg.Colours] = leg.grey,
   antithetic: bool = True,
   clip: bool = False,
-  stretch: leg.Stretch = leg.nearest,
+  stretch: stretching.Stretch = leg.nearest,
   draw: draws.Draw = leg.orthogonal,
+  masker: maskers.Constructor | None = None,
   num_steps: int | None = None,
   tolerance: types.Scalar = 1e-3,
   batch_size: int | None = 16,
@@ -224,7 +228,7 @@ def leg_tv(
 
   Args:
     fn: score of one example; no gradient is taken.
-    x: the image.
+    x: the image; any example with a masker.
     key: consumed; required.
     radius: `relative`, `bootstrap`, `absolute`, `paper`, `mcdiarmid`, or any
       other `(evidence, level) -> L`.
@@ -239,50 +243,46 @@ def leg_tv(
     clip: whether perturbed images are clipped to [0, 1].
     stretch: from cells to pixels.
     draw: of the noise before it is given its covariance.
+    masker: its players move, in the place of cells. Variation is that of the
+      grid of its players, for the columns of a table the chain in their order.
     num_steps: of the solver at most; `None` takes the solver's own default.
     tolerance: relative gap at which the solver stops; `info.solver.converged`
       says of each map whether it did.
     batch_size: perturbed images held in memory at once; `None` holds all.
 
   Returns:
-    Scores `[*l, H, W, k]`, as `leg` does, and `LegTvInfo`.
+    Scores `[*l, H, W, k]`, or `[*l, ...]` as the masker spreads them, and
+    `LegTvInfo`.
 
   Raises:
     ValueError: as `leg`, and for a bad level.
   """
-  x = examples.floats(x)
-  checks.image(x)
-  info, num_terms, term = leg.estimate(
-    fn,
-    x,
-    key=key,
-    cells=cells,
-    sigma=sigma,
-    num_samples=num_samples,
-    covariance=covariance,
-    colours=colours,
-    antithetic=antithetic,
-    clip=clip,
-    stretch=stretch,
-    draw=draw,
-    batch_size=batch_size,
+  if masker is None:
+    x = examples.floats(x)
+    moves = leg.of_image(x, cells, colours, stretch, clip)
+  else:
+    x = examples.arrays(x)
+    maskers.alone(leg_tv, cells=cells, colours=colours, stretch=stretch)
+    moves = leg.of_masker(masker(x, key=key), clip)
+  design = leg.Design(
+    sigma, num_samples, covariance, antithetic, draw, batch_size
   )
+  info, num_terms, term = leg.estimate(fn, x, key, moves, design)
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
   evidence = Evidence(
     info.moment, jnp.zeros(()), num_terms, term, key, batch_size
   )
   solved = _solve(info.grid, evidence, covariance, sigma, radius, level, steps)
-  stretched = _for_each(lambda g: leg.stretched(g, x, stretch), level)
-  scores = stretched(solved.grid).astype(x.dtype)
-  return types.Attribution(scores, solved._replace(leg=info))
+  spread = _for_each(moves.spread, level)
+  return examples.attribution(x, spread(solved.grid), solved._replace(leg=info))
 
 
 def leg_tv_of_moment(
-  total: Float[Array, 'h w k'],
+  total: Float[Array, '*cells k'],
   num_terms: int,
   *,
   sigma: types.Scalar,
-  covariance: leg.Covariance = leg.white,
+  covariance: covariances.Covariance = leg.white,
   radius: Radius = relative,
   level: types.Scalar | Float[Array, '*l'] = 0.05,
   num_steps: int | None = None,
@@ -304,13 +304,15 @@ def leg_tv_of_moment(
     tolerance: as in `leg_tv`.
 
   Returns:
-    Scores on the grid, `[h, w, k]`, and `LegTvInfo`, whose `leg` is empty.
+    Scores on the grid, `[*cells, k]`, and `LegTvInfo`, whose `leg` is empty.
   """
-  if total.ndim != 3:
-    raise ValueError(f'expected a sum [h, w, k], got shape {total.shape}')
+  if total.ndim < 2:
+    raise ValueError(f'expected a sum [*cells, k], got shape {total.shape}')
   checks.count('num_terms', num_terms)
   moment = total / num_terms
-  spectrum = leg.scaled(covariance, total.shape[:2], sigma, total.dtype)
+  spectrum = covariances.scaled(
+    covariance, total.shape[:-1], sigma, total.dtype
+  )
   g = _each(lambda u: grid.filtered(u, 1 / spectrum))(moment)
   evidence = Evidence(moment, jnp.zeros(()), num_terms)
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
@@ -332,7 +334,7 @@ def _for_each(f, level):
 
 def _solve(g, evidence, covariance, sigma, radius, level, steps):
   """Returns the info of the solution at each level."""
-  cells = g.shape[:2]
+  cells = g.shape[:-1]
   solve, reach = _problem(cells, covariance, sigma, g.dtype)
   edges = _each(grid.difference)(g)
   step = jax.vmap(grid.largest, in_axes=-1)(edges)
@@ -373,7 +375,7 @@ def _problem(cells, covariance, sigma, dtype):
         ),
         lambda g: unit * grid.largest(grid.difference(g)),
       )
-  spectrum = leg.scaled(covariance, cells, sigma, dtype)
+  spectrum = covariances.scaled(covariance, cells, sigma, dtype)
   return (
     lambda g, limit, **kwargs: dantzig.tv_dantzig(
       g, above * limit, spectrum, **kwargs

@@ -2,8 +2,9 @@
 
 `argmin_g E[(d(z) - <g, z>)^2] = S^-1 E[d(z) z]`, `d(z) = f(x + up(z)) - f(x)`,
 
-with `z ~ N(0, S)` on a grid of cells, stretched to the image by `up`. Only the
-score is called, so that any black box will do. `S = sigma^2 V diag(s) V'` for
+with `z ~ N(0, S)` on a grid of cells, stretched to the image by `up`; or with
+`d(z) = f(hide(1 + z)) - f(x)` for the players of a masker. Only the score is
+called, so that any black box will do. `S = sigma^2 V diag(s) V'` for
 `V` the cosine basis: `covariance` gives `s`, and draws and inverses are small
 matrix products on both sides of the grid. The estimate is the mean of
 `d_i S^-1 z_i` over the draws, where `d_i` is `d(z_i)`, or for antithetic pairs
@@ -20,23 +21,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 import numpy as np
 
+from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.core import types
+from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
-from saliency_jax.perturbations import operators
 from saliency_jax.perturbations import reliability
 from saliency_jax.solvers import grid
 
-# `(h, w)` to the positive eigenvalues `[h, w]` of `S / sigma^2`, laid out as
-# `grid.dct` lays out its coefficients.
-Covariance = Callable[[int, int], Float[Array | np.ndarray, 'h w']]
-# `(cells, pixels)` along one axis to the matrix `[pixels, cells]` of `up`.
-Stretch = Callable[[int, int], np.ndarray]
+# What `covariance`, `stretch` and `draw` may be, beside one's own functions.
+paper, white, smooth = covariances.paper, covariances.white, covariances.smooth
+nearest, bilinear = stretching.nearest, stretching.bilinear
+orthogonal, gaussian = draws.orthogonal, draws.gaussian
 
 
 class Colours(NamedTuple):
@@ -69,15 +71,16 @@ class LegInfo(NamedTuple):
     mean_score: mean over the perturbed images. Near 0, for a probability, the
       noise has killed the prediction and there is no map.
     score_std: their deviation.
-    clipped: share of perturbed values outside of [0, 1], clipped or not.
+    clipped: share of perturbed values outside of [0, 1], clipped or not: of the
+      image, or of what a masker's players keep.
     variance_reduction: evaluations without pairs that make a map as exact as
       one evaluation in a pair does, both in blocks; 1 without pairs.
     num_calls: of the score.
   """
 
-  grid: Float[Array, 'h w k']
-  stderr: Float[Array, 'h w k']
-  moment: Float[Array, 'h w k']
+  grid: Float[Array, '*cells k']
+  stderr: Float[Array, '*cells k']
+  moment: Float[Array, '*cells k']
   num_blocks: Int[Array, '']
   split_half: Float[Array, '']
   explained: Float[Array, '']
@@ -89,28 +92,48 @@ class LegInfo(NamedTuple):
   num_calls: Int[Array, '']
 
 
-def paper(h: int, w: int) -> Float[np.ndarray, 'h w']:
-  """Returns the spectrum of `D'D + 11'/p`: cells vary by 2 sigma, at odds."""
-  spectrum = grid.exact_eigenvalues(h, w)
-  spectrum[0, 0] = 1
-  return spectrum
+class Moves(NamedTuple):
+  """How noise on a grid moves an example.
 
-
-def white(h: int, w: int) -> Float[np.ndarray, 'h w']:
-  """Returns the spectrum of independent cells."""
-  return np.ones((h, w))
-
-
-def smooth(h: int, w: int) -> Float[np.ndarray, 'h w']:
-  """Returns that of `(D'D)^+`, neighbours alike, scaled to mean variance 1.
-
-  The mean of the grid varies as its slowest wave does.
+  Attributes:
+    cells: sizes of the grid.
+    num: `k`, the numbers of a cell.
+    num_groups: examples that one draw makes: `k`, or 1 if all move at once.
+    move: noise `[*cells, k]` to those examples, with a leading axis, and to the
+      share of what it moved that is now outside of [0, 1].
+    spread: a map `[*cells, k]` to one of the example.
   """
-  laplacian = grid.exact_eigenvalues(h, w)
-  laplacian[0, 0] = np.min(laplacian.ravel()[1:], initial=np.inf)
-  if h * w == 1:
-    return np.ones((1, 1))
-  return (1 / laplacian) / np.mean(1 / laplacian)
+
+  cells: tuple[int, ...]
+  num: int
+  num_groups: int
+  move: Callable[[Any], tuple[types.Example, Float[Array, '']]]
+  spread: Callable[[Float[Array, '*cells k']], types.Example]
+
+
+class Design(NamedTuple):
+  """How the noise is drawn, and how much of it: arguments of `leg`."""
+
+  sigma: types.Scalar
+  num_samples: int
+  covariance: covariances.Covariance
+  antithetic: bool
+  draw: draws.Draw
+  batch_size: int | None
+
+
+class Estimate(NamedTuple):
+  """A LEG on its grid, and the terms of which it is the mean.
+
+  Attributes:
+    info: of `leg`.
+    num_terms: independent terms: draws, or antithetic pairs.
+    term: the index of a term to the term `d_i z_i` of the moment.
+  """
+
+  info: LegInfo
+  num_terms: int
+  term: Callable[[Any], Float[Array, '*cells k']]
 
 
 def grey(num_channels: int) -> Colours:
@@ -128,34 +151,21 @@ def per_channel(num_channels: int) -> Colours:
   return Colours(np.eye(num_channels), alone=True)
 
 
-def nearest(cells: int, pixels: int) -> np.ndarray:
-  """Returns the matrix that gives every pixel the value of its cell."""
-  of = np.arange(pixels) * cells // pixels
-  return (of[:, None] == np.arange(cells)).astype(float)
-
-
-# Interpolates between the centres of the cells.
-bilinear = operators.stretch_matrix
-
-
-# Numbers that are given the covariance: rows of matrices, or one by one.
-orthogonal, gaussian = draws.orthogonal, draws.gaussian
-
-
 def leg(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   cells: int | tuple[int, int] = 28,
   sigma: types.Scalar = 0.05,
   num_samples: int = 3136,
-  covariance: Covariance = white,
+  covariance: covariances.Covariance = white,
   colours: Callable[[int], Colours] = grey,
   antithetic: bool = True,
   clip: bool = False,
-  stretch: Stretch = nearest,
+  stretch: stretching.Stretch = nearest,
   draw: draws.Draw = orthogonal,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Estimates the linearly estimated gradient of `fn` around `x`.
@@ -163,147 +173,142 @@ def leg(
   Args:
     fn: score of one example, a probability or the difference of two in the
       paper; no gradient is taken.
-    x: the image, in [0, 1] for `clip` and `info.clipped`.
+    x: the image, in [0, 1] for `clip` and `info.clipped`; any example with a
+      masker.
     key: consumed; required.
     cells: of the grid a side, or `(rows, columns)`.
-    sigma: scale of the noise, in units of `x`.
+    sigma: scale of the noise, in units of `x`; with a masker as a share of what
+      hiding a player takes away.
     num_samples: perturbed images: at least two whole blocks of `draw`, in
       pairs if antithetic. The default is two matrices of `orthogonal`.
-    covariance: `white`, `paper`, `smooth` or any other `(h, w) -> spectrum`.
+    covariance: `white`, `paper`, `smooth` or any other `(*cells) -> spectrum`.
     colours: `grey`, `joint` or `per_channel`.
     antithetic: whether every draw is used with both signs, which cancels all
       of the score that is even in the noise.
-    clip: whether perturbed images are clipped to [0, 1]; `z` stays as drawn.
+    clip: whether perturbed images are clipped to [0, 1], or what a masker's
+      players keep; `z` stays as drawn.
     stretch: `nearest` or `bilinear`.
     draw: of the noise before it is given its covariance: `orthogonal` or
       `gaussian`.
+    masker: its players move, in the place of cells: each keeps `1 + z` of what
+      it hides. Tokens, which are kept above .5, want a sigma of that size.
     batch_size: perturbed images held in memory at once; `None` holds all.
 
   Returns:
     Scores `[H, W, k]`, of a pixel those of its cell: what the score gains for
-    each unit that the cell gains. `k` is 1 for `grey`.
+    each unit that the cell gains. `k` is 1 for `grey`. With a masker, what it
+    gains for the whole presence of a player, as the masker spreads it.
 
   Raises:
-    ValueError: without a key, on a bad number, grid, spectrum or colours.
+    ValueError: without a key, on a bad number, grid, spectrum or colours, and
+      for settings of the grid beside a masker.
   """
-  x = examples.floats(x)
+  if masker is None:
+    x = examples.floats(x)
+    moves = of_image(x, cells, colours, stretch, clip)
+  else:
+    x = examples.arrays(x)
+    maskers.alone(leg, cells=cells, colours=colours, stretch=stretch)
+    moves = of_masker(masker(x, key=key), clip)
+  design = Design(sigma, num_samples, covariance, antithetic, draw, batch_size)
+  info = estimate(fn, x, key, moves, design).info
+  return examples.attribution(x, moves.spread(info.grid), info)
+
+
+def of_image(
+  x: Float[Array, 'H W C'],
+  cells: int | tuple[int, int],
+  colours: Callable[[int], Colours],
+  stretch: stretching.Stretch,
+  clip: bool,
+) -> Moves:
+  """Adds noise to the cells of an image: see `leg`."""
   checks.image(x)
-  info, _, _ = estimate(
-    fn,
-    x,
-    key=key,
-    cells=cells,
-    sigma=sigma,
-    num_samples=num_samples,
-    covariance=covariance,
-    colours=colours,
-    antithetic=antithetic,
-    clip=clip,
-    stretch=stretch,
-    draw=draw,
-    batch_size=batch_size,
-  )
-  scores = stretched(info.grid, x, stretch).astype(x.dtype)
-  return types.Attribution(scores, info)
+  shape = stretching.per_axis(cells)
+  for num, size in zip(shape, x.shape[:2], strict=True):
+    checks.count('cells', num, 1, size)
+  dtype = examples.accumulator(x.dtype)
+  directions, alone = _checked(colours(x.shape[2]), x)
+  directions = jnp.asarray(directions, dtype)
+  matrices = [stretch(*sizes) for sizes in zip(shape, x.shape[:2], strict=True)]
+  spread = lambda g: stretching.apply(g, matrices)
+
+  def move(z):
+    full, highest = spread(z), jax.lax.Precision.HIGHEST
+    if alone:
+      full = jnp.einsum('HWk,kC->kHWC', full, directions, precision=highest)
+    else:
+      full = jnp.matmul(full, directions, precision=highest)[None]
+    moved = x[None] + full.astype(x.dtype)
+    outside = jnp.mean(_outside(moved).astype(dtype))
+    return jnp.clip(moved, 0, 1) if clip else moved, outside
+
+  groups = len(directions) if alone else 1
+  return Moves(shape, len(directions), groups, move, spread)
+
+
+def of_masker(masker: maskers.Masker, clip: bool) -> Moves:
+  """Lets players keep `1 + z` of what they hide: see `leg`."""
+
+  def move(z):
+    keep = 1 + z[..., 0]
+    outside = jnp.mean(_outside(keep).astype(z.dtype))
+    moved = masker.hide(jnp.clip(keep, 0, 1) if clip else keep)
+    return jax.tree.map(lambda a: a[None], moved), outside
+
+  return Moves(masker.shape, 1, 1, move, lambda g: masker.spread(g[..., 0]))
 
 
 def estimate(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
-  *,
+  x: types.Example,
   key: Key[Array, ''] | None,
-  cells: int | tuple[int, int],
-  sigma: types.Scalar,
-  num_samples: int,
-  covariance: Covariance,
-  colours: Callable[[int], Colours],
-  antithetic: bool,
-  clip: bool,
-  stretch: Stretch,
-  draw: draws.Draw,
-  batch_size: int | None,
-) -> tuple[LegInfo, int, Callable[[Any], Float[Array, 'h w k']]]:
-  """Returns `leg`'s info, and the terms of which it is the mean.
+  moves: Moves,
+  design: Design,
+) -> Estimate:
+  """Returns the LEG of `fn` at `x` on the grid of its moves.
 
-  The arguments are those of `leg`.
-
-  Returns:
-    The info, the number `n` of independent terms (draws or pairs), and the
-    function from `i < n` to the term `d_i z_i` of the moment.
+  Raises:
+    ValueError: without a key, on a bad number or spectrum.
   """
-  h, w = operators.pair(cells)
-  for num, size in zip((h, w), x.shape[:2], strict=True):
-    checks.count('cells', num, 1, size)
-  directions, alone = _checked(colours(x.shape[2]), x)
-  num_groups = len(directions) if alone else 1
-  num_signs = 2 if antithetic else 1
   # Half precision would round away what the cosines sum.
-  dtype = examples.accumulator(x.dtype)
-  directions = jnp.asarray(directions, dtype)
-  like = jnp.zeros((h, w, len(directions)), dtype)
-  block_size = draws.block_size(draw, like)
-  num_blocks = draws.num_blocks(num_samples, block_size, num_signs)
-  num_calls = num_samples * num_groups
-  n = num_samples // num_signs
-  size = batch_size
+  dtype = examples.accumulator(examples.result_dtype(x))
+  like = jnp.zeros((*moves.cells, moves.num), dtype)
+  spectrum = covariances.scaled(
+    design.covariance, moves.cells, design.sigma, dtype
+  )
+  num_signs = 2 if design.antithetic else 1
+  block_size = draws.block_size(design.draw, like)
+  num_blocks = draws.num_blocks(design.num_samples, block_size, num_signs)
+  size = design.batch_size
   if size is not None:
     checks.count('batch_size', size)
-    size = max(1, size // (num_signs * num_groups))
-
-  spectrum = scaled(covariance, (h, w), sigma, dtype)
-  root = jnp.sqrt(spectrum)
-  rows, cols = _stretches(stretch, (h, w), x, dtype)
+    size = max(1, size // (num_signs * moves.num_groups))
 
   def noise(i, gain):
-    return _each(lambda u: grid.idct(gain * u))(draw(key, i, like))
+    return _each(lambda u: grid.idct(gain * u))(design.draw(key, i, like))
 
-  def evaluate(i):
-    moves = _moves(noise(i, root), rows, cols, directions, alone)
-    if antithetic:
-      moves = jnp.concatenate([moves, -moves])
-    images = x[None] + moves.astype(x.dtype)
-    outside = jnp.mean(((images < 0) | (images > 1)).astype(dtype))
-    if clip:
-      images = jnp.clip(images, 0, 1)
-    scores = jax.vmap(fn)(images).astype(dtype)
-    return scores.reshape(num_signs, num_groups), outside
-
-  order = jnp.arange(n)
+  order = jnp.arange(design.num_samples // num_signs)
   score = fn(x).astype(dtype)
-  scores, outside = sampling.batched_map(evaluate, order, batch_size=size)
+  scores, outside = sampling.batched_map(
+    lambda i: _evaluate(fn, moves, noise(i, jnp.sqrt(spectrum)), num_signs),
+    order,
+    batch_size=size,
+  )
   above = scores - score
   delta, even = above[:, 0], jnp.zeros_like(above[:, 0])
-  if antithetic:
+  if design.antithetic:
     delta, even = (scores[:, 0] - scores[:, 1]) / 2, jnp.mean(above, 1)
-
-  def of_draw(element):
-    i, delta, even = element
-    inverse = noise(i, 1 / root)
-    return delta[None, None] * inverse, even[None, None] * inverse
-
-  def of_block(element):
-    j, rows = element
-    term, even = sampling.batched_mean(of_draw, rows, batch_size=size)
-    sign = reliability.half(j, num_blocks).astype(dtype)
-    return term, sign * term, jnp.sum(even**2)
-
-  blocks = jax.tree.map(
-    lambda a: a.reshape(num_blocks, block_size, *a.shape[1:]),
-    (order, delta, even),
+  mean, tilt, variance, lost = _average(
+    lambda i: noise(i, 1 / jnp.sqrt(spectrum)), delta, even, num_blocks, size
   )
-  (g, tilt, lost), (var, _, _) = sampling.batched_moments(
-    of_block,
-    (jnp.arange(num_blocks), blocks),
-    batch_size=None if size is None else max(1, size // block_size),
-  )
-  halves = reliability.halves(g, tilt, num_blocks)
-  metric = lambda u: _each(lambda u: grid.filtered(u, spectrum))(u)
-  moment = metric(g)
+  halves = reliability.halves(mean, tilt, num_blocks)
+  metric = _each(lambda u: grid.filtered(u, spectrum))
   spread = jnp.var(scores, (0, 1))
   info = LegInfo(
-    grid=g,
-    stderr=sampling.standard_error(var, num_blocks),
-    moment=moment,
+    grid=mean,
+    stderr=sampling.standard_error(variance, num_blocks),
+    moment=metric(mean),
     num_blocks=jnp.asarray(num_blocks, jnp.int32),
     split_half=reliability.correlation(*halves),
     explained=reliability.explained(*halves, metric, jnp.sum(spread)),
@@ -311,46 +316,70 @@ def estimate(
     mean_score=jnp.mean(scores),
     score_std=jnp.sqrt(jnp.mean(spread)),
     clipped=jnp.mean(outside),
-    variance_reduction=reliability.reduction(jnp.sum(var), lost, num_signs),
-    num_calls=jnp.asarray(num_calls + 1, jnp.int32),
+    variance_reduction=reliability.reduction(
+      jnp.sum(variance), lost, num_signs
+    ),
+    num_calls=jnp.asarray(scores.size + 1, jnp.int32),
   )
-  term = lambda i: delta[i][None, None] * noise(i, root)
-  return info, n, term
+  term = lambda i: _times(delta[i], noise(i, jnp.sqrt(spectrum)))
+  return Estimate(info, len(order), term)
 
 
-def scaled(
-  covariance: Covariance, cells: tuple[int, int], sigma: types.Scalar, dtype
-) -> Float[Array, 'h w']:
-  """Returns the spectrum of `S`.
+def _evaluate(fn, moves, z, num_signs):
+  """Returns the scores `[signs, groups]` of one draw, and what is outside."""
+  signed = jnp.stack([z, -z][:num_signs])
+  moved, outside = jax.vmap(moves.move)(signed)
+  flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), moved)
+  scores = jax.vmap(fn)(flat).reshape(num_signs, -1)
+  return scores.astype(z.dtype), jnp.mean(outside)
 
-  Raises:
-    ValueError: if it has a wrong shape or is not positive.
+
+def _average(inverse, delta, even, num_blocks, size):
+  """Averages `d_i S^-1 z_i` over blocks of draws that are independent.
+
+  Args:
+    inverse: the index of a draw to `S^-1 z_i`.
+    delta: `d_i`, for each draw and group.
+    even: the part of the score that antithetic pairs cancel, likewise.
+    num_blocks: of draws.
+    size: draws held in memory at once; `None` holds all.
+
+  Returns:
+    The mean; its tilt, by which the halves of the blocks differ; the variance
+    over blocks; and the mean square of what the pairs cancelled.
   """
-  checks.within('sigma', sigma, '(0, inf)')
-  spectrum = covariance(*cells)
-  if jnp.shape(spectrum) != cells:
-    raise ValueError(
-      f'covariance must return the shape {cells}, got {jnp.shape(spectrum)}'
-    )
-  if not isinstance(spectrum, jax.core.Tracer):
-    checks.within('the least eigenvalue', np.min(spectrum), '(0, inf)')
-  return jnp.asarray(spectrum, dtype) * jnp.asarray(sigma, dtype) ** 2
+  rows = jax.tree.map(
+    lambda a: a.reshape(num_blocks, -1, *a.shape[1:]),
+    (jnp.arange(len(delta)), delta, even),
+  )
+  block_size = rows[0].shape[1]
+
+  def of_draw(element):
+    i, delta, even = element
+    direction = inverse(i)
+    return _times(delta, direction), _times(even, direction)
+
+  def of_block(element):
+    j, rows = element
+    term, even = sampling.batched_mean(of_draw, rows, batch_size=size)
+    sign = reliability.half(j, num_blocks).astype(term.dtype)
+    return term, sign * term, jnp.sum(even**2)
+
+  (mean, tilt, lost), (variance, _, _) = sampling.batched_moments(
+    of_block,
+    (jnp.arange(num_blocks), rows),
+    batch_size=None if size is None else max(1, size // block_size),
+  )
+  return mean, tilt, variance, lost
 
 
-def stretched(
-  g: Float[Array, 'h w k'], x: Float[Array, 'H W C'], stretch: Stretch
-) -> Float[Array, 'H W k']:
-  """Returns a map of cells as one of pixels."""
-  rows, cols = _stretches(stretch, g.shape[:2], x, g.dtype)
-  return _each(lambda u: operators.spread(u, rows, cols))(g)
+def _times(numbers, grids):
+  """Multiplies each of the grids on the last axis by its number."""
+  return jnp.expand_dims(numbers, range(grids.ndim - 1)) * grids
 
 
-def _stretches(stretch, cells, x, dtype):
-  """Returns the matrices of `up` for the rows and for the columns."""
-  return [
-    jnp.asarray(stretch(*sizes), dtype)
-    for sizes in zip(cells, x.shape[:2], strict=True)
-  ]
+def _outside(values: Float[Array, '...']) -> Bool[Array, '...']:
+  return (values < 0) | (values > 1)
 
 
 def _checked(colours, x):
@@ -363,15 +392,6 @@ def _checked(colours, x):
       f'[{channels}, {channels}], got {directions.shape}'
     )
   return directions, colours.alone
-
-
-def _moves(z, rows, cols, directions, alone):
-  """Returns what is added to the image, `[images, H, W, C]`."""
-  moves = _each(lambda u: operators.spread(u, rows, cols))(z)
-  highest = jax.lax.Precision.HIGHEST
-  if alone:
-    return jnp.einsum('HWk,kC->kHWC', moves, directions, precision=highest)
-  return jnp.matmul(moves, directions, precision=highest)[None]
 
 
 def _each(f):

@@ -1,52 +1,66 @@
 """Occlusion: how much the score drops when a window of the image is hidden.
 
 The score of a pixel is the mean of `f(x) - f(x with window w filled)` over the
-windows `w` that cover it.
+windows `w` that cover it. A masker's players are windows of any shape.
 
 References:
   Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014.
   https://arxiv.org/abs/1311.2901
 """
 
+from collections.abc import Callable
 import functools
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.core import types
-from saliency_jax.perturbations import operators
 
 
 class OcclusionInfo(NamedTuple):
   """What the windows said, and how far they disagreed.
 
   Attributes:
-    drops: `f(x) - f(occluded)` of each window, in rows and columns.
-    spread: standard deviation of the drops over the windows that cover a pixel.
+    drops: `f(x) - f(occluded)` of each window, in rows and columns, or of each
+      player of a masker.
+    spread: standard deviation of the drops over the windows that cover a pixel;
+      0 with a masker, whose players are hidden once each.
     score: `f(x)`.
     num_calls: calls of `f`.
   """
 
-  drops: Float[Array, 'r c']
-  spread: Float[Array, 'H W 1']
+  drops: Float[Array, '*players']
+  spread: Any
   score: Float[Array, '']
   num_calls: Int[Array, '']
 
 
+class _Windows(NamedTuple):
+  """What is hidden, one window or player at a time."""
+
+  shape: tuple[int, ...]  # Of their drops.
+  hidden: Callable[..., Any]  # The example without the window of an index.
+  moments: Callable[..., Any]  # Drops to their mean and variance by entry.
+
+
 def occlusion(
   fn: types.ScoreFn,
-  x: types.Image,
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   window: int | tuple[int, int] = 32,
   stride: int | tuple[int, int] = 16,
   baseline: baselines.Baseline = baselines.constant,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Slides a filled window over the image, through all channels at once.
@@ -55,54 +69,88 @@ def occlusion(
 
   Args:
     fn: score of one example; no gradient is taken.
-    x: the image, of floats or of integers.
+    x: the image, of floats or of integers; any example with a masker.
     key: for a baseline that draws.
     window: side of the window in pixels, or `(rows, columns)`.
     stride: pixels between windows, or `(rows, columns)`; at most the window.
     baseline: what the window shows: a number, an array or a function; the
       default is .5, which integers are not.
+    masker: hides its players, one at a time, in the place of windows.
     batch_size: occluded images held in memory at once; `None` holds them all.
 
   Returns:
-    Scores `[H, W, 1]`.
+    Scores `[H, W, 1]`, or as the masker spreads them.
 
   Raises:
     ValueError: for a window larger than the image, a stride larger than the
-      window, or a baseline unlike `x`.
+      window, a baseline unlike `x`, or any of the three beside a masker.
   """
   x = examples.arrays(x)
-  checks.image(x)
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  if masker is None:
+    windows = _windows(x, key, window, stride, baseline)
+  else:
+    settings = {'window': window, 'stride': stride, 'baseline': baseline}
+    maskers.alone(occlusion, **settings)
+    windows = _players(masker(x, key=key))
   fn, wide = examples.widened(fn, x)
+  num = math.prod(windows.shape)
+  # The call after the last window hides nothing: it gives f(x).
+  values = sampling.batched_map(
+    lambda i: fn(windows.hidden(i)), jnp.arange(num + 1), batch_size=batch_size
+  )
+  score = values[-1]
+  drops = (score - values[:-1]).reshape(windows.shape)
+  drops = drops.astype(examples.accumulator(examples.result_dtype(wide)))
+  mean, variance = windows.moments(drops)
+  info = OcclusionInfo(
+    drops=drops,
+    spread=jax.tree.map(jnp.sqrt, variance),
+    score=score,
+    num_calls=jnp.array(num + 1, jnp.int32),
+  )
+  return examples.attribution(x, mean, info)
+
+
+def _windows(x, key, window, stride, baseline):
+  """Returns the windows of an image."""
+  checks.image(x)
+  pixels = maskers.grid(x, key=key, cells=x.shape[:2], baseline=baseline)
+  dtype = examples.accumulator(examples.result_dtype(x))
   rows, cols = (
-    jnp.asarray(operators.window_matrix(*sizes), wide.dtype)
+    jnp.asarray(stretching.windows(*sizes), dtype)
     for sizes in zip(
-      x.shape[:2], operators.pair(window), operators.pair(stride), strict=True
+      x.shape[:2],
+      stretching.per_axis(window),
+      stretching.per_axis(stride),
+      strict=True,
     )
   )
   shape = (rows.shape[1], cols.shape[1])
-  num_windows = shape[0] * shape[1]
 
-  def occluded_score(i):
+  def hidden(i):
     row = rows[:, i // shape[1]]
     col = cols[:, i % shape[1]]
-    # The call after the last window hides nothing: it gives f(x).
-    hidden = row[:, None] * col[None] * (i < num_windows).astype(row.dtype)
-    return fn(operators.blend(wide, blank, 1 - hidden))
+    gone = row[:, None] * col[None] * (i < math.prod(shape)).astype(dtype)
+    return pixels.blend(1 - gone[..., None])
 
-  values = sampling.batched_map(
-    occluded_score, jnp.arange(num_windows + 1), batch_size=batch_size
-  )
-  score = values[-1]
-  drops = (score - values[:-1]).reshape(shape).astype(wide.dtype)
-  mean, variance = _over_windows(drops, rows, cols)
-  info = OcclusionInfo(
-    drops=drops,
-    spread=jnp.sqrt(variance)[..., None],
-    score=score,
-    num_calls=jnp.array(num_windows + 1, jnp.int32),
-  )
-  return examples.attribution(x, mean[..., None], info)
+  def moments(drops):
+    mean, variance = _over_windows(drops, rows, cols)
+    return mean[..., None], variance[..., None]
+
+  return _Windows(shape, hidden, moments)
+
+
+def _players(masker):
+  """Returns the players of a masker as windows that do not overlap."""
+
+  def hidden(i):
+    gone = (jnp.arange(masker.num) == i).astype(jnp.float32)
+    return masker.blend(masker.spread((1 - gone).reshape(masker.shape)))
+
+  def moments(drops):
+    return masker.spread(drops), masker.spread(jnp.zeros_like(drops))
+
+  return _Windows(masker.shape, hidden, moments)
 
 
 def _over_windows(drops, rows, cols):

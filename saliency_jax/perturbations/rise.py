@@ -1,53 +1,56 @@
 """RISE: the mean of random masks, weighted by the score of what they leave.
 
 The scores are `E_M[f(x * M + baseline * (1 - M)) M] / E[M]`, with `M` a grid of
-Bernoulli(p) cells, stretched, and shifted by up to one cell.
+Bernoulli(p) cells, stretched, and shifted by up to one cell; or each player of
+a masker Bernoulli(p).
 
 References:
   Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of
   black-box models, 2018. https://arxiv.org/abs/1806.07421
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.core import types
-from saliency_jax.perturbations import operators
 
 
 class RiseInfo(NamedTuple):
   """How far the Monte Carlo estimate may be from its expectation.
 
   Attributes:
-    stderr: standard error of each score. Most of it is common to the whole map
-      (every mask shows about half of the image); differences between pixels
-      are better known.
+    stderr: standard error of each score, shaped as the scores. Most of it is
+      common to the whole map (every mask shows about half of the image);
+      differences between pixels are better known.
     mean_score: the mean of `f` over the masked images.
     score_std: its standard deviation; where it is nearly nil, the masks have
       killed the prediction and the map says nothing.
   """
 
-  stderr: Float[Array, 'H W 1']
+  stderr: Any
   mean_score: Float[Array, '']
   score_std: Float[Array, '']
 
 
 def rise(
   fn: types.ScoreFn,
-  x: types.Image,
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   num_masks: int = 4000,
   cells: int | tuple[int, int] = 7,
   keep_prob: types.Scalar = 0.5,
   baseline: baselines.Baseline = baselines.black,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Weighs random masks by the score of the image that they leave.
@@ -57,46 +60,70 @@ def rise(
 
   Args:
     fn: score of one example, a probability in the paper; no gradient is taken.
-    x: the image, of floats or of integers.
+    x: the image, of floats or of integers; any example with a masker.
     key: consumed; required.
     num_masks: draws of the mask; 4000 for VGG, 8000 for ResNet in the paper.
     cells: cells of the grid a side, or `(rows, columns)`.
     keep_prob: probability in (0, 1] that a cell is kept.
     baseline: what shows through a mask: a number, an array or a function.
+    masker: its players are kept or hidden, in the place of cells.
     batch_size: masked images held in memory at once; `None` holds them all.
 
   Returns:
-    Scores `[H, W, 1]`.
+    Scores `[H, W, 1]`, or as the masker spreads them.
 
   Raises:
     ValueError: without a key or a mask, for `keep_prob` out of range, more
-      cells than pixels, or a baseline unlike `x`.
+      cells than pixels, a baseline unlike `x`, or either beside a masker.
   """
   x = examples.arrays(x)
-  checks.image(x)
   checks.count('num_masks', num_masks)
   checks.within('keep_prob', keep_prob, '(0, 1]')
-  cells = operators.pair(cells)
-  for num, size in zip(cells, x.shape[:2], strict=True):
-    checks.count('cells', num, 1, size)
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
-  fn, wide = examples.widened(fn, x)
-  keep_prob = jnp.asarray(keep_prob, wide.dtype)
+  dtype = examples.accumulator(examples.result_dtype(x))
+  keep_prob = jnp.asarray(keep_prob, dtype)
+  if masker is None:
+    masker, mask = _cells(x, key, cells, keep_prob, baseline)
+  else:
+    maskers.alone(rise, cells=cells, baseline=baseline)
+    masker, mask = _players(masker(x, key=key), keep_prob)
+  fn, _ = examples.widened(fn, x)
 
   def draw(i):
-    mask = random_mask(sampling.draw_key(key, i), x.shape[:2], cells, keep_prob)
-    score = fn(operators.blend(wide, blank, mask)).astype(mask.dtype)
-    return score * mask, score
+    kept = mask(sampling.draw_key(key, i))
+    score = fn(masker.blend(kept)).astype(dtype)
+    return jax.tree.map(lambda m: score * m, kept), score
 
   (mean, mean_score), (var, score_var) = sampling.batched_moments(
     draw, jnp.arange(num_masks), batch_size=batch_size
   )
+  per_kept = lambda tree: jax.tree.map(lambda a: a / keep_prob, tree)
   info = RiseInfo(
-    stderr=sampling.standard_error(var, num_masks)[..., None] / keep_prob,
+    stderr=per_kept(sampling.standard_error(var, num_masks)),
     mean_score=mean_score,
     score_std=jnp.sqrt(score_var),
   )
-  return examples.attribution(x, mean[..., None] / keep_prob, info)
+  return examples.attribution(x, per_kept(mean), info)
+
+
+def _cells(x, key, cells, keep_prob, baseline):
+  """Returns a masker of pixels, and the draw of the paper's masks of them."""
+  checks.image(x)
+  cells = stretching.per_axis(cells)
+  for num, size in zip(cells, x.shape[:2], strict=True):
+    checks.count('cells', num, 1, size)
+  pixels = maskers.grid(x, key=key, cells=x.shape[:2], baseline=baseline)
+  draw = lambda key: random_mask(key, x.shape[:2], cells, keep_prob)[..., None]
+  return pixels, draw
+
+
+def _players(masker, keep_prob):
+  """Returns a masker, and the draw of its players, spread."""
+
+  def draw(key):
+    unit = jax.random.uniform(key, masker.shape, keep_prob.dtype)
+    return masker.spread((unit < keep_prob).astype(keep_prob.dtype))
+
+  return masker, draw
 
 
 def random_mask(
@@ -125,11 +152,11 @@ def random_mask(
   matrices = []
   for u, num, length in zip(unit[num_cells:], cells, size, strict=True):
     cell = -(-length // num)
-    whole = operators.stretch_matrix(num, (num + 1) * cell)
+    whole = stretching.bilinear(num, (num + 1) * cell)
     # In [0, cell), unless rounding makes it the whole cell.
     shift = jnp.minimum((u * cell).astype(jnp.int32), cell - 1)
     matrices.append(
       jax.lax.dynamic_slice_in_dim(jnp.asarray(whole, dtype), shift, length)
     )
-  mask = operators.spread(grid.reshape(cells), *matrices)
+  mask = stretching.apply(grid.reshape(cells), matrices)
   return mask.astype(keep_prob.dtype)

@@ -471,18 +471,6 @@ class LegTest(parameterized.TestCase):
     self.assertEqual((info.split_half, info.explained), (0, 0))
     self.assertEqual((info.mean_score, info.score_std), (0.25, 0))
 
-  @parameterized.parameters(((3, 2), (7, 5)), ((4, 1), (4, 5)))
-  def test_stretch(self, cells, size):
-    g = jax.random.normal(jax.random.key(0), (*cells, 2))
-    for stretch in (leg.nearest, leg.bilinear):
-      got = leg.stretched(g, jnp.zeros((*size, 1)), stretch)
-      rows, cols = (stretch(a, b) for a, b in zip(cells, size, strict=True))
-      np.testing.assert_allclose(rows.sum(1), 1)
-      for c in range(2):
-        want = rows @ np.asarray(g[..., c]) @ cols.T
-        np.testing.assert_allclose(got[..., c], want, atol=1e-6)
-    self.assertEqual([*np.argmax(leg.nearest(3, 7), 1)], [0, 0, 0, 1, 1, 2, 2])
-
   @parameterized.parameters(
     {'antithetic': False, 'colours': leg.per_channel, 'clip': True},
   )
