@@ -29,6 +29,7 @@ from saliency_jax import models
 from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
+from saliency_jax.core import batching
 from saliency_jax.core import selection
 from saliency_jax.gradients import smoothgrad
 
@@ -72,14 +73,9 @@ def _attack(config, mesh, missing, append):
   model = examples.load_model(config)
   surrogate = _surrogate(config)
   source = examples.load_source(config)
-  spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
   programs = {
-    label: jax.jit(
-      jax.vmap(
-        functools.partial(_one, model.apply, surrogate, config, chosen),
-        (None, None, 0, 0),
-      ),
-      in_shardings=(None, None, spread, spread),
+    label: batching.over_batch(
+      functools.partial(_one, model.apply, surrogate, config, chosen), mesh
     )
     for label, chosen in config['contenders'].items()
   }
@@ -91,7 +87,7 @@ def _attack(config, mesh, missing, append):
       for label, program in programs.items():
         for rho in config['rho']:
           bar.set_postfix_str(f'{label}, rho {rho:g}')
-          out = program(model.params, rho, batch.images, batch.keys)
+          out = program((model.params, rho), batch.images, batch.keys)
           out = jax.tree.map(np.asarray, out)
           for i, row in enumerate(rows):
             one = {k: v[i].item() for k, v in out.items()}
@@ -109,8 +105,9 @@ def _surrogate(config):
   return models.load(config['model'], activation=smooth).apply
 
 
-def _one(apply, surrogate, config, chosen, params, rho, x, key):
+def _one(apply, surrogate, config, chosen, shared, x, key):
   """Attacks one example, and says what is left of its map."""
+  params, rho = shared
   logits_fn = functools.partial(apply, params)
   settings = dict(chosen.get('settings', {}))
   if surrogate is not None and chosen['attack'] != 'random':

@@ -11,6 +11,7 @@ import numpy as np
 
 from saliency_jax import data
 from saliency_jax import models
+from saliency_jax.core import batching
 from saliency_jax.models import small
 from saliency_jax.models import types
 
@@ -140,7 +141,7 @@ def batches(
   size = num_devices * config['batch_size']
   for start in range(0, len(indices), size):
     wanted = list(indices[start : start + size])
-    filled = wanted + [wanted[-1]] * (size - len(wanted))
+    filled = batching.fill(wanted, size)
     found = [prepare(source, i, spec) for i in filled]
     keys = jax.vmap(jax.random.fold_in)(
       jnp.broadcast_to(jax.random.key(config['seed']), (size,)),

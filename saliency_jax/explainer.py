@@ -1,8 +1,8 @@
 """From a method to a compiled program over a batch and over all devices.
 
-This is the one place of `jit`, `vmap` and `shard_map`: a method explains one
-example, a classifier maps one example to logits, and a score says which number
-is explained. Build a program once, and call it with every batch.
+A method explains one example, a classifier maps one example to logits, and a
+score says which number is explained; `core.batching` spreads them over a batch.
+Build a program once, and call it with every batch.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.core import classes
 from saliency_jax.core import host
 from saliency_jax.core import types
@@ -48,10 +49,6 @@ def build(
     ValueError: for a mesh with other axes, labels or keys of another length or
       kind, a label that is no class, one example instead of a batch, or none.
   """
-  if mesh is not None and set(mesh.axis_types) != {jax.sharding.AxisType.Auto}:
-    raise ValueError(
-      f'expected a mesh with axes of type Auto, got {mesh.axis_types}'
-    )
   counts = {}  # Of classes, as tracing finds them, by the shapes they come of.
 
   def logits_of(params, x):
@@ -65,32 +62,7 @@ def build(
       label = scores.predict(logits_of, params, x)
     return method(score(logits_of, params, label), x, key=key)
 
-  def explain_batch(params, batch):
-    xs, labels, keys = batch
-    axes = (None, 0, *(None if a is None else 0 for a in (labels, keys)))
-    return jax.vmap(explain_one, in_axes=axes)(params, xs, labels, keys)
-
-  @jax.jit
-  def explain(params, xs, labels, keys):
-    n = _batch_length(xs)
-    batch = (xs, labels, keys)
-    if mesh is None:
-      return explain_batch(params, batch)
-    whole = -(-n // mesh.size) * mesh.size
-    if whole != n:
-      rows = jnp.minimum(jnp.arange(whole), n - 1)
-      batch = jax.tree.map(lambda a: a[rows], batch)
-    data = jax.P(mesh.axis_names)
-    # The check of replication would sum gradients at values that do not vary
-    # over the mesh (a constant baseline, a mask) over the devices.
-    out = jax.shard_map(
-      explain_batch,
-      mesh=mesh,
-      in_specs=(jax.P(), data),
-      out_specs=data,
-      check_vma=False,
-    )(params, batch)
-    return out if whole == n else jax.tree.map(lambda a: a[:n], out)
+  explain = batching.over_batch(explain_one, mesh)
 
   def checked(run):
     def call(
@@ -102,7 +74,7 @@ def build(
           'key an example is keys=jax.random.split(key, n)'
         )
       try:
-        n = _batch_length(xs)
+        n = batching.length(xs)
         labels = _as_labels(labels, n)
         _check_keys(keys, n)
         if labels is not None:
@@ -137,14 +109,6 @@ def _shapes(tree):
 def _first(a):
   """Returns one example of a batch, by its shape and dtype alone."""
   return jax.ShapeDtypeStruct(jnp.shape(a)[1:], jnp.result_type(a))
-
-
-def _batch_length(xs):
-  lengths = {(jnp.shape(a) or (0,))[0] for a in jax.tree.leaves(xs)}
-  if len(lengths) != 1 or 0 in lengths:
-    shapes = jax.tree.map(jnp.shape, xs)
-    raise ValueError(f'expected a batch of examples [n, *x], got {shapes}')
-  return lengths.pop()
 
 
 def _as_labels(labels, n):

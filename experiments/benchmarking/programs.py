@@ -57,7 +57,7 @@ def time_method(
   found = _time(
     subject,
     functools.partial(methods.build(name, settings, model.apply), *args),
-    lambda info: entry.cost(settings, info),
+    lambda out: entry.cost(settings, out.info),
     bare(subject, entry.score, settings.get('batch_size', 1)),
     others,
   )
@@ -80,7 +80,7 @@ def time_measure(subject: Subject, name: str) -> dict[str, Any]:
   x, key, model = subject.x, subject.key, subject.model
   shown = jax.random.uniform(key, (1, *x.shape[:2], 1))
   label = jnp.array([subject.label])
-  args = (model.params, (x[None], shown), label, key[None])
+  args = (model.params, x[None], shown, label, key[None])
 
   def calls(measured):
     points = sum(curve.values.size for curve in measured.curves.values())
@@ -97,9 +97,9 @@ def time_measure(subject: Subject, name: str) -> dict[str, Any]:
 
 
 def _time(subject, run, calls, bare_of, others):
-  """Times a program, the model calls that its `info` tells of, and others."""
+  """Times a program, the model calls that its results tell of, and others."""
   first, batch = timing.timed(run)
-  made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch.info))
+  made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch))
   timed = {'ours': run, 'bare': bare_of(made), **others}
   seconds = timing.in_turns(timed, subject.repeats)
   ratios = np.divide(seconds['ours'], seconds['bare'])

@@ -17,9 +17,8 @@ from experiments import examples
 from experiments import results
 from experiments.evaluation import metrics
 from saliency_jax import data
-from saliency_jax import explainer
+from saliency_jax.core import batching
 from saliency_jax.core import sampling
-from saliency_jax.core import types
 from saliency_jax.models import types as model_types
 
 # A record, and the arrays from which its maps are drawn.
@@ -56,15 +55,15 @@ def build(
   seed = jax.random.key(config['seed'])
   compiled = {}
 
-  def call(place, tell, xs, labels, keys):
+  def call(place, tell, *batch):
     # Only what is run is compiled, and that once.
     if place not in compiled:
       tell('compiling ' + ' '.join(filter(None, place)))
       compiled[place] = traced[place].lower().compile()
     tell(' '.join(filter(None, place)))
-    keys = jax.device_put(keys, along)
+    batch = jax.device_put(batch, along)
     start = time.perf_counter()
-    out = jax.block_until_ready(compiled[place](params, xs, labels, keys))
+    out = jax.block_until_ready(compiled[place](params, *batch))
     return out, time.perf_counter() - start
 
   def keys_of(name, rows):
@@ -81,20 +80,17 @@ def build(
     for metric, (name, settings) in measures.items():
       entry = metrics.METRICS[name]
       shown = entry.reads(contender, out.scores, xs, settings)
-      pair = (xs, jax.device_put(shown, along))
       place = ('measure', metric, label if entry.by_method else '')
       own = keys if entry.by_method else keys_of(name, rows)
-      found[metric] = call(place, tell, pair, labels, own)[0].info
+      found[metric], _ = call(place, tell, xs, shown, labels, own)
     return jax.tree.map(np.asarray, (out, pixels)), found, seconds
 
   def run(indices, tell):
-    # A last batch that is not full explains its last example again.
-    rows = [*indices, *[indices[-1]] * (size - len(indices))]
+    rows = batching.fill(indices, size)
     read = [examples.prepare(source, i, spec) for i in rows]
     xs = jax.device_put(np.stack([e.image for e in read]), along)
-    zeros = jax.device_put(np.zeros(size, np.int32), along)
-    out, _ = call(('logits',), tell, xs, zeros, keys_of('', rows))
-    logits = np.asarray(out.scores, np.float64)
+    logits, _ = call(('logits',), tell, xs)
+    logits = np.asarray(logits, np.float64)
     labels = jax.device_put(logits.argmax(-1).astype(np.int32), along)
     records, maps = [], []
     for i, example, z in zip(indices, read, logits, strict=False):
@@ -138,23 +134,25 @@ def _trace(model, chosen, measures, mesh, size):
   )
   traced = {}
 
-  def trace(place, where, program, xs):
+  def trace(place, where, program, *batch):
     try:
-      traced[place] = program.trace(params, xs, labels, keys)
+      traced[place] = program.trace(params, *batch)
     except ValueError as e:
       raise ValueError(f'{where}: {app.one_line(e)}') from e
 
-  trace(('logits',), model.spec.name, _logits(model.apply, mesh), xs)
+  logits = batching.over_batch(model.apply, mesh)
+  trace(('logits',), model.spec.name, logits, xs)
   for label, contender in chosen.items():
     program = contenders.build(contender, model.apply, mesh)
-    trace(('map', label), f'config.methods.{label}', program, xs)
+    where = f'config.methods.{label}'
+    trace(('map', label), where, program, xs, labels, keys)
   for metric, (name, settings) in measures.items():
     entry = metrics.METRICS[name]
     try:
       read = [_read(entry, c, settings, xs) for c in chosen.values()]
     except ValueError as e:
       raise ValueError(f'config.metrics.{metric}: {app.one_line(e)}') from e
-    pair = (xs, like(read[0].shape[1:], read[0].dtype))
+    shown = like(read[0].shape[1:], read[0].dtype)
     # A program for all methods, unless the measure asks who made the map.
     asked = chosen if entry.by_method else {'': next(iter(chosen.values()))}
     for label, contender in asked.items():
@@ -166,9 +164,8 @@ def _trace(model, chosen, measures, mesh, size):
         score=contender.entry.score,
         mesh=mesh,
       )
-      trace(
-        ('measure', metric, label), f'config.metrics.{metric}', program, pair
-      )
+      place, where = ('measure', metric, label), f'config.metrics.{metric}'
+      trace(place, where, program, xs, shown, labels, keys)
   return traced
 
 
@@ -177,16 +174,6 @@ def _read(entry, contender, settings, xs):
   like = jax.ShapeDtypeStruct(xs.shape, xs.dtype)
   reads = functools.partial(entry.reads, contender, settings=settings)
   return jax.eval_shape(reads, like, like)
-
-
-def _logits(apply, mesh):
-  """Returns the program of a batch's logits, as the scores of a method."""
-  return explainer.build(
-    lambda logits_fn, x, *, key: types.Attribution(logits_fn(x)),
-    apply,
-    lambda apply, params, label: functools.partial(apply, params),
-    mesh=mesh,
-  )
 
 
 def _start(index, example, logits, spec):

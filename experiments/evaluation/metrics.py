@@ -18,6 +18,7 @@ from experiments import methods
 from experiments.evaluation import measures
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
+from saliency_jax.core import batching
 from saliency_jax.core import types
 
 LOWER, HIGHER = 'lower', 'higher'
@@ -168,11 +169,8 @@ def build(
   method: types.Method | None = None,
   score: explainer.Score = score_functions.prob,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[..., types.Attribution]:
-  """Returns the compiled measure of a batch, spread over a mesh.
-
-  It is called as an explainer is, on examples `(x, scores)`; what was measured
-  is the `info` of the attribution that it returns.
+) -> Callable[..., measures.Measured]:
+  """Returns `measure(params, xs, scores, labels, keys)`, compiled.
 
   Args:
     name: of the measure.
@@ -183,18 +181,14 @@ def build(
     mesh: devices to spread the batch over.
   """
 
-  def case(apply, params, label):
-    return measures.Case(
+  def measure(params, x, scores, label, key):
+    case = measures.Case(
       logits_fn=functools.partial(apply, params),
       prob_fn=score_functions.prob(apply, params, label),
       label=label,
       method=method,
       fn=score(apply, params, label),
     )
+    return METRICS[name].measure(case, x, scores, key=key, **settings)
 
-  def measure(case, example, *, key):
-    x, scores = example
-    found = METRICS[name].measure(case, x, scores, key=key, **settings)
-    return types.Attribution(found.values, found)
-
-  return explainer.build(measure, apply, case, mesh=mesh)
+  return batching.over_batch(measure, mesh)

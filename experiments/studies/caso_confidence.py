@@ -21,8 +21,8 @@ from experiments import app
 from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
-from saliency_jax import explainer
 from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.optimization import caso
 
 
@@ -36,23 +36,18 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     for i in range(config['num_examples'])
   ]
   versions = _versions(images, config['blurs'], config['mixes'])
-  compare = explainer.build(
-    functools.partial(_compare, config), model.apply, scores.loss
-  )
-  probs_fn = jax.jit(
-    jax.vmap(lambda p, x: jnp.max(jax.nn.softmax(model.apply(p, x))), (None, 0))
+  compare = batching.over_batch(
+    functools.partial(_compare, config, model.apply)
   )
   found, size = [], config['batch_size']
   for start in app.progress(range(0, len(versions), size), what='batches'):
     batch = versions[start : start + size]
     xs = jnp.asarray(np.stack([x for _, x in batch]))
     keys = jax.random.split(jax.random.key(config['seed'] + start), len(batch))
-    info = compare(model.params, xs, keys=keys).info
-    info['prob'] = probs_fn(model.params, xs)
-    info = jax.tree.map(np.asarray, info)
+    numbers = jax.tree.map(np.asarray, compare(model.params, xs, keys))
     for i, (version, _) in enumerate(batch):
       found.append(
-        {'version': version, **{k: float(v[i]) for k, v in info.items()}}
+        {'version': version, **{k: float(v[i]) for k, v in numbers.items()}}
       )
   return _findings(found, config)
 
@@ -76,8 +71,9 @@ def _versions(images, blurs, mixes):
   return [(what, x.astype(np.float32)) for what, x in versions]
 
 
-def _compare(config, fn, x, *, key):
-  """Returns the numbers of one example as the info of an attribution."""
+def _compare(config, apply, params, x, key):
+  """Returns the numbers of one example."""
+  fn = scores.loss(apply, params, scores.predict(apply, params, x))
   dense = {'lam1': 0.0, 'num_steps': config['num_steps']}
   kappas = config['kappas']
   first = caso.cafo(fn, x, lam1=0.0)
@@ -95,8 +91,9 @@ def _compare(config, fn, x, *, key):
     'residual': info.residual,
     'sparse residual': sparse_second.info.residual,
     'curvature': info.eigenvalue / (info.eigenvalue + 2 * kappas[0]),
+    'prob': jnp.max(jax.nn.softmax(apply(params, x))),
   }
-  return first._replace(info=numbers)
+  return numbers
 
 
 def _cosine(a, b):

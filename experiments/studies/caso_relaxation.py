@@ -22,6 +22,7 @@ from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.core import curvature
 from saliency_jax.optimization import caso
 from saliency_jax.solvers import proximal
@@ -40,16 +41,13 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   )
   # Half as bright: a sure prediction has neither gradient nor curvature.
   xs = config['brightness'] * batch.images
-  labels = jax.jit(
-    lambda p, xs: jnp.argmax(jax.vmap(model.apply, (None, 0))(p, xs), -1)
-  )(model.params, xs)
+  predict = functools.partial(scores.predict, model.apply)
+  labels = batching.over_batch(predict)(model.params, xs)
   args = (model.params, xs, labels, batch.keys)
 
   def over_examples(one, *settings):
-    program = jax.jit(
-      jax.vmap(
-        functools.partial(one, model.apply, config, *settings), (None, 0, 0, 0)
-      )
+    program = batching.over_batch(
+      functools.partial(one, model.apply, config, *settings)
     )
     return jax.tree.map(np.asarray, program(*args))
 

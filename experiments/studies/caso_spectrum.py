@@ -22,6 +22,7 @@ from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import models
 from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.core import piecewise_linear
 from saliency_jax.optimization import caso
 
@@ -153,9 +154,7 @@ def _activations(config):
     )
     # On half-grey images: sure predictions have no curvature to speak of.
     xs = 0.5 * batch.images
-    compare = jax.jit(
-      jax.vmap(functools.partial(_compare, model), (None, 0, 0))
-    )
+    compare = batching.over_batch(functools.partial(_compare, model))
     numbers = jax.tree.map(np.asarray, compare(model.params, xs, batch.keys))
     finite = np.isfinite(numbers['cosine'])
     found[activation] = {k: v[finite] for k, v in numbers.items()}

@@ -27,6 +27,7 @@ from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import scores
 from saliency_jax import transforms
+from saliency_jax.core import batching
 from saliency_jax.core import selection
 from saliency_jax.gradients import smoothgrad
 
@@ -39,9 +40,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     chosen = {**config, 'fit': {**config['fit'], 'seed': seed}}
     model = examples.load_model(chosen)
     source = examples.load_source(chosen)
-    program = jax.jit(
-      jax.vmap(functools.partial(_one, model.apply, config), (None, None, 0, 0))
-    )
+    program = batching.over_batch(functools.partial(_one, model.apply, config))
     indices = list(range(config['num_examples']))
     size = config['batch_size']
     bar = app.progress(
@@ -52,7 +51,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
         chosen, source, model.spec, indices[start : start + size], 1
       )
       for rho in config['rho']:
-        out = program(model.params, rho, batch.images, batch.keys)
+        out = program((model.params, rho), batch.images, batch.keys)
         out = jax.tree.map(np.asarray, out)
         for i, index in enumerate(batch.indices):
           one = jax.tree.map(lambda a, i=i: a[i], out)
@@ -67,8 +66,9 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   return _findings(found, config)
 
 
-def _one(apply, config, params, rho, x, key):
+def _one(apply, config, shared, x, key):
   """Returns the maps of an example and of its attacked neighbour."""
+  params, rho = shared
   logits_fn = functools.partial(apply, params)
   fn = scores.max_logit(apply, params, jnp.argmax(logits_fn(x)))
   keys = [jax.random.fold_in(key, i) for i in range(4)]

@@ -23,6 +23,7 @@ from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
@@ -46,9 +47,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     chosen = {**config, 'fit': {**config['fit'], 'seed': seed}}
     model = examples.load_model(chosen)
     source = examples.load_source(chosen)
-    program = jax.jit(
-      jax.vmap(functools.partial(_one, model.apply, config), (None, 0, 0))
-    )
+    program = batching.over_batch(functools.partial(_one, model.apply, config))
     size, indices = config['batch_size'], range(config['num_examples'])
     bar = app.progress(
       range(0, len(indices), size), what=f'network {seed}, batches'

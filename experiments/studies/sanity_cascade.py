@@ -21,6 +21,7 @@ from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import metrics
+from saliency_jax.core import batching
 
 _SHOWN = {
   'rank_correlation_abs': 'rank correlation of sizes',
@@ -55,7 +56,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
         layers=layers,
       )
 
-    program = jax.jit(jax.vmap(cascade, (None, 0, 0)))
+    program = batching.over_batch(cascade)
     found = [
       jax.tree.map(np.asarray, program(model.params, batch.images, batch.keys))
       for batch in examples.batches(config, source, model.spec, indices, 1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from saliency_jax import data
 from saliency_jax import training
+from saliency_jax.core import batching
 
 
 class Examples(NamedTuple):
@@ -82,7 +83,7 @@ def batch(
     size: to which the batch is filled up, a multiple of the devices'.
     sharding: of the leading axis.
   """
-  filled = np.resize(chosen, size)  # From the start again.
+  filled = batching.fill(chosen, size)
 
   def place(shape, part):
     return jax.make_array_from_callback(

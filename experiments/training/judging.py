@@ -27,8 +27,9 @@ from experiments import records
 from experiments.training import feeding
 from saliency_jax import attacks
 from saliency_jax import certificates
-from saliency_jax import explainer
 from saliency_jax import metrics
+from saliency_jax import scores
+from saliency_jax.core import batching
 from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
@@ -48,6 +49,7 @@ class Judged(NamedTuple):
   total_variation: Float[Array, '']
   deletion: Float[Array, '']
   insertion: Float[Array, '']
+  map: Float[Array, 'H W C']
   attacked: Float[Array, 'H W C']
   smoothed: types.Attribution | None
 
@@ -93,37 +95,35 @@ def judge(
   with records.appending(folder / FOLDER, process) as append:
     done = records.read(folder / FOLDER)
     missing = [i for i in range(process, num, count) if i not in done]
-    run = explainer.build(
-      functools.partial(_judge_one, settings=settings),
-      model.apply,
-      lambda apply, params, label: (functools.partial(apply, params), label),
-      mesh=mesh,
+    run = batching.over_batch(
+      functools.partial(_judge_one, model.apply, settings), mesh
     )
     size = mesh.size * settings['batch_size']
     with app.progress(range(0, len(missing), size), what='judging') as bar:
       for start in bar:
         rows = missing[start : start + size]
-        filled = np.resize(rows, size)
-        maps, info = jax.device_get(
-          run(model.params, _pixels(test, filled), None, _keys(filled))
+        filled = batching.fill(rows, size)
+        found = jax.device_get(
+          run(model.params, _pixels(test, filled), _keys(filled))
         )
         for j, i in enumerate(rows):
-          one = jax.tree.map(lambda a, j=j: a[j], info)
+          one = jax.tree.map(lambda a, j=j: a[j], found)
           if i < settings['num_maps']:
             path = folder / FOLDER / f'{i:05d}.npz'
             image = _pixels(test, [i])[0]
-            found = {'image': image, 'map': maps[j], 'attacked': one.attacked}
-            files.write_npz(path, found)
+            maps = {'map': one.map, 'attacked': one.attacked}
+            files.write_npz(path, {'image': image, **maps})
           append(_record(i, int(test.labels[i]), one, settings))
   if app.is_first():
-    right = _accuracy(model, test)
+    right = _accuracy(model, test, mesh)
     files.write_json(folder / FOLDER / 'accuracy.json', {'accuracy': right})
 
 
-def _judge_one(target, x, *, key, settings) -> types.Attribution:
-  """Attacks one example; a method, so that `explainer` spreads it."""
-  logits_fn, label = target
-  fn = lambda x: logits_fn(x)[label]
+def _judge_one(apply, settings, params, x, key) -> Judged:
+  """Attacks one example, and measures its maps."""
+  logits_fn = functools.partial(apply, params)
+  label = scores.predict(apply, params, x)
+  fn = scores.logit(apply, params, label)
   attack = functools.partial(attacks.top_k_attack, **settings['attack'])
   attack_key, map_key = jax.random.split(key)
   adversary = attack(logits_fn, x, key=attack_key)
@@ -131,7 +131,7 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
   k = selection.count(0.25, x.size)
   m, m_moved = jnp.abs(clean), jnp.abs(moved)
   areas = metrics.deletion_insertion(
-    lambda x: jax.nn.softmax(logits_fn(x))[label],
+    scores.prob(apply, params, label),
     x,
     m,
     protocol=functools.partial(
@@ -149,7 +149,7 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
       num_samples=settings['certificate']['num_samples'],
       batch_size=64,
     )
-  info = Judged(
+  return Judged(
     predicted=label,
     found=adversary.found,
     overlap=metrics.top_k_overlap(m, m_moved, k),
@@ -158,10 +158,10 @@ def _judge_one(target, x, *, key, settings) -> types.Attribution:
     total_variation=metrics.relative_variation(m),
     deletion=areas.deletion,
     insertion=areas.insertion,
+    map=m,
     attacked=m_moved,
     smoothed=smoothed,
   )
-  return types.Attribution(m, info)
 
 
 def _record(index, label, one, settings):
@@ -185,16 +185,14 @@ def _record(index, label, one, settings):
   }
 
 
-def _accuracy(model, test) -> float:
-  predict = jax.jit(
-    lambda params, xs: jnp.argmax(
-      jax.vmap(model.apply, (None, 0))(params, xs), 1
-    )
+def _accuracy(model, test, mesh) -> float:
+  predict = batching.over_batch(
+    functools.partial(scores.predict, model.apply), mesh
   )
   size, right = 500, 0
   for start in range(0, len(test.labels), size):
-    rows = np.arange(start, min(start + size, len(test.labels)))
-    found = predict(model.params, _pixels(test, np.resize(rows, size)))
+    rows = range(start, min(start + size, len(test.labels)))
+    found = predict(model.params, _pixels(test, batching.fill(rows, size)))
     right += int(np.sum(np.asarray(found)[: len(rows)] == test.labels[rows]))
   return right / len(test.labels)
 

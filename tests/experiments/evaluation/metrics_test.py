@@ -69,7 +69,7 @@ class MetricsTest(parameterized.TestCase):
     if entry.reads is not metrics.importances:
       scores = jnp.broadcast_to(scores, xs.shape)
     run = _built(name)
-    out = run(_params(), (xs, scores), labels, _keys()).info
+    out = run(_params(), xs, scores, labels, _keys())
     self.assertEqual(set(out.values), set(entry.better))
     for values in out.values.values():
       self.assertEqual(values.shape, (_NUM,))
@@ -80,9 +80,7 @@ class MetricsTest(parameterized.TestCase):
     mesh = jax.make_mesh(
       (2,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
     )
-    other = _built(name, mesh=mesh)(
-      _params(), (xs, scores), labels, _keys()
-    ).info
+    other = _built(name, mesh=mesh)(_params(), xs, scores, labels, _keys())
     jax.tree.map(
       functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
       out,
@@ -97,8 +95,8 @@ class MetricsTest(parameterized.TestCase):
     xs, scores, labels = _batch()
     keys = _keys()
     found = _built(name, settings)(
-      _params(), (xs, scores), labels, jax.random.clone(keys)
-    ).info
+      _params(), xs, scores, labels, jax.random.clone(keys)
+    )
     want = library.deletion_insertion(
       score_functions.prob(_apply, _params(), 4),
       xs[2],
@@ -139,7 +137,7 @@ class MetricsTest(parameterized.TestCase):
   def test_constant_classifier(self, name):
     xs, scores, labels = _batch()
     run = _built(name, apply=lambda params, x: jnp.array([1.0, 0, 2, 0, 0]))
-    out = run(_params(), (xs, scores), labels, _keys()).info.values
+    out = run(_params(), xs, scores, labels, _keys()).values
     want = jax.nn.softmax(jnp.array([1.0, 0, 2, 0, 0]))[labels]
     np.testing.assert_allclose(out['deletion'], want, rtol=1e-5)
     np.testing.assert_allclose(out['insertion'], want, rtol=1e-5)
@@ -148,10 +146,10 @@ class MetricsTest(parameterized.TestCase):
     xs, scores, labels = _batch()
     apply = lambda params, x: jnp.array([0.0, 0, 9, 0, 0]) + 0 * jnp.sum(x)
     run = _built('sensitivity', apply=apply)
-    out = run(_params(), (xs, scores), labels, _keys()).info.values
+    out = run(_params(), xs, scores, labels, _keys()).values
     np.testing.assert_array_equal(out['key_size'], [1, 1, 1])
     flips = _built('flipping', apply=apply)
-    out = flips(_params(), (xs, scores), labels, _keys()).info.values
+    out = flips(_params(), xs, scores, labels, _keys()).values
     np.testing.assert_array_equal(out['flipped'], [0, 0, 0])
 
   def test_own_resolution_is_the_methods(self):
@@ -162,7 +160,7 @@ class MetricsTest(parameterized.TestCase):
         metrics.settings_of(name, settings),
         _apply,
         method=functools.partial(saliency_jax.igos, resolution=4),
-      )(_params(), (xs, scores), labels, _keys()).info
+      )(_params(), xs, scores, labels, _keys())
       for name, settings in (
         ('igos_protocol_own', {}),
         ('igos_protocol', {'resolution': 4}),
@@ -170,7 +168,7 @@ class MetricsTest(parameterized.TestCase):
     )
     jax.tree.map(np.testing.assert_array_equal, own, fixed)
     whole = _built('igos_protocol_own')
-    out = whole(_params(), (xs, scores), labels, _keys()).info
+    out = whole(_params(), xs, scores, labels, _keys())
     # As many points as the 64 pixels of the image, and none.
     self.assertEqual(out.curves['deletion'].values.shape, (_NUM, 65))
 
@@ -179,7 +177,7 @@ class MetricsTest(parameterized.TestCase):
     mask = jnp.asarray(np.random.default_rng(2).uniform(size=(4, 4)), 'float32')
     up = masks.upsample(mask, (_SIDE, _SIDE))
     scores = jnp.broadcast_to(1 - up[..., None], (_NUM, _SIDE, _SIDE, 1))
-    out = _built('mask_objective')(_params(), (xs, scores), labels, _keys())
+    out = _built('mask_objective')(_params(), xs, scores, labels, _keys())
     blank = settings.BASELINES['blur'](xs[0])
     prob = score_functions.prob(_apply, _params(), 2)(
       masks.composite(xs[0], blank, up)
@@ -187,8 +185,8 @@ class MetricsTest(parameterized.TestCase):
     want = (
       prob + 0.5 * np.mean(1 - mask) + 2 * float(masks.total_variation(mask))
     )
-    np.testing.assert_allclose(out.info.values['prob'][0], prob, rtol=1e-5)
-    np.testing.assert_allclose(out.info.values['objective'][0], want, rtol=1e-5)
+    np.testing.assert_allclose(out.values['prob'][0], prob, rtol=1e-5)
+    np.testing.assert_allclose(out.values['objective'][0], want, rtol=1e-5)
 
   def test_sensitivity_of_a_method_that_draws_has_no_noise_of_its_own(self):
     xs, _, labels = _batch()
@@ -203,9 +201,9 @@ class MetricsTest(parameterized.TestCase):
     map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
     scores = jax.vmap(lambda k: jax.random.normal(k, xs.shape[1:]))(map_keys)
     out = _built('max_sensitivity', method=drawn)(
-      _params(), (xs, scores), labels, keys
+      _params(), xs, scores, labels, keys
     )
-    np.testing.assert_allclose(out.info.values['max_sensitivity'], 0, atol=1e-6)
+    np.testing.assert_allclose(out.values['max_sensitivity'], 0, atol=1e-6)
 
   @parameterized.parameters(
     ('magic', {}, "'magic': expected one of igos_protocol"),
@@ -221,7 +219,7 @@ class MetricsTest(parameterized.TestCase):
     xs, scores, labels = _batch()
     run = _built('rise_protocol', {'start': 'pink'})
     with self.assertRaisesRegex(ValueError, "start is 'pink', expected .*blur"):
-      run(_params(), (xs, scores), labels, _keys())
+      run(_params(), xs, scores, labels, _keys())
 
   def test_columns(self):
     chosen = {'a': {'name': 'igos_protocol'}, 'b': {'name': 'flipping_top'}}
