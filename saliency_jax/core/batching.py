@@ -80,7 +80,9 @@ def length(batch: Any) -> int:
   return lengths.pop()
 
 
-def fill(rows: Sequence[int], size: int) -> Int[np.ndarray, 'size']:
+def fill(
+  rows: Sequence[int] | Int[np.ndarray, 'n'], size: int
+) -> Int[np.ndarray, 'size']:
   """Returns the rows of a batch filled up to `size`: the last one again.
 
   What is computed of the filling is cut off again, `out[:len(rows)]`.

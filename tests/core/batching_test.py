@@ -110,6 +110,7 @@ class BatchingTest(parameterized.TestCase):
   def test_fill(self):
     np.testing.assert_array_equal(batching.fill([4, 7], 5), [4, 7, 7, 7, 7])
     np.testing.assert_array_equal(batching.fill(range(3), 3), [0, 1, 2])
+    np.testing.assert_array_equal(batching.fill(np.array([2]), 2), [2, 2])
     for rows in ((), range(6)):
       with self.assertRaisesRegex(ValueError, rf'1 to 5 .*got {len(rows)}'):
         batching.fill(rows, 5)
