@@ -92,6 +92,20 @@ class LayeringTest(parameterized.TestCase):
     ]
     self.assertLessEqual(set(users), {'proximal.py'})
 
+  def test_keys_have_one_home(self):
+    """All else takes its keys of the draws and places of `sampling`."""
+    users = {
+      str(path.relative_to(_ROOT / 'saliency_jax'))
+      for path in _sources('saliency_jax')
+      for node in ast.walk(ast.parse(path.read_text()))
+      if isinstance(node, ast.Attribute)
+      and ast.unparse(node) in ('jax.random.fold_in', 'jax.random.split')
+    }
+    self.assertEqual(
+      users,
+      {'core/sampling.py', 'metrics/infidelity.py', 'models/fitting.py'},
+    )
+
   def test_no_future_annotations(self):
     for folder in ('saliency_jax', 'experiments', 'tests'):
       for path in _sources(folder):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import transforms
+from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 from saliency_jax.gradients import smoothgrad
@@ -96,7 +97,7 @@ class TransformsTest(parameterized.TestCase):
     draws = []
     for i in range(30):
       key = jax.random.fold_in(jax.random.key(5), i)
-      method_key = jax.random.fold_in(key, 2**32 - 3)
+      method_key = sampling.key_for(key, sampling.NEIGHBOUR)
       with jax.threefry_partitionable(False):
         z = jax.random.normal(key, _X.shape)
       draws.append(3 * (_X + 0.3 * z) ** 2 + jax.random.normal(method_key))

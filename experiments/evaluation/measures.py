@@ -219,7 +219,7 @@ def max_sensitivity(
     case: what made the map.
     x: the example.
     scores: the map at `x`.
-    key: that of which `sampling.draw_key(key, 0)` made the map.
+    key: consumed; its place `sampling.METHOD` made the map.
     radius: half the side of the box about `x`.
     num_samples: maps made again.
   """

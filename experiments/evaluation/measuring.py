@@ -73,7 +73,8 @@ def build(
   def measure(contender, label, xs, labels, rows, tell):
     """Returns the maps of a batch, their importances, and what is measured."""
     keys = keys_of(contender.name, rows)
-    map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
+    of_map = lambda key: sampling.key_for(key, sampling.METHOD)
+    map_keys = jax.vmap(of_map)(keys)
     out, seconds = call(('map', label), tell, xs, labels, map_keys)
     pixels = contenders.importance(contender, out.scores, xs)
     found = {}

@@ -26,9 +26,6 @@ from saliency_jax.core import types
 # or a function `(x, *, key=None)` that returns one of these.
 Baseline = Any
 
-# A place in a method's key that none of its draws reaches.
-_KEY_INDEX = 2**32 - 1
-
 
 def evaluate(
   baseline: Baseline, x: types.Example, key: Key[Array, ''] | None
@@ -47,7 +44,7 @@ def evaluate(
   """
   if callable(baseline):
     if key is not None:
-      key = sampling.draw_key(key, _KEY_INDEX)
+      key = sampling.key_for(key, sampling.BASELINE)
     baseline = baseline(x, key=key)
   if jax.tree.structure(baseline) == jax.tree.structure(x):
     return jax.tree.map(_like, baseline, x)

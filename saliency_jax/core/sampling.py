@@ -2,6 +2,7 @@
 
 Draw `i` of a method comes from `draw_key(key, i)`, and never from its place in
 a batch or on a mesh: the same key gives the same map however it is computed.
+What a key is for beside its draws has a place in the table below: `key_for`.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,19 @@ from saliency_jax.core import examples
 from saliency_jax.core import host
 from saliency_jax.core import types
 
-# The place, past any draw, of the key that is left over for a neighbour.
-_LEFT_OVER = 2**32 - 3
+# The places of a key that are not draws: `key_for(key, BASELINE)`.
+#
+# At the start, where draws are counted from the next number on:
+METHOD = 0  # A method that a metric calls again, with one key for all its maps.
+NETWORK = 1  # Parameters that a metric makes random.
+# Behind the draws: `key_for(key, EIGENVECTORS, num_draws)`.
+EIGENVECTORS = 0  # The first direction of Lanczos's method.
+INSPECTION = 0  # The first of the draws by which a box is judged.
+LOSS = 0  # The loss at an example that draws have changed.
+# At the end, which no number of draws reaches:
+NEIGHBOUR = 2**32 - 3  # Of a draw's own key: a method at a neighbour.
+BOOTSTRAP = 2**32 - 2  # Multipliers of the terms that were averaged.
+BASELINE = 2**32 - 1  # A baseline that draws.
 
 
 def draw_key(key: Any, i: Int[Array, ''] | int) -> Key[Array, '']:
@@ -50,6 +62,22 @@ def draw_key(key: Any, i: Int[Array, ''] | int) -> Key[Array, '']:
       'same under vmap as in a loop; use jax.random.key(seed)'
     )
   return jax.random.fold_in(key, i)
+
+
+def key_for(
+  key: Any, place: Int[Array, ''] | int, num_draws: Int[Array, ''] | int = 0
+) -> Key[Array, '']:
+  """Returns the key of a place that is not a draw.
+
+  Args:
+    key: of the method.
+    place: one of the table above.
+    num_draws: draws before it, for a place that is counted from their end.
+
+  Raises:
+    ValueError: as `draw_key`.
+  """
+  return draw_key(key, num_draws + place)
 
 
 def normal(key: Key[Array, ''], like: types.Example) -> types.Example:
@@ -217,7 +245,7 @@ def over_neighbours(
 
   def at(i):
     draw = draw_key(key, i)
-    own = jax.random.fold_in(draw, _LEFT_OVER)
+    own = key_for(draw, NEIGHBOUR)
     neighbour = jax.tree.map(
       lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, normal(draw, x)
     )

@@ -90,8 +90,9 @@ def cascading_randomization(
   layers = layer_order(apply, params, x) if layers is None else layers
   if label is None:
     label = score_functions.predict(apply, params, x)
-  method_key, init_key = (sampling.draw_key(key, i) for i in range(2))
-  random = _initialize(init_key, params, initialize)
+  method_key = sampling.key_for(key, sampling.METHOD)
+  network_key = sampling.key_for(key, sampling.NETWORK)
+  random = _initialize(network_key, params, initialize)
 
   def explain(depth):
     mixed = randomize_top(params, random, layers, depth)

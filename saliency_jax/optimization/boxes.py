@@ -130,7 +130,7 @@ def inspect(
   *,
   rivals: Sequence[Box] = (),
   key: Key[Array, ''] | None,
-  first_draw: int,
+  num_draws: int,
   num_checks: int,
   num_ascent: int,
   batch_size: int | None,
@@ -143,8 +143,8 @@ def inspect(
     box: how far it may move.
     rivals: boxes to compare the shortfall of the draws with.
     key: of the draws.
-    first_draw: number of the first one.
-    num_checks: draws.
+    num_draws: draws that the search took of the same key.
+    num_checks: draws that the box is judged by.
     num_ascent: steps of the ascent, each a quarter of the box's half width.
     batch_size: draws held in memory at once.
   """
@@ -160,7 +160,8 @@ def inspect(
   def judge(i):
     """Judges a draw of a box, as a row of a table of which the others are 0."""
     of, i = i // num_checks, i % num_checks
-    t = sampling.uniform(sampling.draw_key(key, first_draw + i), x, low=-1)
+    own = sampling.key_for(key, sampling.INSPECTION + i, num_draws)
+    t = sampling.uniform(own, x, low=-1)
     margins = fn(place(x, jax.tree.map(lambda a: a[of], all_boxes), t))
     violated = (~holds(margins)).astype(x.dtype)
     found = jnp.stack([violated, jnp.sum(jax.nn.relu(-margins))])

@@ -177,7 +177,7 @@ def invariant_perturbation(
     box,
     rivals=(whole,),
     key=key,
-    first_draw=num_steps * num_samples,
+    num_draws=num_steps * num_samples,
     num_checks=num_checks,
     num_ascent=num_ascent,
     batch_size=batch_size,

@@ -63,9 +63,6 @@ PAPER = {
 # the border to zeros outside.
 V1 = {**PAPER, 'sigma': 0.02, 'num_samples': 2000, 'clip': False}
 
-# A place in a method's key that none of its draws reaches.
-_KEY_INDEX = 2**32 - 2
-
 
 class Evidence(NamedTuple):
   """What is known of the moments `y` of `k` maps.
@@ -179,7 +176,7 @@ def bootstrap(
     )
   n, moment = evidence.num_terms, evidence.moment
   size = n if evidence.batch_size is None else min(n, evidence.batch_size)
-  key = sampling.draw_key(evidence.key, _KEY_INDEX)
+  key = sampling.key_for(evidence.key, sampling.BOOTSTRAP)
   like = jnp.zeros(num_replicates, moment.dtype)
 
   def of_batch(start):

@@ -129,7 +129,7 @@ def linear_invariant(
     x,
     box,
     key=key,
-    first_draw=num_noisy + 1,
+    num_draws=num_noisy + 1,
     num_checks=num_checks,
     num_ascent=num_ascent,
     batch_size=batch_size,

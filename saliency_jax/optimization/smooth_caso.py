@@ -122,8 +122,7 @@ def smooth_caso(
   curve = caso.curve_of_product(
     smooth.product,
     wide,
-    # The draws of the noise are the first.
-    key=sampling.draw_key(key, num_samples),
+    key=sampling.key_for(key, sampling.EIGENVECTORS, num_samples),
     num_steps=num_steps,
     eigen_steps=eigen_steps,
   )

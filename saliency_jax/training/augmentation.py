@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.training import losses
 
@@ -33,7 +34,8 @@ def crop_and_flip(loss: losses.Loss, *, pad: int = 4) -> losses.Loss:
     label: Int[Array, ''],
     key: Key[Array, ''],
   ) -> losses.Terms:
-    flip_key, crop_key, loss_key = jax.random.split(key, 3)
+    flip_key, crop_key = (sampling.draw_key(key, i) for i in range(2))
+    loss_key = sampling.key_for(key, sampling.LOSS, 2)
     x = jnp.where(jax.random.bernoulli(flip_key), x[:, ::-1], x)
     starts = jax.random.randint(crop_key, (2,), 0, 2 * pad + 1)
     padded = jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)))

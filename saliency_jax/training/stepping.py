@@ -194,12 +194,12 @@ def step(
     optimizer: any optax transformation.
     state: before the step.
     batch: of the step.
-    key: of the whole training; a step draws from `fold_in(key, state.step)`.
+    key: of the whole training; a step has the key of draw `state.step`.
 
   Returns:
     The state after the step, and the means of its batch.
   """
-  sums = total(state.params, batch, jax.random.fold_in(key, state.step))
+  sums = total(state.params, batch, sampling.draw_key(key, state.step))
   weight = jnp.maximum(sums.weight, 1)
   mean = functools.partial(jax.tree.map, lambda a: a / weight.astype(a.dtype))
   grads, terms = mean(sums.grads), mean(sums.terms)

@@ -82,6 +82,35 @@ class SamplingTest(parameterized.TestCase):
       # Fused, the inverse error function may round its last bit otherwise.
       np.testing.assert_allclose(got, loop, rtol=1e-5, atol=1e-6)
 
+  def test_places_stay_what_they_are(self):
+    """What was published of a method that draws depends on these numbers."""
+    got = {
+      'baseline': sampling.key_for(jax.random.key(3), sampling.BASELINE),
+      'bootstrap': sampling.key_for(jax.random.key(3), sampling.BOOTSTRAP),
+      'neighbour': sampling.key_for(jax.random.key(3), sampling.NEIGHBOUR),
+      'method': sampling.key_for(jax.random.key(3), sampling.METHOD),
+      'network': sampling.key_for(jax.random.key(3), sampling.NETWORK),
+      'vectors': sampling.key_for(jax.random.key(3), sampling.EIGENVECTORS, 16),
+      'box': sampling.key_for(jax.random.key(3), sampling.INSPECTION + 2, 5),
+      'loss': sampling.key_for(jax.random.key(3), sampling.LOSS, 2),
+    }
+    want = {
+      'baseline': 2**32 - 1,
+      'bootstrap': 2**32 - 2,
+      'neighbour': 2**32 - 3,
+      'method': 0,
+      'network': 1,
+      'vectors': 16,
+      'box': 7,
+      'loss': 2,
+    }
+    for name, number in want.items():
+      np.testing.assert_array_equal(
+        jax.random.key_data(got[name]),
+        jax.random.key_data(jax.random.fold_in(jax.random.key(3), number)),
+        name,
+      )
+
   def test_several_keys_are_not_one(self):
     keys = jax.random.split(jax.random.key(0), 3)
     with self.assertRaisesRegex(ValueError, r'expected one key, got \(3,\)'):
@@ -140,7 +169,7 @@ class SamplingTest(parameterized.TestCase):
     draws = []
     for i in range(7):
       key = sampling.draw_key(jax.random.key(3), i)
-      own = jax.random.fold_in(key, 2**32 - 3)
+      own = sampling.key_for(key, sampling.NEIGHBOUR)
       draws.append(f(x + 0.5 * sampling.normal(key, x), own))
     np.testing.assert_allclose(mean, np.mean(draws, 0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(variance, np.var(draws, 0), rtol=1e-4, atol=1e-6)

@@ -21,7 +21,7 @@ def _inspect(box, fn=_margin, x=None, **settings):
   x = jnp.zeros(4) if x is None else x
   defaults = {'num_checks': 4000, 'num_ascent': 8, 'batch_size': 500}
   return boxes.inspect(
-    fn, x, box, key=jax.random.key(0), first_draw=0, **{**defaults, **settings}
+    fn, x, box, key=jax.random.key(0), num_draws=0, **{**defaults, **settings}
   )
 
 

@@ -60,7 +60,7 @@ class CertifiedBoxTest(parameterized.TestCase):
         x,
         boxes.Box(-out.scores, -out.scores),
         key=jax.random.key(0),
-        first_draw=0,
+        num_draws=0,
         num_checks=100,
         num_ascent=60,
         batch_size=None,

@@ -198,7 +198,8 @@ class MetricsTest(parameterized.TestCase):
         lambda y: jnp.sum(y * jax.random.normal(key, x.shape)), x
       )
 
-    map_keys = jax.vmap(lambda k: sampling.draw_key(k, 0))(keys)
+    of_map = lambda key: sampling.key_for(key, sampling.METHOD)
+    map_keys = jax.vmap(of_map)(keys)
     scores = jax.vmap(lambda k: jax.random.normal(k, xs.shape[1:]))(map_keys)
     out = _built('max_sensitivity', method=drawn)(
       _params(), xs, scores, labels, keys
