@@ -39,8 +39,8 @@ def names(fn: Callable[[types.Example], Any], x: types.Example) -> list[str]:
   """Returns the names that can be tapped in `fn` at `x`, in order."""
   return [
     eqn.params['name']
-    for eqn, path in _named(jax.make_jaxpr(fn)(x).jaxpr)
-    if not path
+    for eqn, path in jaxprs.walk(jax.make_jaxpr(fn)(x).jaxpr)
+    if eqn.primitive.name == 'name' and not path
   ]
 
 
@@ -54,36 +54,26 @@ def split(
       loop, a branch or a custom derivative rule, where there is no one value.
   """
   closed, shape = jax.make_jaxpr(fn, return_shape=True)(x)
-  found = [path for eqn, path in _named(closed.jaxpr)
-           if eqn.params['name'] == name]  # fmt: skip
+  named = [
+    (eqn.params['name'], path)
+    for eqn, path in jaxprs.walk(closed.jaxpr)
+    if eqn.primitive.name == 'name'
+  ]
+  found = [path for have, path in named if have == name]
   if len(found) != 1:
-    have = sorted({eqn.params['name'] for eqn, _ in _named(closed.jaxpr)})
     raise ValueError(
       f'expected one intermediate named {name!r}, found {len(found)}; this '
-      f'function names {have}: name one where the network has it in hand, '
+      f'function names {sorted({have for have, _ in named})}: name one where '
+      f'the network has it in hand, '
       f'h = jax.ad_checkpoint.checkpoint_name(h, {name!r})'
     )
   if found[0]:
     raise ValueError(
       f'{name!r} is inside {" > ".join(found[0])}, and cannot be cut out there'
     )
-  # Unwrap the jits around the name until it stands at the top.
-  while not any(_is_named(eqn, name) for eqn in closed.jaxpr.eqns):
-    closed = _unwrap(closed, name)
-  jaxpr = closed.jaxpr
-  at = next(i for i, e in enumerate(jaxpr.eqns) if _is_named(e, name))
-  tap = jaxpr.eqns[at].outvars[0]
-  read = {v for eqn in jaxpr.eqns[at + 1 :] for v in _variables(eqn.invars)}
-  read |= set(_variables(jaxpr.outvars))
-  made = [*jaxpr.invars, *(v for e in jaxpr.eqns[:at] for v in e.outvars)]
-  rest = [v for v in made if v in read]
-
-  def part(eqns, invars, outvars):
-    cut = jaxpr.replace(eqns=eqns, invars=invars, outvars=outvars)
-    return core.ClosedJaxpr(cut, closed.consts)
-
-  first = part(jaxpr.eqns[: at + 1], jaxpr.invars, [tap, *rest])
-  second = part(jaxpr.eqns[at + 1 :], [tap, *rest], jaxpr.outvars)
+  # Only the calls around the name are opened: others keep their remat.
+  closed = jaxprs.inline(closed, lambda eqn: _holds(eqn, name))
+  first, second = jaxprs.cut(closed, lambda eqn: _is_named(eqn, name))
 
   def trunk(x):
     value, *others = core.jaxpr_as_fun(first)(*jax.tree.leaves(x))
@@ -148,37 +138,10 @@ def _alone(value, ndim, expected):
   return value
 
 
-def _named(jaxpr, path=()):
-  """Yields the marking equations, with the control flow that they are in."""
-  for eqn in jaxpr.eqns:
-    if eqn.primitive.name == 'name':
-      yield eqn, path
-    inner = jaxprs.wrapped(eqn)
-    if inner is not None:
-      yield from _named(inner.jaxpr, path)
-    else:
-      for sub in jaxprs.subjaxprs(eqn):
-        yield from _named(sub, (*path, eqn.primitive.name))
-
-
 def _is_named(eqn, name):
   return eqn.primitive.name == 'name' and eqn.params['name'] == name
 
 
-def _unwrap(closed, name):
-  """Inlines, by one level, the call that holds the name."""
-
-  def rule(eqn, *args):
-    inner = jaxprs.wrapped(eqn)
-    if inner is not None and any(_is_named(e, name)
-                                 for e, _ in _named(inner.jaxpr)):  # fmt: skip
-      return core.jaxpr_as_fun(inner)(*args)
-    return jaxprs.bind(eqn, *args)
-
-  return jax.make_jaxpr(
-    lambda *args: jaxprs.evaluate(closed, *args, rule=rule)
-  )(*closed.in_avals)
-
-
-def _variables(atoms):
-  return [v for v in atoms if not isinstance(v, core.Literal)]
+def _holds(eqn, name):
+  inside = (e for j in jaxprs.subjaxprs(eqn) for e in jaxprs.equations(j))
+  return any(_is_named(e, name) for e in inside)

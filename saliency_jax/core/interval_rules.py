@@ -1,42 +1,45 @@
-"""What an operation that is not affine makes of intervals, entry by entry.
+"""What each kind of equation makes of intervals: the table of rules.
 
-Each rule takes an equation and its operands as intervals, of one point where
-they are constant, and returns one that holds all values of the output, rounded
-outward. A truth value is an interval, too: from whether it is certain to
-whether it is possible.
+Each rule takes an equation with what moves in it, and its operands as
+intervals, of one point where they are constant; it returns one that holds all
+values of the output, or a list of them, rounded outward. A truth value is an
+interval, too: from whether it is certain to whether it is possible.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+
+from saliency_jax.core import interval_sums
+from saliency_jax.core import primitives
+from saliency_jax.core import rounding
+
+Interval = rounding.Interval
+rounded = rounding.rounded
 
 # Elementary functions are taken to be right to 8 units in the last place.
 ELEMENTARY_UNITS = 16
 
 
-class Interval(NamedTuple):
-  """All values between two arrays."""
-
-  low: Float[Array, '...']
-  high: Float[Array, '...']
-
-
-def rounded(box: Interval, units: int) -> Interval:
-  """Moves both ends outward by some units in their last places."""
-  info = jnp.finfo(box.low.dtype)
-  slack = lambda a: units * float(info.eps) * jnp.abs(a) + float(info.tiny)
-  return Interval(box.low - slack(box.low), box.high + slack(box.high))
+def increasing(equation, *boxes):
+  """The rule of increasing elementary functions."""
+  (box,) = interval_sums.ends(equation, *boxes)
+  return rounded(box, ELEMENTARY_UNITS)
 
 
-def _multiplied(eqn, a, b):
-  del eqn
+def _converted(equation, *boxes):
+  if not primitives.is_float(equation.eqn.outvars[0]):
+    raise ValueError('interval bounds have no rule for a number made whole')
+  (box,) = interval_sums.ends(equation, *boxes)
+  return rounded(box, 2)
+
+
+def _multiplied(equation, a, b):
+  del equation
   corners = jnp.stack([x * y for x in a for y in b])
   return rounded(Interval(jnp.min(corners, 0), jnp.max(corners, 0)), 2)
 
 
-def _divided(eqn, a, b):
+def _divided(equation, a, b):
   corners = jnp.stack([x / y for x in a for y in b])
   whole = (b.low > 0) | (b.high < 0)
   found = Interval(
@@ -46,8 +49,10 @@ def _divided(eqn, a, b):
   return rounded(found, 2)
 
 
-def _powered(eqn, a):
-  power = 2 if eqn.primitive.name == 'square' else eqn.params['y']
+def _powered(equation, a):
+  power = (
+    2 if equation.eqn.primitive.name == 'square' else equation.eqn.params['y']
+  )
   if power < 0:
     raise ValueError(f'interval bounds have no rule for the power {power}')
   low, high = a.low**power, a.high**power
@@ -58,25 +63,25 @@ def _powered(eqn, a):
   return rounded(Interval(low, high), 2 * power)
 
 
-def _absolute(eqn, a):
-  del eqn
+def _absolute(equation, a):
+  del equation
   low = jnp.maximum(jnp.maximum(a.low, -a.high), 0)
   return Interval(low, jnp.maximum(-a.low, a.high))
 
 
-def _subtracted(eqn, a, b):
-  del eqn
+def _subtracted(equation, a, b):
+  del equation
   return rounded(Interval(a.low - b.high, a.high - b.low), 2)
 
 
-def _complement(eqn, a):
-  del eqn
+def _complement(equation, a):
+  del equation
   ends = (jax.lax.erfc(a.high), jax.lax.erfc(a.low))
   return rounded(Interval(*ends), ELEMENTARY_UNITS)
 
 
-def _inverse_root(eqn, a):
-  del eqn
+def _inverse_root(equation, a):
+  del equation
   ends = (jax.lax.rsqrt(a.high), jax.lax.rsqrt(a.low))
   found = rounded(Interval(*ends), ELEMENTARY_UNITS)
   # Of zero it is infinite, and of less it is none.
@@ -86,8 +91,8 @@ def _inverse_root(eqn, a):
   )
 
 
-def _to_power(eqn, a, b):
-  del eqn
+def _to_power(equation, a, b):
+  del equation
   # Of positive numbers, exp(y ln x): its ends are at those of both.
   ends = [y.astype(a.low.dtype) for y in b]
   corners = jnp.stack([jnp.power(x, y) for x in a for y in ends])
@@ -99,21 +104,21 @@ def _to_power(eqn, a, b):
   return rounded(found, ELEMENTARY_UNITS)
 
 
-def _greater(eqn, a, b):
+def _greater(equation, a, b):
   # Possible unless it is certainly not so, as of ends that are NaN.
-  if eqn.primitive.name == 'ge':
+  if equation.eqn.primitive.name == 'ge':
     return Interval(a.low >= b.high, ~(a.high < b.low))
   return Interval(a.low > b.high, ~(a.high <= b.low))
 
 
-def _less(eqn, a, b):
-  if eqn.primitive.name == 'le':
+def _less(equation, a, b):
+  if equation.eqn.primitive.name == 'le':
     return Interval(a.high <= b.low, ~(a.low > b.high))
   return Interval(a.high < b.low, ~(a.low >= b.high))
 
 
-def _unequal(eqn, a, b):
-  if eqn.invars[0] is eqn.invars[1]:
+def _unequal(equation, a, b):
+  if equation.eqn.invars[0] is equation.eqn.invars[1]:
     # How a number is asked whether it is NaN.
     unknown = jnp.isnan(a.low) | jnp.isnan(a.high)
     return Interval(jnp.zeros_like(unknown), unknown)
@@ -123,8 +128,9 @@ def _unequal(eqn, a, b):
   )
 
 
-def _selected(eqn, which, *cases):
-  del eqn
+def _selected(equation, which, *cases):
+  if primitives.role(equation) == primitives.MOVES:
+    return interval_sums.ends(equation, which, *cases)
   if len(cases) != 2 or which.low.dtype != bool:
     raise ValueError('interval bounds have no rule for select_n of many cases')
   no, yes = cases
@@ -143,8 +149,16 @@ def _selected(eqn, which, *cases):
   )
 
 
+# By the names of primitives, and by roles.
 RULES = {
+  primitives.MOVES: interval_sums.ends,
+  primitives.SUMS: interval_sums.weighted,
+  primitives.INCREASING: interval_sums.ends,
+  **dict.fromkeys(
+    'cbrt erf exp exp2 expm1 log log1p logistic sqrt tanh'.split(), increasing
+  ),
   'abs': _absolute,
+  'convert_element_type': _converted,
   'div': _divided,
   'erfc': _complement,
   'ge': _greater,
@@ -153,13 +167,13 @@ RULES = {
   'le': _less,
   'lt': _less,
   'mul': _multiplied,
-  'neg': lambda eqn, a: Interval(-a.high, -a.low),
+  'neg': lambda equation, a: Interval(-a.high, -a.low),
   'ne': _unequal,
   'pow': _to_power,
   'rsqrt': _inverse_root,
   'select_n': _selected,
   'square': _powered,
   # Not among the moves: its derivative is not that of its values.
-  'stop_gradient': lambda eqn, a: a,
+  'stop_gradient': lambda equation, a: a,
   'sub': _subtracted,
 }

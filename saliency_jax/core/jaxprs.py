@@ -1,32 +1,59 @@
 """Reading a function as JAX sees it: the equations of its jaxpr.
 
-A jaxpr is walked one equation at a time, each evaluated as a jaxpr of its own,
-so that custom derivative rules stay what they are.
+`evaluate` is the one loop forward over equations. What it does at each of them
+is a rule, `rule(eqn, *inputs) -> outputs`, and the inputs may be anything that
+the rule understands: arrays, intervals, sets of names. By default an equation
+is evaluated as a jaxpr of its own, so that custom derivatives stay what they
+are. `tapes` keeps what the loop found, and walks back over it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+import functools
 from typing import Any
 
+import jax
 from jax.extend import core
+from jax.extend import source_info_util
+import numpy as np
 
-# Primitives that only wrap a jaxpr, and the parameter that holds it.
-_WRAPPERS = {
-  'jit': 'jaxpr',
-  'pjit': 'jaxpr',
-  'closed_call': 'call_jaxpr',
-  'core_call': 'call_jaxpr',
-  'checkpoint': 'jaxpr',
-  'remat2': 'jaxpr',
-}
-_DEBUG_INFO = core.DebugInfo('jaxprs.bind', 'jaxprs.bind', (), ())
+from saliency_jax.core import primitives
+
+DEBUG_INFO = core.DebugInfo('jaxprs', 'jaxprs', (), ())
 
 
 def wrapped(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """Returns the jaxpr that an equation merely wraps: jit, remat; or `None`."""
-  inner = eqn.params.get(_WRAPPERS.get(eqn.primitive.name, ''))
-  if inner is None or isinstance(inner, core.ClosedJaxpr):
+  return _body(eqn, (primitives.CALLS,))
+
+
+def _body(eqn, kinds):
+  facts = primitives.facts(eqn)
+  if facts is None or facts.kind not in kinds:
+    return None
+  inner = eqn.params[facts.body]
+  if isinstance(inner, core.ClosedJaxpr):
     return inner
   return core.ClosedJaxpr(inner, ())
+
+
+def walk(
+  jaxpr: core.Jaxpr, path: tuple[str, ...] = ()
+) -> Iterator[tuple[core.JaxprEqn, tuple[str, ...]]]:
+  """Yields every equation of a jaxpr, and of those inside, with its path.
+
+  The path names the loops, branches and custom derivatives around an equation;
+  what merely wraps it is left out.
+  """
+  for eqn in jaxpr.eqns:
+    yield eqn, path
+    inside = () if wrapped(eqn) else (eqn.primitive.name,)
+    for inner in subjaxprs(eqn):
+      yield from walk(inner, (*path, *inside))
+
+
+def equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
+  """Yields every equation of a jaxpr, and of the jaxprs inside of it."""
+  return (eqn for eqn, _ in walk(jaxpr))
 
 
 def subjaxprs(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
@@ -34,27 +61,26 @@ def subjaxprs(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
   return [getattr(j, 'jaxpr', j) for j in core.jaxprs_in_params(eqn.params)]
 
 
-def equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
-  """Yields every equation of a jaxpr, and of the jaxprs inside of it."""
-  for eqn in jaxpr.eqns:
-    yield eqn
-    for inner in subjaxprs(eqn):
-      yield from equations(inner)
-
-
 def bind(eqn: core.JaxprEqn, *args: Any) -> list[Any]:
-  """Evaluates one equation at the values of its inputs, literals included."""
-  free = [
-    (v, a)
-    for v, a in zip(eqn.invars, args, strict=True)
-    if not isinstance(v, core.Literal)
-  ]
-  # A variable may stand twice among the inputs, and once among the arguments.
-  values = dict(free)
-  jaxpr = core.Jaxpr(
-    (), list(values), list(eqn.outvars), [eqn], debug_info=_DEBUG_INFO
-  )
-  return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*values.values())
+  """Evaluates one equation at values of its inputs, literals included."""
+  # One variable an input, even where the equation has the same one twice.
+  invars = [core.Var(v.aval) for v in eqn.invars]
+  alone = part([eqn.replace(invars=invars)], invars, eqn.outvars)
+  return core.jaxpr_as_fun(alone)(*args)
+
+
+def environment(
+  closed: core.ClosedJaxpr,
+  *args: Any,
+  rule: Callable[..., list[Any]] = bind,
+) -> dict[core.Var, Any]:
+  """Returns the value of every variable, by `rule(eqn, *inputs) -> outputs`."""
+  env = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+  env.update(zip(closed.jaxpr.invars, args, strict=True))
+  for eqn in closed.jaxpr.eqns:
+    inputs = [read(env, v) for v in eqn.invars]
+    env.update(zip(eqn.outvars, rule(eqn, *inputs), strict=True))
+  return env
 
 
 def evaluate(
@@ -63,13 +89,80 @@ def evaluate(
   rule: Callable[..., list[Any]] = bind,
 ) -> list[Any]:
   """Evaluates a jaxpr with `rule(eqn, *inputs) -> outputs` at each equation."""
+  env = environment(closed, *args, rule=rule)
+  return [read(env, v) for v in closed.jaxpr.outvars]
+
+
+def inline(
+  closed: core.ClosedJaxpr,
+  enter: Callable[[core.JaxprEqn], bool] = lambda eqn: True,
+) -> core.ClosedJaxpr:
+  """Returns a jaxpr with its calls replaced by the equations inside of them.
+
+  Calls are jit, remat, and functions with derivatives of their own, which are
+  lost. Loops and branches stay equations.
+
+  Args:
+    closed: the jaxpr.
+    enter: whether to replace the call of an equation.
+  """
+
+  def rule(call, eqn, *args):
+    if call is not None and not source_info_util.summarize(eqn.source_info):
+      # Made inside of JAX: the line that called it is the one to name.
+      eqn = eqn.replace(source_info=call.source_info)
+    inner = _body(eqn, (primitives.CALLS, primitives.CUSTOM))
+    if inner is None or not enter(eqn):
+      return bind(eqn, *args)
+    return evaluate(inner, *args, rule=functools.partial(rule, eqn))
+
+  whole = functools.partial(rule, None)
+  return jax.make_jaxpr(lambda *args: evaluate(closed, *args, rule=whole))(
+    *closed.in_avals
+  )
+
+
+def cut(
+  closed: core.ClosedJaxpr, last: Callable[[core.JaxprEqn], bool]
+) -> tuple[core.ClosedJaxpr, core.ClosedJaxpr]:
+  """Cuts a jaxpr in two, after the first equation for which `last` holds.
+
+  Returns:
+    The first part, whose outputs are that equation's and whatever else is still
+    read; and the second, from these to the outputs.
+  """
   jaxpr = closed.jaxpr
-  env = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-  env.update(zip(jaxpr.invars, args, strict=True))
+  at = 1 + [last(eqn) for eqn in jaxpr.eqns].index(True)
+  first, second = jaxpr.eqns[:at], jaxpr.eqns[at:]
+  still = set(variables([v for e in second for v in e.invars] + jaxpr.outvars))
+  made = [*jaxpr.invars, *(v for e in first[:-1] for v in e.outvars)]
+  between = [*first[-1].outvars, *(v for v in made if v in still)]
 
-  def read(v):
-    return v.val if isinstance(v, core.Literal) else env[v]
+  def half(eqns, invars, outvars):
+    part = jaxpr.replace(eqns=eqns, invars=invars, outvars=outvars)
+    return core.ClosedJaxpr(part, closed.consts)
 
-  for eqn in jaxpr.eqns:
-    env.update(zip(eqn.outvars, rule(eqn, *map(read, eqn.invars)), strict=True))
-  return [read(v) for v in jaxpr.outvars]
+  return (
+    half(first, jaxpr.invars, between),
+    half(second, between, jaxpr.outvars),
+  )
+
+
+def part(eqns: Any, invars: Any, outvars: Any) -> core.ClosedJaxpr:
+  """Returns the jaxpr of some equations."""
+  jaxpr = core.Jaxpr(
+    (), list(invars), list(outvars), list(eqns), debug_info=DEBUG_INFO
+  )
+  return core.ClosedJaxpr(jaxpr, ())
+
+
+def read(values: Mapping[core.Var, Any], v: core.Var | core.Literal) -> Any:
+  """Returns the value of a variable, or of a literal as an array."""
+  if isinstance(v, core.Literal):
+    return np.asarray(v.val, v.aval.dtype)
+  return values[v]
+
+
+def variables(atoms: Any) -> list[core.Var]:
+  """Returns what of some inputs is no literal."""
+  return [v for v in atoms if isinstance(v, core.Var)]

@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -155,39 +156,35 @@ def layer_order(
   closed = jax.make_jaxpr(
     lambda leaves, x: apply(treedef.unflatten(leaves), x)
   )(leaves, x)
+  example = len(closed.jaxpr.invars) - len(leaves)
   met: list[int] = []
-  inputs = [frozenset([i]) for i in range(len(leaves))]
-  inputs += [None] * (len(closed.jaxpr.invars) - len(leaves))
-  _walk(closed.jaxpr, inputs, met)
+  made = [_Made(frozenset([i])) for i in range(len(leaves))]
+  made += [_Made(None)] * example
+  jaxprs.evaluate(closed, *made, rule=functools.partial(_meet, met))
   order = dict.fromkeys(paths[i].rpartition('/')[0] or paths[i] for i in met)
   if not order:
     raise ValueError('no parameter meets the example in this network')
   return tuple(order)
 
 
-def _walk(jaxpr, inputs, met):
-  """Notes in `met` the parameters that meet the example, in order.
+class _Made(NamedTuple):
+  """The parameters that a value is made of; `None` once the example is too."""
 
-  A value is known by the parameters it is made of, or as `None` once it is made
-  of the example too.
-  """
-  made = dict(zip(jaxpr.invars, inputs, strict=True))
+  params: frozenset[int] | None
 
-  def read(v):
-    return made.get(v, frozenset()) if not hasattr(v, 'val') else frozenset()
 
-  for eqn in jaxpr.eqns:
-    args = [read(v) for v in eqn.invars]
-    inner = jaxprs.wrapped(eqn)
-    if inner is not None:
-      outs = _walk(inner.jaxpr, args, met)
-    elif any(a is None for a in args):
-      met.extend(sorted(set().union(*(a for a in args if a is not None))))
-      outs = [None] * len(eqn.outvars)
-    else:
-      outs = [frozenset().union(*args)] * len(eqn.outvars)
-    made.update(zip(eqn.outvars, outs, strict=True))
-  return [read(v) for v in jaxpr.outvars]
+def _meet(met, eqn, *args):
+  """Notes in `met` the parameters that meet the example, in order."""
+  inner = jaxprs.wrapped(eqn)
+  if inner is not None:
+    rule = functools.partial(_meet, met)
+    return jaxprs.evaluate(inner, *args, rule=rule)
+  made = [a.params for a in args if isinstance(a, _Made)]
+  params = frozenset().union(*(m for m in made if m is not None))
+  if None in made:
+    met.extend(sorted(params))
+    params = None
+  return [_Made(params)] * len(eqn.outvars)
 
 
 def _initialize(key, params, initialize):

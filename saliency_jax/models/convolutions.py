@@ -22,6 +22,7 @@ References:
 
 from collections.abc import Sequence
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,9 @@ from jax.interpreters import batching
 from jax.interpreters import mlir
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from saliency_jax.core import primitives
+from saliency_jax.models import slices
 
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 
@@ -116,9 +120,9 @@ def max_pool(
     ((window[0], 1), (strides[0], 1)),
     ((1, window[1]), (1, strides[1])),
   ):
-    size = _output_size(x.shape[1:3], line, step, ((0, 0), (0, 0)))
-    slices = [x_ab for _, x_ab in _shifted(x, line, step, size)]
-    x = functools.reduce(jnp.maximum, slices)
+    size = slices.output_size(x.shape[1:3], line, step, ((0, 0), (0, 0)))
+    parts = [x_ab for _, x_ab in slices.shifted(x, line, step, size)]
+    x = functools.reduce(jnp.maximum, parts)
   return x
 
 
@@ -127,38 +131,6 @@ def _geometry(x, kernel, strides, padding):
   size, window, strides = x.shape[1:3], kernel.shape[:2], tuple(strides)
   pads = jax.lax.padtype_to_pads(size, window, strides, padding)
   return dict(strides=strides, padding=tuple(pads), size=size, window=window)
-
-
-def _output_size(size, window, strides, padding):
-  return tuple(
-    (n + sum(p) - k) // s + 1
-    for n, k, s, p in zip(size, window, strides, padding, strict=True)
-  )
-
-
-def _shifted(x, window, strides, size):
-  """Yields the part of `x` that each weight of a window meets."""
-  for a in range(window[0]):
-    for b in range(window[1]):
-      stop = [
-        start + (m - 1) * s + 1
-        for start, m, s in zip((a, b), size, strides, strict=True)
-      ]
-      yield (
-        (a, b),
-        jax.lax.slice(
-          x,
-          (0, a, b, 0),
-          (x.shape[0], *stop, x.shape[3]),
-          (1, *strides, 1),
-        ),
-      )
-
-
-def _pad(x, padding):
-  """Pads the two middle axes with zeros."""
-  config = ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0))
-  return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
 # Dense convolutions, the same on all platforms.
@@ -233,70 +205,6 @@ def _plain_kernel(x, y, **geometry):
   return transpose(y)[0]
 
 
-# The same as sums of shifted slices, which XLA fuses into one loop on CPUs.
-
-
-def _slices_conv(x, k, *, strides, padding, size, window):
-  size = _output_size(size, window, strides, padding)
-  x, k = _pad(x, padding), k[:, :, None, None, None]
-  return sum(
-    x_ab * k[a, b] for (a, b), x_ab in _shifted(x, window, strides, size)
-  )
-
-
-def _slices_transpose(y, k, *, strides, padding, size, window):
-  # Row u of the padded image, u = s q + r, meets the weights a = s t + r and
-  # the outputs q - t: each remainder r is a convolution of its own.
-  s_h, s_w = strides
-  rows, cols = (
-    -(-(n + sum(p)) // s)
-    for n, p, s in zip(size, padding, strides, strict=True)
-  )
-  taps = tuple(-(-n // s) for n, s in zip(window, strides, strict=True))
-  y = _pad(
-    y,
-    (
-      (taps[0] - 1, rows - y.shape[1]),
-      (taps[1] - 1, cols - y.shape[2]),
-    ),
-  )
-  k = jnp.pad(
-    k,
-    (
-      (0, taps[0] * s_h - window[0]),
-      (0, taps[1] * s_w - window[1]),
-      (0, 0),
-    ),
-  )[::-1, ::-1, None, None, None]
-
-  def phase(r_h, r_w):
-    return sum(
-      y_ab * k[s_h - 1 - r_h + s_h * a, s_w - 1 - r_w + s_w * b]
-      for (a, b), y_ab in _shifted(y, taps, (1, 1), (rows, cols))
-      if window[0] > s_h * (taps[0] - 1 - a) + r_h
-      and window[1] > s_w * (taps[1] - 1 - b) + r_w
-    )
-
-  phases = [[phase(r_h, r_w) for r_w in range(s_w)] for r_h in range(s_h)]
-  if strides == (1, 1):
-    x = phases[0][0]
-  else:
-    x = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
-    x = x.reshape(y.shape[0], rows * s_h, cols * s_w, y.shape[3])
-  (top, _), (left, _) = padding
-  return x[:, top : top + size[0], left : left + size[1]]
-
-
-def _slices_kernel(x, y, *, strides, padding, size, window):
-  del size
-  x = _pad(x, padding)
-  sums = [
-    jnp.sum(x_ab * y, axis=(0, 1, 2))
-    for _, x_ab in _shifted(x, window, strides, y.shape[1:3])
-  ]
-  return jnp.stack(sums).reshape(*window, y.shape[3])
-
-
 class _Maps(NamedTuple):
   """The partial gradients of one trilinear form, as functions or primitives."""
 
@@ -331,10 +239,24 @@ def _primitives(name: str, maps: _Maps, on_cpu: _Maps | None = None) -> _Maps:
     lambda k, x, y, **g: transpose.bind(y, k, **g),
     lambda k, x, y, **g: conv.bind(x, k, **g),
   )
+  for primitive, plain, num_terms in zip(made, maps, _NUM_TERMS, strict=True):
+    primitives.register(
+      primitive.name, primitives.PRODUCTS, num_terms=num_terms, plain=plain
+    )
   _batch_image(conv, maps.conv)
   _batch_image(transpose, maps.transpose)
   _batch_kernel(kernel, on_cpu.kernel)
   return made
+
+
+# How many terms an output of each map sums, at most.
+_NUM_TERMS = _Maps(
+  conv=lambda eqn: math.prod(eqn.invars[1].aval.shape[:-1]),
+  transpose=lambda eqn: math.prod(
+    eqn.invars[1].aval.shape[:2] + eqn.invars[1].aval.shape[3:]
+  ),
+  kernel=lambda eqn: math.prod(eqn.invars[1].aval.shape[:3]),
+)
 
 
 def _primitive(name, f, on_cpu):
@@ -385,5 +307,5 @@ _dense = _primitives(
 _depthwise = _primitives(
   'depthwise_conv',
   _Maps(_plain_conv, _plain_transpose, _plain_kernel),
-  on_cpu=_Maps(_slices_conv, _slices_transpose, _slices_kernel),
+  on_cpu=_Maps(slices.conv, slices.transpose, slices.kernel),
 )
