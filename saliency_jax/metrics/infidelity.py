@@ -69,8 +69,8 @@ def square(
   checks.image(x)
   checks.count('size', size, 1, min(x.shape[:2]))
   corners = [
-    jax.random.randint(k, (), 0, n - size + 1)
-    for k, n in zip(jax.random.split(key), x.shape[:2], strict=True)
+    jax.random.randint(sampling.draw_key(key, i), (), 0, n - size + 1)
+    for i, n in enumerate(x.shape[:2])
   ]
   rows, columns = (
     (jnp.arange(n) >= c) & (jnp.arange(n) < c + size)
@@ -179,7 +179,7 @@ def max_sensitivity(
     scores: the map at `x`.
     method: made the map. A method that draws gets one key for all: its own
       randomness does not count, if the map at `x` was made with
-      `sampling.draw_key(key, 0)`.
+      `sampling.key_for(key, sampling.METHOD)`.
     key: consumed.
     radius: half the side of the box, in the units of `x`.
     num_samples: uniform draws from the box.
@@ -190,9 +190,9 @@ def max_sensitivity(
   maps.matching(scores, x)
 
   def change(i):
-    draw = sampling.draw_key(key, i + 1)
-    shift = sampling.uniform(draw, x, low=-1)
-    other = method(fn, x + radius * shift, key=sampling.draw_key(key, 0))
+    shift = sampling.uniform(sampling.draw_key(key, i + 1), x, low=-1)
+    method_key = sampling.key_for(key, sampling.METHOD)
+    other = method(fn, x + radius * shift, key=method_key)
     return jnp.sqrt(jnp.sum((other.scores - scores) ** 2))
 
   changes = sampling.batched_map(
