@@ -92,16 +92,28 @@ class LayeringTest(parameterized.TestCase):
     ]
     self.assertLessEqual(set(users), {'proximal.py'})
 
-  def test_keys_have_one_home(self):
-    """All else takes its keys of the draws and places of `sampling`."""
+  @parameterized.parameters(
+    # Keys are those of the draws and places of `sampling`; a network is fitted
+    # with its own.
+    (
+      ('jax.random.fold_in', 'jax.random.split'),
+      {'core/sampling.py', 'models/fitting.py'},
+    ),
+    # Batches are spread and compiled by `over_batch`; networks are leaves.
+    (('jax.shard_map',), {'core/batching.py'}),
+    (
+      ('jax.jit',),
+      {'core/batching.py', 'models/convolutions.py', 'models/fitting.py'},
+    ),
+  )
+  def test_has_one_home(self, functions, homes):
     users = {
       str(path.relative_to(_ROOT / 'saliency_jax'))
       for path in _sources('saliency_jax')
       for node in ast.walk(ast.parse(path.read_text()))
-      if isinstance(node, ast.Attribute)
-      and ast.unparse(node) in ('jax.random.fold_in', 'jax.random.split')
+      if isinstance(node, ast.Attribute) and ast.unparse(node) in functions
     }
-    self.assertEqual(users, {'core/sampling.py', 'models/fitting.py'})
+    self.assertEqual(users, homes)
 
   def test_no_future_annotations(self):
     for folder in ('saliency_jax', 'experiments', 'tests'):

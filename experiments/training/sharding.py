@@ -22,7 +22,8 @@ def over_devices(total: training.Total, mesh: jax.sharding.Mesh) -> Any:
   def part(params, batch, key):
     return jax.lax.psum(total(params, batch, key), axis)
 
-  # The check of replication would sum the gradients twice: see `explainer`.
+  # The check of replication would sum the gradients twice: see
+  # `core.batching`.
   return jax.shard_map(
     part,
     mesh=mesh,
