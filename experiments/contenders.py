@@ -18,7 +18,7 @@ from saliency_jax import explainer
 from saliency_jax import viz
 from saliency_jax.core import sampling
 from saliency_jax.core import types
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 from saliency_jax.metrics import maps
 from saliency_jax.models import types as model_types
 
@@ -123,7 +123,7 @@ def slopes(
     start = settings.get('baseline', 0)
     if 'references' in settings:
       start = jnp.mean(settings['references'], 0)
-  return jax.vmap(lambda s, x: infidelity.per_unit(s, x, start))(scores, xs)
+  return jax.vmap(lambda s, x: fidelity.per_unit(s, x, start))(scores, xs)
 
 
 def of_one_image(

@@ -12,11 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from experiments import settings
+from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax.core import baselines
+from saliency_jax.core import stretching
 from saliency_jax.core import types
 from saliency_jax.metrics import deletion
-from saliency_jax.metrics import infidelity as infidelities
+from saliency_jax.metrics import fidelity
 from saliency_jax.metrics import maps
 from saliency_jax.optimization import masks
 
@@ -55,8 +57,8 @@ class Measured(NamedTuple):
 
 # Functions that a config can name, beside the baselines.
 _PERTURBATIONS = {
-  'gaussian': infidelities.gaussian,
-  'square': infidelities.square,
+  'gaussian': fidelity.gaussian,
+  'square': fidelity.square,
 }
 
 
@@ -191,7 +193,7 @@ def infidelity(
   scale is fitted unless `rescale` is off. Which slopes a map promises is said
   by its units: see `contenders.slopes`.
   """
-  out = infidelities.infidelity(
+  out = fidelity.infidelity(
     case.prob_fn,
     x,
     scores,
@@ -247,11 +249,15 @@ def mask_objective(
 ) -> Measured:
   """Measures the objective of I-GOS and Mask at the mask `1 - scores`."""
   del key  # Nothing is drawn.
+  masker = maskers.grid(
+    x,
+    cells=resolution,
+    stretch=stretching.aligned,
+    baseline=baselines.gaussian_blur,
+  )
   # The mask whose upsampling is nearest: for a map of I-GOS or Mask, its own.
-  mask = 1 - deletion.fit_mask(maps.per_pixel(scores, x), resolution)
-  blank = baselines.gaussian_blur(x)
-  kept = masks.composite(x, blank, masks.upsample(mask, x.shape[:2]))
-  score = case.prob_fn(kept)
+  mask = 1 - masker.pool(scores)
+  score = case.prob_fn(masker.hide(mask))
   price = l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
   values = {'objective': score + price, 'prob': score}
   return Measured(maps.if_finite(values, scores), {})

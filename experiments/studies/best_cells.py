@@ -23,7 +23,7 @@ from experiments import settings
 from experiments.studies import findings
 from saliency_jax import metrics
 from saliency_jax import viz
-from saliency_jax.optimization import masks
+from saliency_jax.core import selection
 
 
 def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
@@ -96,14 +96,9 @@ def _look(apply, config, params, x, scores, label, key):
     resolution=side,
     baseline=settings.BASELINES[config['blank']],
   )
-  best = plan.ranks < round(config['share'] * side**2)
-  gone = masks.upsample(best.astype(x.dtype), x.shape[:2])
-  images = jnp.stack(
-    [
-      masks.composite(x, plan.deleted, 1 - gone),
-      masks.composite(x, plan.start, gone),
-    ]
-  )
+  best = plan.ranks < selection.count(config['share'], side**2)
+  best = best.astype(x.dtype)
+  images = jnp.stack([plan.deleted.hide(1 - best), plan.start.hide(best)])
   return images, _probs(apply, params, images, label)
 
 

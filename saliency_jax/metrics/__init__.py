@@ -9,8 +9,9 @@ from saliency_jax.metrics.complexity import relative_variation
 from saliency_jax.metrics.deletion import deletion_insertion
 from saliency_jax.metrics.deletion import igos_protocol
 from saliency_jax.metrics.deletion import rise_protocol
+from saliency_jax.metrics.fidelity import infidelity
+from saliency_jax.metrics.fidelity import max_sensitivity
 from saliency_jax.metrics.flipping import decision_flips
-from saliency_jax.metrics.infidelity import max_sensitivity
 from saliency_jax.metrics.overlap import rank_correlation
 from saliency_jax.metrics.overlap import structural_similarity
 from saliency_jax.metrics.overlap import top_k_overlap
@@ -25,6 +26,7 @@ __all__ = [
   'deletion_insertion',
   'gini',
   'igos_protocol',
+  'infidelity',
   'layer_order',
   'log_odds_curves',
   'max_sensitivity',

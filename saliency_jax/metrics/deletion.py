@@ -3,7 +3,8 @@
 The deletion curve is `f` of the image with its `c` best-scored cells given to a
 baseline image; the insertion curve is `f` of a baseline image with them given
 back; `c` runs from none to all. Each is summarised by the area under it: a good
-map has a small one for deletion, a large one for insertion.
+map has a small one for deletion, a large one for insertion. With a masker, the
+cells are its players, and the image is any example.
 
 A protocol says which cells, steps, baselines and rule of quadrature. Areas of
 different protocols are different quantities.
@@ -16,6 +17,7 @@ References:
 """
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -24,6 +26,7 @@ from jaxtyping import Array, Float, Int, Key
 import numpy as np
 from scipy import ndimage
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
@@ -35,20 +38,20 @@ from saliency_jax.optimization import masks
 
 
 class Plan(NamedTuple):
-  """What a protocol does with one image and its map.
+  """What a protocol does with one example and its map.
 
   Attributes:
     ranks: place of each cell, 0 for the first one to go or come.
     counts: cells gone at each point of the curves, from none to all.
-    deleted: image that takes the place of what goes.
-    start: image into which what comes is put.
+    deleted: masker whose baseline takes the place of what goes.
+    start: masker whose baseline is what insertion starts from.
     area: maps fractions and a curve to the area under it.
   """
 
-  ranks: Int[Array, 's t']
+  ranks: Int[Array, '*players']
   counts: Int[np.ndarray, 'm']
-  deleted: Float[Array, 'H W C']
-  start: Float[Array, 'H W C']
+  deleted: maskers.Masker
+  start: maskers.Masker
   area: Callable[[Float[Array, 'm'], Float[Array, 'm']], Float[Array, '']]
 
 
@@ -107,13 +110,14 @@ def rise_blur(
 
 
 def igos_protocol(
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   key: Key[Array, ''] | None,
   *,
   resolution: int = 28,
   baseline: baselines.Baseline = baselines.gaussian_blur,
   by_size: bool = False,
+  masker: maskers.Constructor | None = None,
 ) -> Plan:
   """Plans what I-GOS's paper reports.
 
@@ -122,7 +126,7 @@ def igos_protocol(
   step as if the score there were 1; this does not.)
 
   Args:
-    x: the image.
+    x: the image; any example with a masker.
     scores: `[s, s, 1]` at the mask's resolution, or of the image's size: then
       summed over channels and brought to the mask whose upsampling is nearest
       in squares, which gives back a mask that was upsampled.
@@ -130,30 +134,37 @@ def igos_protocol(
     resolution: side `s` of the mask.
     baseline: the blur; the default is for images of 224 x 224.
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
+    masker: its players take the place of cells, its baseline that of the blur.
   """
-  checks.image(x)
-  cells = _to_resolution(x, scores, resolution, by_size)
-  num = resolution**2
-  step = max(1, num // 50)
-  blank = baselines.evaluate(baseline, x, key)
+  players = masks.players(
+    igos_protocol,
+    x,
+    key,
+    resolution=resolution,
+    baseline=baseline,
+    masker=masker,
+  )
+  values = maps.per_player(scores, players, by_size=by_size)
+  step = max(1, players.num // 50)
   return Plan(
-    ranks=ranking.ranks(cells, key=key),
-    counts=np.append(np.arange(0, num, step), num),
-    deleted=blank,
-    start=blank,
+    ranks=ranking.ranks(values, key=key),
+    counts=np.append(np.arange(0, players.num, step), players.num),
+    deleted=players,
+    start=players,
     area=right_rectangles,
   )
 
 
 def rise_protocol(
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   key: Key[Array, ''] | None,
   *,
   num_steps: int = 28,
   deleted: baselines.Baseline = baselines.constant,
   start: baselines.Baseline = rise_blur,
   by_size: bool = False,
+  masker: maskers.Constructor | None = None,
 ) -> Plan:
   """Plans what RISE's paper reports.
 
@@ -161,7 +172,7 @@ def rise_protocol(
   trapezoid rule.
 
   Args:
-    x: the image.
+    x: the image; any example with a masker.
     scores: broadcastable against `x`; summed over channels.
     key: consumed by the breaking of ties.
     num_steps: steps of equal size, to the pixel.
@@ -170,27 +181,39 @@ def rise_protocol(
       .456, .406) for the networks of the paper.
     start: what insertion starts from; the default is for 224 x 224.
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
+    masker: its players take the place of pixels, its baseline that of both
+      fills. With fewer players than `num_steps` there is a step for each.
   """
-  checks.image(x)
-  pixels = maps.per_pixel(scores, x, by_size=by_size)
-  checks.count('num_steps', num_steps, 1, pixels.size)
-  counts = np.rint(np.linspace(0, pixels.size, num_steps + 1)).astype(np.int32)
+  if masker is None:
+    checks.image(x)
+    fills = [
+      maskers.grid(x, key=key, cells=x.shape[:2], baseline=fill)
+      for fill in (deleted, start)
+    ]
+    checks.count('num_steps', num_steps, 1, fills[0].num)
+  else:
+    maskers.alone(rise_protocol, deleted=deleted, start=start)
+    fills = [masker(x, key=key)] * 2
+    num_steps = min(num_steps, fills[0].num)
+  num = fills[0].num
+  values = maps.per_player(scores, fills[0], by_size=by_size)
   return Plan(
-    ranks=ranking.ranks(pixels, key=key),
-    counts=counts,
-    deleted=baselines.evaluate(deleted, x, key),
-    start=baselines.evaluate(start, x, key),
+    ranks=ranking.ranks(values, key=key),
+    counts=np.rint(np.linspace(0, num, num_steps + 1)).astype(np.int32),
+    deleted=fills[0],
+    start=fills[1],
     area=trapezoids,
   )
 
 
 def deletion_insertion(
   fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   protocol: Callable[..., Plan] = igos_protocol,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = None,
 ) -> DeletionInsertion:
   """Measures a map by what its best cells do to the score.
@@ -199,55 +222,42 @@ def deletion_insertion(
 
   Args:
     fn: score of one example, a probability in the papers.
-    x: one image.
+    x: one image; any example with a masker.
     scores: of its features, larger for more important.
     key: consumed; ties are broken at random by it, by place without it.
     protocol: `igos_protocol` or `rise_protocol`, its settings bound by
       `functools.partial`.
+    masker: its players go and come, in the place of cells or pixels.
     batch_size: calls of `fn` held in memory at once; `None` holds all.
   """
-  plan = protocol(x, scores, key)
+  x = examples.arrays(x)
+  plan = protocol(x, scores, key, masker=masker)
+  dtype = examples.result_dtype(x)
   counts = jnp.asarray(plan.counts, jnp.int32)
 
   def evaluate(point):
     count, inserts = point
-    gone = (plan.ranks < count).astype(x.dtype)
-    gone = masks.upsample(gone, x.shape[:2])
-    kept = jnp.where(inserts, gone, 1 - gone)
-    other = jnp.where(inserts, plan.start, plan.deleted)
-    return fn(masks.composite(x, other, kept))
+    gone = (plan.ranks < count).astype(dtype)
+    return fn(
+      jax.tree.map(
+        functools.partial(jnp.where, inserts),
+        plan.start.hide(gone),
+        plan.deleted.hide(1 - gone),
+      )
+    )
 
   # One map over the points of both curves fills its batches better than two.
   points = (jnp.tile(counts, 2), jnp.arange(2 * counts.size) >= counts.size)
   values = sampling.batched_map(evaluate, points, batch_size=batch_size)
   values = maps.if_finite(values, scores)
   deletion, insertion = values.reshape(2, -1)
-  fractions = jnp.asarray(plan.counts / plan.counts[-1], x.dtype)
+  fractions = jnp.asarray(plan.counts / plan.counts[-1], dtype)
   return DeletionInsertion(
     fractions=fractions,
     deletion_curve=deletion,
     insertion_curve=insertion,
     deletion=plan.area(fractions, deletion),
     insertion=plan.area(fractions, insertion),
-  )
-
-
-def fit_mask(
-  pixels: Float[Array, 'H W'], resolution: int
-) -> Float[Array, 's s']:
-  """Returns the mask of side `s` whose upsampling is nearest in squares."""
-  rows, columns = (
-    jnp.asarray(
-      np.linalg.pinv(masks.interpolation_matrix(n, resolution)), pixels.dtype
-    )
-    for n in pixels.shape
-  )
-  return jnp.einsum(
-    'sh,tw,hw->st',
-    rows,
-    columns,
-    pixels,
-    precision=jax.lax.Precision.HIGHEST,
   )
 
 
@@ -263,17 +273,6 @@ def trapezoids(
 ) -> Float[Array, '']:
   """Returns the area with each step as high as the mean of its ends."""
   return jnp.sum(jnp.diff(fractions) * (curve[1:] + curve[:-1])) / 2
-
-
-def _to_resolution(x, scores, resolution, by_size):
-  """Returns one score a cell of a mask of side `resolution`."""
-  if scores.shape == (resolution, resolution, 1):
-    return maps.per_pixel(scores, scores, by_size=by_size)
-  fitted = fit_mask(maps.per_pixel(scores, x, by_size=by_size), resolution)
-  # Cells that were equal before rounding broke their tie are made equal again.
-  unit = 1e-5 * jnp.max(jnp.abs(fitted))
-  unit = jnp.where(unit > 0, unit, 1)
-  return jnp.round(fitted / unit) * unit
 
 
 def _correlation_matrix(kernel, size):

@@ -13,12 +13,15 @@ References:
   learned, 2015. https://arxiv.org/abs/1509.06321
 """
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.metrics import maps
@@ -36,8 +39,8 @@ class Flips(NamedTuple):
 
 def decision_flips(
   logits_fn: types.LogitsFn,
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   fractions: Float[Array, 'm'] | None = None,
@@ -45,6 +48,7 @@ def decision_flips(
   per_pixel: bool = False,
   by_size: bool = False,
   largest_first: bool = False,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = None,
 ) -> Flips:
   """Masks ever more features of `x` and asks for the decision.
@@ -53,7 +57,7 @@ def decision_flips(
 
   Args:
     logits_fn: logits of one example.
-    x: one image.
+    x: one image, or any array; any example with a masker.
     scores: of its features, broadcastable against `x`.
     key: consumed; ties are broken at random by it, by place without it.
     fractions: of the features, in [0, 1]; `None` is 0, .05, ..., 1.
@@ -63,20 +67,27 @@ def decision_flips(
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
     largest_first: which features go first. The text of the paper removes those
       of the lowest scores, the caption of its figure those of the highest.
+    masker: its players are the features, its baseline what they become.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
+  x = examples.arrays(x)
+  dtype = examples.result_dtype(x)
   if fractions is None:
-    fractions = jnp.linspace(0, 1, 21, dtype=x.dtype)
-  read = maps.per_pixel if per_pixel else maps.per_entry
-  values = read(scores, x, by_size=by_size)
+    fractions = jnp.linspace(0, 1, 21, dtype=dtype)
+  if masker is None:
+    masker = functools.partial(maskers.entries, baseline=baseline)
+    if per_pixel:
+      cells = x.shape[:2]
+      masker = functools.partial(maskers.grid, cells=cells, baseline=baseline)
+  else:
+    maskers.alone(decision_flips, baseline=baseline, per_pixel=per_pixel)
+  players = masker(x, key=key)
+  values = maps.per_player(scores, players, by_size=by_size)
   order = ranking.ranks(values, key=key, largest_first=largest_first)
-  order = order[..., None] if per_pixel else order
-  num_features = values.size
-  counts = ranking.counts(fractions, num_features)
-  blank = baselines.evaluate(baseline, x, key)
+  counts = ranking.counts(fractions, players.num)
 
   def masked(count):
-    return jnp.where(order < count, blank, x)
+    return players.hide((order >= count).astype(dtype))
 
   # The image itself leads, so that the classifier is compiled once.
   logits = sampling.batched_map(
@@ -85,10 +96,10 @@ def decision_flips(
     batch_size=batch_size,
   )
   whole, logits = logits[0], maps.if_finite(logits[1:], scores)
-  flipped = (jnp.argmax(logits, -1) != jnp.argmax(whole)).astype(x.dtype)
+  flipped = (jnp.argmax(logits, -1) != jnp.argmax(whole)).astype(dtype)
   unknown = jnp.any(jnp.isnan(logits), -1) | jnp.any(jnp.isnan(whole))
   return Flips(
-    fractions=counts.astype(x.dtype) / num_features,
+    fractions=counts.astype(dtype) / players.num,
     flipped=jnp.where(unknown, jnp.nan, flipped),
     logits=logits,
     whole=whole,

@@ -13,7 +13,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax import maskers
 from saliency_jax.core import checks
+
+
+def per_player(
+  scores: Any, masker: maskers.Masker, *, by_size: bool = False
+) -> Float[Array, '*players']:
+  """Returns one score a player, as `Masker.pool` makes it.
+
+  Args:
+    scores: a map of the example, or `[*players, 1]`, which is one already.
+    masker: of the example.
+    by_size: whether `|scores|` are read, or the scores with their signs.
+  """
+  read = jax.tree.map(lambda s: _read(s, by_size), scores)
+  if getattr(read, 'shape', None) == (*masker.shape, 1):
+    return read[..., 0]
+  values = masker.pool(read)
+  shapes = jax.tree.leaves(jax.eval_shape(masker.spread, values))
+  if sum(s.size for s in shapes) == masker.num:
+    return values
+  # Players that were equal before rounding broke their tie are equal again.
+  unit = 1e-5 * jnp.max(jnp.abs(values))
+  unit = jnp.where(unit > 0, unit, 1)
+  return jnp.round(values / unit) * unit
 
 
 def per_pixel(
@@ -62,14 +86,15 @@ def matching(
   return scores
 
 
-def if_finite(measured: Any, *read: Float[Array, '...']) -> Any:
+def if_finite(measured: Any, *read: Any) -> Any:
   """Returns what was measured, or NaN in its place where a map is not finite.
 
   Args:
     measured: a pytree of floats.
-    read: the maps that it was made of.
+    read: the maps that it was made of, arrays or trees of them.
   """
-  finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(m)) for m in read]))
+  leaves = jax.tree.leaves(read)
+  finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(m)) for m in leaves]))
   return jax.tree.map(lambda a: jnp.where(finite, a, jnp.nan), measured)
 
 

@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from saliency_jax import maskers
 from saliency_jax import scores as score_functions
 from saliency_jax.core import baselines
+from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.metrics import flipping
 from saliency_jax.metrics import maps
@@ -45,8 +47,8 @@ class LogOddsSummary(NamedTuple):
 
 def log_odds_curves(
   logits_fn: types.LogitsFn,
-  x: Float[Array, 'H W C'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   label: score_functions.Label | None = None,
@@ -54,6 +56,7 @@ def log_odds_curves(
   baseline: baselines.Baseline = baselines.black,
   by_size: bool = True,
   largest_first: bool = True,
+  masker: maskers.Constructor | None = None,
   batch_size: int | None = None,
 ) -> LogOddsCurves:
   """Blacks out ever more pixels of `x` and follows one class.
@@ -62,7 +65,7 @@ def log_odds_curves(
 
   Args:
     logits_fn: logits of one example.
-    x: one image.
+    x: one image; any example with a masker.
     scores: of its features.
     key: consumed; ties are broken at random by it, by place without it.
     label: class; `None` is the decision on `x`.
@@ -70,20 +73,26 @@ def log_odds_curves(
     baseline: what masked pixels become.
     by_size: whether `|scores|` rank, as in the paper, or the scores.
     largest_first: or the least important ones, which should change nothing.
+    masker: its players are blacked out, in the place of pixels.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """
+  x = examples.arrays(x)
   if fractions is None:
-    fractions = jnp.linspace(0, 0.4, 41, dtype=x.dtype)
+    fractions = jnp.linspace(0, 0.4, 41, dtype=examples.result_dtype(x))
+  if masker is None:
+    cells = x.shape[:2]
+    masker = functools.partial(maskers.grid, cells=cells, baseline=baseline)
+  else:
+    maskers.alone(log_odds_curves, baseline=baseline)
   flips = flipping.decision_flips(
     logits_fn,
     x,
     scores,
     key=key,
     fractions=fractions,
-    baseline=baseline,
-    per_pixel=True,
     by_size=by_size,
     largest_first=largest_first,
+    masker=masker,
     batch_size=batch_size,
   )
   label = jnp.argmax(flips.whole) if label is None else label

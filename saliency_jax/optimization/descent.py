@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.core import types
@@ -52,30 +53,57 @@ class DescentInfo(NamedTuple):
   scale: Float[Array, 'n']  # Of both weights, in force at the step.
 
 
+class Search(NamedTuple):
+  """Settings of `line_search.backtracking`."""
+
+  upper: float | int
+  lower: float | int
+  decay: float | int
+  slope: types.Scalar
+  forced: bool
+
+
+# A blended example, how much is kept of each entry, and noise like the example,
+# to an example with noise in it.
+PlaceNoise = Callable[
+  [types.Example, types.Example, types.Example], types.Example
+]
+
+
 def noisy_image(
-  x: Float[Array, 'H W C'],
-  baseline: Float[Array, 'H W C'],
-  mask: Float[Array, 'H W'],
-  noise: Float[Array, 'H W C'],
-) -> Float[Array, 'H W C']:
+  blended: types.Example, kept: types.Example, noise: types.Example
+) -> types.Example:
   """Adds noise to the image, and so masks it: the paper's Algorithm 1."""
-  return masks.composite(x + noise, baseline, mask)
+  return jax.tree.map(lambda b, m, n: b + m * n, blended, kept, noise)
 
 
 def noisy_composite(
-  x: Float[Array, 'H W C'],
-  baseline: Float[Array, 'H W C'],
-  mask: Float[Array, 'H W'],
-  noise: Float[Array, 'H W C'],
-) -> Float[Array, 'H W C']:
+  blended: types.Example, kept: types.Example, noise: types.Example
+) -> types.Example:
   """Adds noise to the composite, at full strength: the authors' code."""
-  return masks.composite(x, baseline, mask) + noise
+  del kept
+  return jax.tree.map(jnp.add, blended, noise)
 
 
-def weights(resolution: int) -> tuple[float, float]:
-  """Returns the preset `(l1, tv)` of the nearest resolution in `WEIGHTS`."""
-  checks.count('resolution', resolution)
-  return WEIGHTS[min(WEIGHTS, key=lambda s: abs(math.log(resolution / s)))]
+def weights(
+  players: maskers.Masker, l1: types.Scalar | None, tv: types.Scalar | None
+) -> tuple[types.Scalar, types.Scalar]:
+  """Returns `(l1, tv)`, each preset where it is `None`.
+
+  The preset is the one of the nearest side in `WEIGHTS`; the side of a grid of
+  any number of axes is its geometric mean.
+
+  Raises:
+    ValueError: for a negative weight.
+  """
+  side = players.num ** (1 / len(players.shape))
+  preset = WEIGHTS[min(WEIGHTS, key=lambda s: abs(math.log(side / s)))]
+  chosen = tuple(
+    default if weight is None else weight
+    for weight, default in zip((l1, tv), preset, strict=True)
+  )
+  masks.check(*chosen)
+  return chosen
 
 
 def descend(
@@ -87,9 +115,9 @@ def descend(
   weight_path: tuple[float | int, ...],
   num_steps: int,
   path_steps: int,
-  search: dict[str, Any],
+  search: Search,
   batch_size: int | None,
-  combine: Callable[[Any], Float[Array, 's s']] = lambda mask: mask,
+  combine: Callable[[Any], Float[Array, '*players']] = lambda mask: mask,
 ) -> tuple[Any, DescentInfo]:
   """Descends on `F = score + scale price` from `mask`, in [0, 1].
 
@@ -110,7 +138,7 @@ def descend(
     weight_path: scales of the price, at least one.
     num_steps: steps taken.
     path_steps: points of the integrated gradient.
-    search: settings of `line_search.backtracking`.
+    search: how the length of a step is found.
     batch_size: model calls held in memory at once.
     combine: the one mask whose emptiness calls for a rescue.
   """
@@ -131,7 +159,7 @@ def descend(
 
     return sampling.batched_mean(gradient, points, batch_size=batch_size)
 
-  rescues = len(weight_path) > 1 and not search['forced']
+  rescues = len(weight_path) > 1 and not search.forced
   longest = _LONGEST if rescues else 1.0
 
   def advance(carry, step):
@@ -151,7 +179,7 @@ def descend(
       scale=reach,
       project=lambda m: jax.tree.map(lambda a: jnp.clip(a, 0, 1), m),
       batch_size=batch_size,
-      **search,
+      **search._asdict(),
     )
     empty = masks.sparsity(combine(new)) < 0.01
     stuck = empty & (value - info.objective < 1e-3)
@@ -179,14 +207,16 @@ def descend(
 
 def noisy(
   key: Key[Array, ''] | None,
-  x: Float[Array, 'H W C'],
+  x: types.Example,
   draw: Any,
   sigma: types.Scalar,
-  place_noise: Callable[..., Float[Array, 'H W C']],
-) -> masks.Compose:
+  place_noise: PlaceNoise,
+  players: maskers.Masker,
+) -> masks.Blend:
   """Returns `Phi` with the noise of a numbered draw; plain if `sigma` is 0."""
   checks.within('sigma', sigma, '[0, inf)')
   if isinstance(sigma, int | float) and sigma == 0:
-    return masks.composite
-  noise = sigma * sampling.normal(sampling.draw_key(key, draw), x)
-  return lambda x, baseline, mask: place_noise(x, baseline, mask, noise)
+    return players.blend
+  noise = sampling.normal(sampling.draw_key(key, draw), x)
+  noise = jax.tree.map(lambda n: sigma * n, noise)
+  return lambda kept: place_noise(players.blend(kept), kept, noise)

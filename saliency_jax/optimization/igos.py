@@ -1,6 +1,6 @@
 """I-GOS: a mask that deletes the evidence, found along integrated gradients.
 
-    argmin_{M in [0,1]^(s x s)} f(Phi(x, b, M)) + l1 mean|1 - M| + l2 TV(M)  (9)
+    argmin_{M in [0,1]^(s x s)} f(Phi(M)) + l1 mean|1 - M| + l2 TV(M)  (9)
 
 by projected descent along the gradient, averaged over `j = 1..S`, of `f` at the
 masks `(j/S) M`, plus that of the price; steps by backtracking on the plain
@@ -11,14 +11,14 @@ References:
   gradients, AAAI 2020. https://arxiv.org/abs/1905.00954
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
-from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import descent
@@ -32,7 +32,7 @@ PAPER = {'forced': True, 'weight_path': (1.0,)}
 class IgosInfo(NamedTuple):
   """The mask and how it was found."""
 
-  mask: Float[Array, 's s']
+  mask: Float[Array, '*players']
   removed: Float[Array, '']  # Mean of 1 - M; near zero, there is no map.
   score: Float[Array, '']  # The objective without the price of the mask.
   accepted_fraction: Float[Array, '']  # Of the steps.
@@ -41,7 +41,7 @@ class IgosInfo(NamedTuple):
 
 def igos(
   fn: types.ScoreFn,
-  x: types.Image,
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
@@ -49,10 +49,11 @@ def igos(
   tv: types.Scalar | None = None,
   baseline: baselines.Baseline = baselines.gaussian_blur,
   objective: masks.Objective = masks.deletion,
+  masker: maskers.Constructor | None = None,
   num_steps: int = 15,
   path_steps: int = 20,
   sigma: types.Scalar = 0.045,
-  place_noise: Callable[..., Float[Array, 'H W C']] = descent.noisy_image,
+  place_noise: descent.PlaceNoise = descent.noisy_image,
   upper: float | int = 200.0,
   lower: float | int = 1e-5,
   decay: float | int = 0.2,
@@ -65,13 +66,15 @@ def igos(
 
   Args:
     fn: score of one example, a probability in the paper.
-    x: one image.
+    x: one image; any example of floats with a masker.
     key: consumed; needed unless `sigma` is the number zero.
     resolution: side `s` of the mask, in cells.
     l1: weight of the part removed; `None` takes that of `descent.WEIGHTS`.
     tv: weight of the mask's variation; `None` takes that of `descent.WEIGHTS`.
     baseline: image put in the place of what is removed.
     objective: `masks.deletion` or `masks.insertion`.
+    masker: the mask is on its players, in the place of cells, and `tv` is the
+      weight of their variation: 0 where their order means nothing.
     num_steps: descent steps.
     path_steps: points `S` of the integrated gradient.
     sigma: deviation of the noise at each, in the units of `x`; the paper's .2
@@ -87,54 +90,43 @@ def igos(
     batch_size: model calls held in memory at once; `None` holds all.
 
   Returns:
-    Scores `up(1 - M)`, `[H, W, 1]`, and `IgosInfo`.
+    Scores `up(1 - M)`, `[H, W, 1]` or as the masker spreads them, and
+    `IgosInfo`.
   """
   x = examples.floats(x)
-  checks.image(x)
-  preset_l1, preset_tv = descent.weights(resolution)
-  l1 = preset_l1 if l1 is None else l1
-  tv = preset_tv if tv is None else tv
-  masks.check(x, resolution, l1, tv)
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  players = masks.players(
+    igos, x, key, resolution=resolution, baseline=baseline, masker=masker
+  )
+  l1, tv = descent.weights(players, l1, tv)
   fn, wide = examples.widened(fn, x)
-  size = x.shape[:2]
 
   def score(mask):
-    up = masks.upsample(mask, size)
-    return objective(fn, wide, blank, up, masks.composite)
+    return objective(fn, players.blend, players.spread(mask))
 
   def price(mask):
     return l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
 
   def path_score(mask, part, draw):
-    compose = descent.noisy(key, wide, draw, sigma, place_noise)
-    return objective(
-      fn, wide, blank, part * masks.upsample(mask, size), compose
-    )
+    blend = descent.noisy(key, wide, draw, sigma, place_noise, players)
+    kept = jax.tree.map(lambda m: part * m, players.spread(mask))
+    return objective(fn, blend, kept)
 
   mask, trace = descent.descend(
     score,
     path_score,
     price,
-    jnp.ones((resolution, resolution), wide.dtype),
+    masks.first(players, x),
     weight_path=weight_path,
     num_steps=num_steps,
     path_steps=path_steps,
-    search={
-      'upper': upper,
-      'lower': lower,
-      'decay': decay,
-      'slope': slope,
-      'forced': forced,
-    },
+    search=descent.Search(upper, lower, decay, slope, forced),
     batch_size=batch_size,
   )
   info = IgosInfo(
     mask=mask,
     removed=masks.sparsity(mask),
     score=trace.objective[-1] - trace.scale[-1] * price(mask),
-    accepted_fraction=jnp.mean(trace.accepted.astype(wide.dtype)),
+    accepted_fraction=jnp.mean(trace.accepted.astype(mask.dtype)),
     descent=trace,
   )
-  scores = masks.upsample(1 - mask, size)[..., None]
-  return examples.attribution(x, scores, info)
+  return examples.attribution(x, players.spread(1 - mask), info)

@@ -1,7 +1,7 @@
 """I-GOS++: one mask to delete the evidence and one to insert it, together.
 
-    argmin_{D, I} (f(Phi(x, b, D)) - f(Phi(b, x, I))
-                   + f(Phi(x, b, D I)) - f(Phi(b, x, D I))) / 2
+    argmin_{D, I} (f(Phi(D)) - f(Phi(1 - I))
+                   + f(Phi(D I)) - f(Phi(1 - D I))) / 2
                   + l1 mean|1 - D I| + l2 BTV(D I),
 
 with D and I in [0, 1]^(s x s), descended on as in I-GOS. The scores are
@@ -19,7 +19,6 @@ References:
   bilateral perturbations, 2020. https://arxiv.org/abs/2012.15783
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -59,7 +58,7 @@ def igos_pp(
   num_steps: int = 15,
   path_steps: int = 20,
   sigma: types.Scalar = 0.045,
-  place_noise: Callable[..., Float[Array, 'H W C']] = descent.noisy_composite,
+  place_noise: descent.PlaceNoise = descent.noisy_composite,
   upper: float | int = 1000.0,
   lower: float | int = 1e-5,
   decay: float | int = 0.2,
@@ -86,55 +85,46 @@ def igos_pp(
   if batch_size is not None:
     checks.count('batch_size', batch_size)
     batch_size = max(1, batch_size // 4)
-  preset_l1, preset_tv = descent.weights(resolution)
-  l1 = preset_l1 if l1 is None else l1
-  tv = preset_tv if tv is None else tv
-  masks.check(x, resolution, l1, tv)
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  players = masks.players(
+    igos_pp, x, key, resolution=resolution, baseline=baseline
+  )
+  l1, tv = descent.weights(players, l1, tv)
   fn, wide = examples.widened(fn, x)
-  size = x.shape[:2]
 
-  def total(pair, part, compose):
-    d, i = (masks.upsample(m, size) for m in pair)
+  def total(pair, part, blend):
+    d, i = (players.spread(m) for m in pair)
     both = d * i
     # What is kept when the evidence is deleted, or inserted.
     kept = (part * d, 1 - part * i, part * both, 1 - part * both)
-    images = jax.vmap(compose)(jnp.arange(4), jnp.stack(kept))
+    images = jax.vmap(blend)(jnp.arange(4), jnp.stack(kept))
     d, i, d_both, i_both = jax.vmap(fn)(images)
     return (d - i + d_both - i_both) / 2
 
-  def plain(term, kept):
-    del term
-    return masks.composite(wide, blank, kept)
-
   def path_score(pair, part, draw):
-    def compose(term, kept):
-      phi = descent.noisy(key, wide, 4 * draw + term, sigma, place_noise)
-      return phi(wide, blank, kept)
+    def blend(term, kept):
+      draw_of = 4 * draw + term
+      phi = descent.noisy(key, wide, draw_of, sigma, place_noise, players)
+      return phi(kept)
 
-    return total(pair, part, compose)
+    return total(pair, part, blend)
 
   def price(pair):
     m = pair[0] * pair[1]
-    variation = masks.bilateral_total_variation(m, wide, edge_variance)
+    variation = masks.bilateral_total_variation(
+      m, players.spread(m), wide, edge_variance
+    )
     return l1 * masks.sparsity(m) + tv * variation
 
-  ones = jnp.ones((resolution, resolution), wide.dtype)
+  ones = masks.first(players, x)
   pair, trace = descent.descend(
-    lambda pair: total(pair, 1, plain),
+    lambda pair: total(pair, 1, lambda _, kept: players.blend(kept)),
     path_score,
     price,
     (ones, ones),
     weight_path=weight_path,
     num_steps=num_steps,
     path_steps=path_steps,
-    search={
-      'upper': upper,
-      'lower': lower,
-      'decay': decay,
-      'slope': slope,
-      'forced': forced,
-    },
+    search=descent.Search(upper, lower, decay, slope, forced),
     batch_size=batch_size,
     combine=lambda pair: pair[0] * pair[1],
   )
@@ -145,8 +135,7 @@ def igos_pp(
     insertion=pair[1],
     removed=masks.sparsity(mask),
     score=trace.objective[-1] - trace.scale[-1] * price(pair),
-    accepted_fraction=jnp.mean(trace.accepted.astype(wide.dtype)),
+    accepted_fraction=jnp.mean(trace.accepted.astype(mask.dtype)),
     descent=trace,
   )
-  scores = masks.upsample(1 - mask, size)[..., None]
-  return examples.attribution(x, scores, info)
+  return examples.attribution(x, players.spread(1 - mask), info)

@@ -1,6 +1,6 @@
 """Meaningful perturbation: the mask that deletes the evidence, by gradients.
 
-    argmin_{M in [0,1]^(s x s)} f(Phi(x, b, M)) + l1 mean|1 - M| + l2 TV(M)
+    argmin_{M in [0,1]^(s x s)} f(Phi(M)) + l1 mean|1 - M| + l2 TV(M)
 
 by any optax transformation, projected onto [0, 1] after each update. The scores
 are `1 - M`. This is the form in which I-GOS's paper compares with it: of the
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 import optax
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
@@ -30,7 +31,7 @@ from saliency_jax.optimization import masks
 class MaskInfo(NamedTuple):
   """The mask and how it was found."""
 
-  mask: Float[Array, 's s']
+  mask: Float[Array, '*players']
   removed: Float[Array, '']  # Mean of 1 - M; near zero, there is no map.
   score: Float[Array, '']  # The objective without the price of the mask.
   objective: Float[Array, 'n+1']  # Before the first step and after each.
@@ -38,7 +39,7 @@ class MaskInfo(NamedTuple):
 
 def mask(
   fn: types.ScoreFn,
-  x: types.Image,
+  x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
@@ -46,6 +47,7 @@ def mask(
   tv: types.Scalar = 0.2,
   baseline: baselines.Baseline = baselines.gaussian_blur,
   objective: masks.Objective = masks.deletion,
+  masker: maskers.Constructor | None = None,
   num_steps: int = 500,
   optimizer: optax.GradientTransformation | None = None,
 ) -> types.Attribution:
@@ -53,31 +55,33 @@ def mask(
 
   Args:
     fn: score of one example, a probability in the paper.
-    x: one image.
+    x: one image; any example of floats with a masker.
     key: consumed by a baseline that draws.
     resolution: side `s` of the mask, in cells.
     l1: weight of the part removed.
     tv: weight of the mask's variation.
     baseline: image put in the place of what is removed.
     objective: `masks.deletion` or `masks.insertion`.
+    masker: the mask is on its players, in the place of cells, and `tv` is the
+      weight of their variation: 0 where their order means nothing.
     num_steps: updates.
     optimizer: makes updates of gradients; `None` is `optax.adam(0.1)`.
 
   Returns:
-    Scores `up(1 - M)`, `[H, W, 1]`, and `MaskInfo`. Nothing makes F fall at
-    each step: see `info.objective`.
+    Scores `up(1 - M)`, `[H, W, 1]` or as the masker spreads them, and
+    `MaskInfo`. Nothing makes F fall at each step: see `info.objective`.
   """
   x = examples.floats(x)
-  checks.image(x)
   checks.count('num_steps', num_steps)
-  masks.check(x, resolution, l1, tv)
+  masks.check(l1, tv)
   optimizer = optax.adam(0.1) if optimizer is None else optimizer
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
-  fn, wide = examples.widened(fn, x)
-  size = x.shape[:2]
+  players = masks.players(
+    mask, x, key, resolution=resolution, baseline=baseline, masker=masker
+  )
+  fn, _ = examples.widened(fn, x)
 
   def score(m):
-    return objective(fn, wide, blank, masks.upsample(m, size), masks.composite)
+    return objective(fn, players.blend, players.spread(m))
 
   def price(m):
     return l1 * masks.sparsity(m) + tv * masks.total_variation(m)
@@ -91,7 +95,7 @@ def mask(
       moved = optax.apply_updates(m, updates)
     return (jnp.clip(moved, 0, 1), state), value
 
-  first = jnp.ones((resolution, resolution), wide.dtype)
+  first = masks.first(players, x)
   (found, _), values = jax.lax.scan(
     advance, (first, optimizer.init(first)), None, length=num_steps
   )
@@ -102,5 +106,4 @@ def mask(
     score=last,
     objective=jnp.append(values, last + price(found)),
   )
-  scores = masks.upsample(1 - found, size)[..., None]
-  return examples.attribution(x, scores, info)
+  return examples.attribution(x, players.spread(1 - found), info)

@@ -1,8 +1,9 @@
-"""Masks over images: how they act, what they cost, what they are to change.
+"""Masks on examples: what they cost, and what they are to change.
 
-A mask `M` in [0, 1]^(s x s) keeps a pixel where it is 1 and gives it to a
-baseline image where it is 0: `Phi(x, b, M) = x * up(M) + b * (1 - up(M))`. Its
-price is `l1 mean|1 - M| + l2 TV(M)`, and its purpose is an `Objective`.
+A mask `M` in [0, 1] on the players of a masker, by default the nodes of a grid
+of `s x s`, keeps what it is 1 on and gives to a baseline what it is 0 on:
+`Phi(M) = x * up(M) + b * (1 - up(M))`. Its price is `l1 mean|1 - M| + l2 TV(M)`
+and its purpose is an `Objective`.
 
 References:
   Fong and Vedaldi, Interpretable explanations of black boxes by meaningful
@@ -12,105 +13,98 @@ References:
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
-import numpy as np
+from jaxtyping import Array, Float, Key
 
+from saliency_jax import maskers
+from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
+from saliency_jax.core import stretching
 from saliency_jax.core import types
+from saliency_jax.solvers import grid
 
-# `Phi`: an image, a baseline and a mask of the image's size in, an image out.
-Compose = Callable[
-  [Float[Array, 'H W C'], Float[Array, 'H W C'], Float[Array, 'H W']],
-  Float[Array, 'H W C'],
-]
+# `Phi`: how much is kept of each entry, shaped as `Masker.spread` shapes it, to
+# an example.
+Blend = Callable[[types.Example], types.Example]
 
-# What a mask is to make small, apart from its price: the score to explain, an
-# image, a baseline, a mask of the image's size and a `Compose` in, one number
-# out.
-Objective = Callable[..., Float[Array, '']]
+# What a mask is to make small, apart from its price: the score to explain, a
+# `Blend`, and how much is kept of each entry, to one number.
+Objective = Callable[[types.ScoreFn, Blend, types.Example], Float[Array, '']]
 
 
-def check(
-  x: Float[Array, 'H W C'], resolution: int, l1: types.Scalar, tv: types.Scalar
-) -> None:
-  """Raises `ValueError` for a mask finer than its image, or a bad price."""
+def players(
+  method: Callable[..., Any],
+  x: types.Example,
+  key: Key[Array, ''] | None,
+  *,
+  resolution: int,
+  baseline: baselines.Baseline,
+  masker: maskers.Constructor | None = None,
+) -> maskers.Masker:
+  """Returns what a mask is put on: the nodes of a grid over an image.
+
+  Args:
+    method: whose arguments the others are.
+    x: the image; any example of floats with a masker.
+    key: for a baseline that draws.
+    resolution: nodes of the grid a side.
+    baseline: what is put in the place of what is removed.
+    masker: its players take the place of the nodes.
+
+  Raises:
+    ValueError: for a grid finer than its image, for `x` that is none, and for
+      settings of the grid beside a masker.
+  """
+  if masker is not None:
+    maskers.alone(method, resolution=resolution, baseline=baseline)
+    return masker(x, key=key)
+  checks.image(x)
   checks.count('resolution', resolution, 1, min(x.shape[:2]))
+  return maskers.grid(
+    x,
+    key=key,
+    cells=resolution,
+    stretch=stretching.aligned,
+    baseline=baseline,
+  )
+
+
+def first(masker: maskers.Masker, x: types.Example) -> Float[Array, '*players']:
+  """Returns the mask that keeps all of `x`, where every search starts."""
+  dtype = examples.accumulator(examples.result_dtype(x))
+  return jnp.ones(masker.shape, dtype)
+
+
+def check(l1: types.Scalar, tv: types.Scalar) -> None:
+  """Raises `ValueError` for a bad price."""
   checks.within('l1', l1, '[0, inf)')
   checks.within('tv', tv, '[0, inf)')
 
 
-def composite(
-  x: Float[Array, 'H W C'],
-  baseline: Float[Array, 'H W C'],
-  mask: Float[Array, 'H W'],
-) -> Float[Array, 'H W C']:
-  """Returns `Phi`: the image where the mask is 1, the baseline where 0."""
-  mask = mask[..., None]
-  return x * mask + baseline * (1 - mask)
-
-
 def deletion(
-  fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
-  baseline: Float[Array, 'H W C'],
-  mask: Float[Array, 'H W'],
-  compose: Compose = composite,
+  fn: types.ScoreFn, blend: Blend, kept: types.Example
 ) -> Float[Array, '']:
   """Returns the score of what the mask keeps: small without the evidence."""
-  return fn(compose(x, baseline, mask))
+  return fn(blend(kept))
 
 
 def insertion(
-  fn: types.ScoreFn,
-  x: Float[Array, 'H W C'],
-  baseline: Float[Array, 'H W C'],
-  mask: Float[Array, 'H W'],
-  compose: Compose = composite,
+  fn: types.ScoreFn, blend: Blend, kept: types.Example
 ) -> Float[Array, '']:
   """Returns minus the score of what the mask removes, on the baseline.
 
   It is small where the removed part is evidence enough. Beyond I-GOS's paper;
   the second half of I-GOS++.
   """
-  return -fn(compose(x, baseline, 1 - mask))
+  return -fn(blend(jax.tree.map(lambda m: 1 - m, kept)))
 
 
-def upsample(
-  mask: Float[Array, 's t'], size: tuple[int, int]
-) -> Float[Array, 'H W']:
-  """Interpolates a mask bilinearly, its corners at the image's corners.
-
-  Two small matrices: `jax.image.resize` puts the corners half a cell outside.
-  """
-  if mask.shape == size:
-    return mask
-  rows, columns = (
-    jnp.asarray(interpolation_matrix(n, s), mask.dtype)
-    for n, s in zip(size, mask.shape, strict=True)
-  )
-  return jnp.einsum(
-    'is,jt,st->ij', rows, columns, mask, precision=jax.lax.Precision.HIGHEST
-  )
-
-
-def interpolation_matrix(n: int, s: int) -> Float[np.ndarray, 'n s']:
-  """Returns the weights of `s` nodes in `n` points, with corners aligned.
-
-  Raises:
-    ValueError: unless `1 <= s <= n`.
-  """
-  checks.count('the resolution of a mask', s, 1, n)
-  if s == 1:
-    return np.ones((n, 1))
-  at = np.arange(n) * ((s - 1) / (n - 1))
-  return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(s)[None]))
-
-
-def sparsity(mask: Float[Array, 's t']) -> Float[Array, '']:
-  """Returns `mean|1 - M|`: the part of the image that the mask removes.
+def sparsity(mask: Float[Array, '*players']) -> Float[Array, '']:
+  """Returns `mean|1 - M|`: the part of the example that the mask removes.
 
   Its slope is that inside the box, at `M = 1` too: what `abs` has at zero is a
   convention (none in torch, and so in the authors' code; one in JAX).
@@ -118,17 +112,18 @@ def sparsity(mask: Float[Array, 's t']) -> Float[Array, '']:
   return jnp.mean(1 - mask)
 
 
-def total_variation(mask: Float[Array, 's t']) -> Float[Array, '']:
-  """Returns the mean squared difference of neighbours, both directions added.
+def total_variation(mask: Float[Array, '*players']) -> Float[Array, '']:
+  """Returns the mean squared difference of neighbours, all directions added.
 
   The powers of two of I-GOS's code; the text of both papers leaves the norm
   open.
   """
-  return sum(_mean(d**2) for d in _differences(mask))
+  return sum(_mean(d**2) for d in grid.difference(mask))
 
 
 def bilateral_total_variation(
   mask: Float[Array, 's t'],
+  kept: Float[Array, 'H W 1'],
   x: Float[Array, 'H W C'],
   variance: types.Scalar = 5e-4,
 ) -> Float[Array, '']:
@@ -142,21 +137,18 @@ def bilateral_total_variation(
 
   Args:
     mask: the mask.
+    kept: `up(M)`, of the size of the image.
     x: the image.
     variance: squared difference, in the units of `x`, that counts as an edge.
       The authors' .01 is in units of a deviation of about .22 of [0, 1].
   """
-  edges = _differences(jnp.mean(x, -1))
-  slopes = _differences(upsample(mask, x.shape[:2]))
+  edges = grid.difference(jnp.mean(x, -1))
+  slopes = grid.difference(kept[..., 0])
   bilateral = sum(
     _mean(jnp.exp(-(e**2) / variance) * d**2)
     for e, d in zip(edges, slopes, strict=True)
   )
   return (total_variation(mask) + bilateral) / 2
-
-
-def _differences(a):
-  return a[1:] - a[:-1], a[:, 1:] - a[:, :-1]
 
 
 def _mean(a):

@@ -15,7 +15,7 @@ from saliency_jax import viz
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.metrics import deletion
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 
 # What asks for an image, by what it is called with.
 _METHODS = (
@@ -39,7 +39,7 @@ _OF_AN_IMAGE = (
   viz.grayscale,
   viz.unit,
   lambda x: viz.overlay(x, np.zeros((16, 16))),
-  lambda x: infidelity.square(jax.random.key(0), x),
+  lambda x: fidelity.square(jax.random.key(0), x),
   lambda x: metrics.igos_protocol(x, x, None),
   lambda x: metrics.rise_protocol(x, x, None),
 )

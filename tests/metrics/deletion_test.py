@@ -10,11 +10,12 @@ import numpy as np
 from scipy import ndimage
 from scipy import signal
 
+from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax import scores
 from saliency_jax.core import baselines
+from saliency_jax.core import stretching
 from saliency_jax.metrics import deletion
-from saliency_jax.optimization import masks
 from tests import equivalence
 
 _SIZE = 16
@@ -120,7 +121,8 @@ class DeletionTest(parameterized.TestCase):
     )
     protocol = functools.partial(metrics.igos_protocol, resolution=resolution)
     # At the mask's resolution, and upsampled to the image's.
-    up = masks.upsample(cells, x.shape[:2])[..., None]
+    aligned = stretching.aligned
+    up = maskers.grid(x, cells=resolution, stretch=aligned).spread(cells)
     for given in (cells[..., None], up):
       got = metrics.deletion_insertion(fn, x, given, protocol=protocol)
       np.testing.assert_allclose(got.deletion_curve, curves[0], atol=1e-4)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from saliency_jax import metrics
 from saliency_jax import scores
 from saliency_jax.gradients import gradient
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 from tests import equivalence
 
 _SHAPE = (8, 8, 3)
@@ -55,7 +55,7 @@ _METRICS = {
   ),
   'flips': _logits(metrics.decision_flips),
   'log_odds': _logits(metrics.log_odds_curves),
-  'infidelity': _score(infidelity.infidelity),
+  'infidelity': _score(fidelity.infidelity),
   'max_sensitivity': _score(
     functools.partial(metrics.max_sensitivity, method=gradient.gradient)
   ),

@@ -10,7 +10,7 @@ import numpy as np
 
 from saliency_jax import metrics
 from saliency_jax.core import types
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 from saliency_jax.metrics import maps
 
 _X = jnp.asarray(np.random.default_rng(0).uniform(size=(8, 8, 1)), jnp.float32)
@@ -43,10 +43,10 @@ _METRICS = {
   'rise_protocol': _curves(metrics.rise_protocol, num_steps=4),
   'flipping': lambda m: metrics.decision_flips(_logits, _X, m)[1:3],
   'log_odds': lambda m: metrics.log_odds_curves(_logits, _X, m)[1:],
-  'infidelity': lambda m: infidelity.infidelity(
+  'infidelity': lambda m: fidelity.infidelity(
     _prob, _X, m, key=_KEY, num_samples=4
   ),
-  'infidelity_from_black': lambda m: infidelity.infidelity(
+  'infidelity_from_black': lambda m: fidelity.infidelity(
     _prob, _X, m, key=_KEY, num_samples=4, baseline=0
   ),
   'max_sensitivity': lambda m: metrics.max_sensitivity(

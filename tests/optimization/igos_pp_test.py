@@ -8,11 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import maskers
 from saliency_jax import scores
 from saliency_jax.core import baselines
+from saliency_jax.core import stretching
 from saliency_jax.optimization import igos_pp
 from saliency_jax.optimization import masks
 from tests import equivalence
+
+
+def _up(mask, x):
+  """Stretches a mask to its image, corners aligned."""
+  aligned = stretching.aligned
+  return maskers.grid(x, cells=mask.shape, stretch=aligned).spread(mask)
 
 
 def _blob(x):
@@ -38,10 +46,10 @@ class IgosPpTest(parameterized.TestCase):
     blur = baselines.gaussian_blur(x)
 
     def term(kept):
-      return fn(x * kept[..., None] + blur * (1 - kept[..., None]))
+      return fn(x * kept + blur * (1 - kept))
 
     def path(d, i):
-      up = functools.partial(masks.upsample, size=x.shape[:2])
+      up = lambda m: _up(m, x)
       total = 0.0
       for s in np.arange(1, 6, dtype=np.float32) / 5:
         total += term(s * up(d)) - term(1 - s * up(i))
@@ -75,13 +83,14 @@ class IgosPpTest(parameterized.TestCase):
     )
     # Both ends of the objective moved: deleted the score falls, inserted it
     # rises.
-    kept = masks.deletion(_blob, x, 0 * x, info.mask)
-    removed = -masks.insertion(_blob, x, 0 * x, info.mask)
+    blend = lambda kept: x * kept
+    kept = masks.deletion(_blob, blend, info.mask[..., None])
+    removed = -masks.insertion(_blob, blend, info.mask[..., None])
     self.assertLess(kept, _blob(x))
     self.assertGreater(removed, _blob(0 * x))
     four = (
-      masks.deletion(_blob, x, 0 * x, info.deletion)
-      + masks.insertion(_blob, x, 0 * x, info.insertion)
+      masks.deletion(_blob, blend, info.deletion[..., None])
+      + masks.insertion(_blob, blend, info.insertion[..., None])
       + kept
       - removed
     ) / 2

@@ -8,15 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import maskers
 from saliency_jax import scores
 from saliency_jax.core import baselines
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import igos
 from saliency_jax.optimization import masks
 from tests import equivalence
 
 _SMALL = {'resolution': 3, 'num_steps': 3, 'path_steps': 4, 'upper': 8.0}
+
+
+def _up(mask, x):
+  """Stretches a mask to its image, corners aligned."""
+  aligned = stretching.aligned
+  return maskers.grid(x, cells=mask.shape, stretch=aligned).spread(mask)
 
 
 def _sigmoid(x):
@@ -29,10 +37,10 @@ def _flat(x):
   return jax.nn.sigmoid(60 * jnp.mean(x[:4, :4]) - 20)
 
 
-def _igos_loop(fn, x, key, place_noise, scale, sigma=0.045):
+def _igos_loop(fn, x, key, noisy, scale, sigma=0.045):
   """Three steps as Algorithm 1 of the paper writes them, at scale 1."""
   blur = baselines.gaussian_blur(x)
-  up = lambda m: masks.upsample(m, x.shape[:2])
+  up = lambda m: _up(m, x)
 
   def price(m):
     down, across = jnp.diff(m, axis=0), jnp.diff(m, axis=1)
@@ -40,7 +48,7 @@ def _igos_loop(fn, x, key, place_noise, scale, sigma=0.045):
     return scale * (jnp.mean(jnp.abs(1 - m)) + 20 * tv)
 
   def total(m):
-    return fn(masks.composite(x, blur, up(m))) + price(m)
+    return fn(x * up(m) + blur * (1 - up(m))) + price(m)
 
   mask, trace, steps = jnp.ones((3, 3)), [], []
   for t in range(3):
@@ -50,7 +58,7 @@ def _igos_loop(fn, x, key, place_noise, scale, sigma=0.045):
       noise_key = sampling.draw_key(key, 4 * t + s - 1)
       noise = sigma * sampling.normal(noise_key, x)
       path = lambda m, s=s, noise=noise: fn(
-        place_noise(x, blur, s / 4 * up(m), noise)
+        noisy(x, blur, s / 4 * up(m), noise)
       )
       direction += jax.grad(path)(mask) / 4
     a = 8.0
@@ -68,8 +76,11 @@ def _igos_loop(fn, x, key, place_noise, scale, sigma=0.045):
 
 
 class IgosTest(parameterized.TestCase):
-  @parameterized.parameters(descent.noisy_image, descent.noisy_composite)
-  def test_matches_loop(self, place_noise):
+  @parameterized.parameters(
+    (descent.noisy_image, lambda x, b, m, n: (x + n) * m + b * (1 - m)),
+    (descent.noisy_composite, lambda x, b, m, n: x * m + b * (1 - m) + n),
+  )
+  def test_matches_loop(self, place_noise, noisy):
     (x,) = equivalence.examples(1)
     fn = equivalence.score_fn(score=scores.prob)
     got = igos.igos(
@@ -82,12 +93,11 @@ class IgosTest(parameterized.TestCase):
       weight_path=(1.0,),
       **_SMALL,
     )
-    mask, trace, steps = _igos_loop(fn, x, jax.random.key(3), place_noise, 0.01)
+    mask, trace, steps = _igos_loop(fn, x, jax.random.key(3), noisy, 0.01)
     np.testing.assert_allclose(got.info.mask, mask, atol=1e-5)
     np.testing.assert_allclose(got.info.descent.objective, trace, atol=1e-6)
     np.testing.assert_allclose(got.info.descent.step_size, steps, rtol=1e-5)
-    up = masks.upsample(1 - mask, x.shape[:2])[..., None]
-    np.testing.assert_allclose(got.scores, up, atol=1e-5)
+    np.testing.assert_allclose(got.scores, _up(1 - mask, x), atol=1e-5)
 
   @parameterized.parameters(
     # Linear in the composite: mean s/S. Quadratic about the baseline: mean
@@ -109,8 +119,7 @@ class IgosTest(parameterized.TestCase):
       sigma=0,
       **settings,
     )
-    up = lambda m: masks.composite(x, 0 * x, masks.upsample(m, x.shape[:2]))
-    grad = jax.grad(lambda m: 1e-4 * fn(up(m)))(jnp.ones((4, 4)))
+    grad = jax.grad(lambda m: 1e-4 * fn(x * _up(m, x)))(jnp.ones((4, 4)))
     # One step of length one.
     np.testing.assert_allclose(1 - out.info.mask, factor * grad, atol=2e-7)
 

@@ -9,11 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from saliency_jax import maskers
 from saliency_jax import scores
 from saliency_jax.core import baselines
+from saliency_jax.core import stretching
 from saliency_jax.optimization import mask
 from saliency_jax.optimization import masks
 from tests import equivalence
+
+
+def _up(mask, x):
+  """Stretches a mask to its image, corners aligned."""
+  aligned = stretching.aligned
+  return maskers.grid(x, cells=mask.shape, stretch=aligned).spread(mask)
 
 
 def _blob(x):
@@ -29,7 +37,7 @@ class MaskTest(parameterized.TestCase):
     blur = baselines.gaussian_blur(x)
 
     def loss(m):
-      up = masks.upsample(m, x.shape[:2])[..., None]
+      up = _up(m, x)
       down, across = jnp.diff(m, axis=0), jnp.diff(m, axis=1)
       tv = jnp.mean(down**2) + jnp.mean(across**2)
       regulariser = 0.1 * jnp.mean(jnp.abs(1 - m)) + 0.3 * tv

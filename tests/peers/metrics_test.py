@@ -24,7 +24,7 @@ from saliency_jax import metrics
 from saliency_jax.core import baselines
 from saliency_jax.core import sampling
 from saliency_jax.gradients import gradient
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 
 _SHAPE = (6, 5, 2)
 _NUM = 20
@@ -57,8 +57,8 @@ class MetricsTest(parameterized.TestCase):
   @parameterized.product(
     rescale=[False, True],
     perturbation=[
-      infidelity.gaussian,
-      functools.partial(infidelity.square, size=3),
+      fidelity.gaussian,
+      functools.partial(fidelity.square, size=3),
     ],
   )
   def test_infidelity_is_captums(self, rescale, perturbation):
@@ -81,7 +81,7 @@ class MetricsTest(parameterized.TestCase):
       n_perturb_samples=_NUM,
       normalize=rescale,
     )
-    got = infidelity.infidelity(
+    got = fidelity.infidelity(
       fn,
       x,
       scores,

@@ -13,9 +13,11 @@ from experiments import settings
 from experiments.configs import common
 from experiments.evaluation import metrics
 import saliency_jax
+from saliency_jax import maskers
 from saliency_jax import metrics as library
 from saliency_jax import scores as score_functions
 from saliency_jax.core import sampling
+from saliency_jax.core import stretching
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import masks
 
@@ -175,12 +177,12 @@ class MetricsTest(parameterized.TestCase):
   def test_objective_of_a_known_mask(self):
     xs, _, labels = _batch()
     mask = jnp.asarray(np.random.default_rng(2).uniform(size=(4, 4)), 'float32')
-    up = masks.upsample(mask, (_SIDE, _SIDE))
-    scores = jnp.broadcast_to(1 - up[..., None], (_NUM, _SIDE, _SIDE, 1))
+    up = maskers.grid(xs[0], cells=4, stretch=stretching.aligned).spread(mask)
+    scores = jnp.broadcast_to(1 - up, (_NUM, _SIDE, _SIDE, 1))
     out = _built('mask_objective')(_params(), xs, scores, labels, _keys())
     blank = settings.BASELINES['blur'](xs[0])
     prob = score_functions.prob(_apply, _params(), 2)(
-      masks.composite(xs[0], blank, up)
+      xs[0] * up + blank * (1 - up)
     )
     want = (
       prob + 0.5 * np.mean(1 - mask) + 2 * float(masks.total_variation(mask))

@@ -1,4 +1,4 @@
-"""Tests for `infidelity.py`."""
+"""Tests for `fidelity.py`."""
 
 import functools
 
@@ -12,18 +12,18 @@ from saliency_jax import metrics
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
-from saliency_jax.metrics import infidelity
+from saliency_jax.metrics import fidelity
 from tests import equivalence
 
 
 class InfidelityTest(parameterized.TestCase):
-  @parameterized.parameters(infidelity.gaussian, infidelity.square)
+  @parameterized.parameters(fidelity.gaussian, fidelity.square)
   def test_gradient_of_a_linear_score_is_faithful(self, perturbation):
     a = jax.random.normal(jax.random.key(0), (12, 12, 2))
     x = jax.random.uniform(jax.random.key(1), a.shape)
     fn = lambda x: jnp.sum(a * x)
     measure = functools.partial(
-      infidelity.infidelity,
+      fidelity.infidelity,
       fn,
       x,
       key=jax.random.key(2),
@@ -41,12 +41,12 @@ class InfidelityTest(parameterized.TestCase):
   def test_expectation_under_gaussian_noise(self):
     # f = <a, x>, zero map: E <I, a>^2 = sigma^2 |a|^2.
     a = jnp.array([1.0, -2.0, 3.0])
-    got = infidelity.infidelity(
+    got = fidelity.infidelity(
       lambda x: jnp.sum(a * x),
       jnp.ones(3),
       jnp.zeros(3),
       key=jax.random.key(0),
-      perturbation=functools.partial(infidelity.gaussian, sigma=0.5),
+      perturbation=functools.partial(fidelity.gaussian, sigma=0.5),
       num_samples=4000,
       batch_size=500,
     )
@@ -60,16 +60,16 @@ class InfidelityTest(parameterized.TestCase):
     key = jax.random.key(4)
     errors = []
     for i in range(7):
-      change = infidelity.square(sampling.draw_key(key, i), x, size=3)
+      change = fidelity.square(sampling.draw_key(key, i), x, size=3)
       errors.append((jnp.sum(change * m) - (fn(x) - fn(x - change))) ** 2)
     for batch_size in (None, 1, 3):
-      got = infidelity.infidelity(
+      got = fidelity.infidelity(
         fn,
         x,
         m,
         key=key,
         num_samples=7,
-        perturbation=functools.partial(infidelity.square, size=3),
+        perturbation=functools.partial(fidelity.square, size=3),
         batch_size=batch_size,
       )
       np.testing.assert_allclose(got.infidelity, np.mean(errors), rtol=1e-4)
@@ -77,7 +77,7 @@ class InfidelityTest(parameterized.TestCase):
   def test_square_is_inside(self):
     x = jnp.ones((6, 9, 2))
     keys = jax.random.split(jax.random.key(0), 300)
-    draws = jax.vmap(lambda k: infidelity.square(k, x, size=4))(keys)
+    draws = jax.vmap(lambda k: fidelity.square(k, x, size=4))(keys)
     np.testing.assert_array_equal(jnp.sum(draws, (1, 2, 3)), 4 * 4 * 2)
     # Every pixel is reached.
     self.assertGreater(np.min(np.sum(draws, 0)), 0)
@@ -123,14 +123,14 @@ class InfidelityTest(parameterized.TestCase):
       )
       self.assertEqual(got.max_sensitivity, want)
 
-  @parameterized.parameters(infidelity.gaussian, infidelity.square)
+  @parameterized.parameters(fidelity.gaussian, fidelity.square)
   def test_both_units_of_a_linear_score(self, perturbation):
     # Integrated gradients of <a, x> are (x - b) a, and the gradient a: both are
     # exact, at x = b too, where the pixel is black and no square takes it out.
     a = jax.random.normal(jax.random.key(0), (12, 12, 2))
     x = jax.random.uniform(jax.random.key(1), a.shape)
     measure = functools.partial(
-      infidelity.infidelity,
+      fidelity.infidelity,
       lambda x: jnp.sum(a * x),
       key=jax.random.key(2),
       perturbation=perturbation,
@@ -141,7 +141,7 @@ class InfidelityTest(parameterized.TestCase):
     zero = measure(x, 0 * a, baseline=0).infidelity
     # The same map, told to be a gradient, promises something else.
     self.assertGreater(measure(x, x * a).infidelity, zero / 100)
-    if perturbation is infidelity.square:
+    if perturbation is fidelity.square:
       dark = x.at[:5].set(0)
       self.assertLess(measure(dark, dark * a, baseline=0).infidelity, 1e-8)
 
@@ -150,11 +150,11 @@ class InfidelityTest(parameterized.TestCase):
     with self.assertRaisesRegex(
       ValueError, r'num_samples must be a whole number of at least 1'
     ):
-      infidelity.infidelity(fn, x, x, key=key, num_samples=0)
+      fidelity.infidelity(fn, x, x, key=key, num_samples=0)
     with self.assertRaisesRegex(ValueError, 'size must be .* got 10'):
-      infidelity.infidelity(fn, x, x, key=key, perturbation=infidelity.square)
+      fidelity.infidelity(fn, x, x, key=key, perturbation=fidelity.square)
     with self.assertRaisesRegex(ValueError, 'do not broadcast'):
-      infidelity.infidelity(fn, x, x[:2], key=key)
+      fidelity.infidelity(fn, x, x[:2], key=key)
     with self.assertRaisesRegex(
       ValueError, r'radius must be in \(0, inf\), got 0'
     ):

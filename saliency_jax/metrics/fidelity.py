@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -80,6 +81,27 @@ def square(
   return jnp.where(inside, x, jnp.zeros_like(x))
 
 
+def players(
+  key: Key[Array, ''],
+  x: Float[Array, '*x'],
+  *,
+  masker: maskers.Constructor,
+  keep_prob: types.Scalar = 0.5,
+) -> Float[Array, '*x']:
+  """Draws players of a masker to take out of the example, down to its baseline.
+
+  Args:
+    key: consumed.
+    x: the example.
+    masker: says what may be taken out, by regions, columns or times.
+    keep_prob: probability that a player stays.
+  """
+  checks.within('keep_prob', keep_prob, '[0, 1]')
+  parts = masker(x, key=key)
+  unit = jax.random.uniform(sampling.draw_key(key, 0), parts.shape)
+  return x - parts.hide((unit < keep_prob).astype(x.dtype))
+
+
 def infidelity(
   fn: types.ScoreFn,
   x: Float[Array, '*x'],
@@ -101,7 +123,7 @@ def infidelity(
     x: the example.
     scores: broadcastable against `x`: slopes, or differences of the score.
     key: consumed.
-    perturbation: draws `I`: `gaussian` or `square`, settings bound.
+    perturbation: draws `I`: `gaussian`, `square` or `players`, settings bound.
     baseline: of a map that sums to the score's difference from it, such as 0
       for gradient x input; `None` for slopes, such as a gradient.
     num_samples: draws.
