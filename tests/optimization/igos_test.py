@@ -232,13 +232,9 @@ class IgosTest(parameterized.TestCase):
       weight_path=(1.0, 0.5),
       num_steps=3,
       path_steps=1,
-      search={
-        'upper': 0.1,
-        'lower': 0.1,
-        'decay': 0.5,
-        'slope': 0.6,
-        'forced': False,
-      },
+      search=descent.Search(
+        upper=0.1, lower=0.1, decay=0.5, slope=0.6, forced=False
+      ),
       batch_size=None,
     )
     np.testing.assert_array_equal(trace.accepted, [False, False, True])
@@ -254,9 +250,19 @@ class IgosTest(parameterized.TestCase):
       igos.igos(fn, x, **_SMALL)
 
   def test_weights(self):
-    self.assertEqual(descent.weights(28), (1.0, 20.0))
-    self.assertEqual(descent.weights(200), descent.WEIGHTS[224])
-    self.assertEqual(descent.weights(2), descent.WEIGHTS[7])
+    preset = lambda *cells: descent.weights(
+      maskers.entries(jnp.zeros(cells)), None, None
+    )
+    self.assertEqual(preset(28, 28), (1.0, 20.0))
+    self.assertEqual(preset(200, 200), descent.WEIGHTS[224])
+    self.assertEqual(preset(2, 2), descent.WEIGHTS[7])
+    # Thirteen columns are a chain of thirteen; a volume has its cube root.
+    self.assertEqual(preset(13), descent.WEIGHTS[14])
+    self.assertEqual(preset(28, 28, 28), descent.WEIGHTS[28])
+    players = maskers.entries(jnp.zeros(7))
+    self.assertEqual(descent.weights(players, 0.5, None), (0.5, 2.0))
+    with self.assertRaisesRegex(ValueError, 'tv must be in'):
+      descent.weights(players, None, -1)
 
   def test_equivalence(self):
     method = functools.partial(igos.igos, l1=0.01, tv=0.2, **_SMALL)
