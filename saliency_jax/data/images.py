@@ -33,7 +33,7 @@ try:
   from PIL import WebPImagePlugin
 except ImportError as e:
   raise ImportError(
-    "reading images needs Pillow: pip install 'saliency-jax[experiments]'"
+    "reading images needs Pillow: pip install 'saliency-jax[viz]'"
   ) from e
 
 # How a file starts -> the only reader that sees it. `Image.open` would try

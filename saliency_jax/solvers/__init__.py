@@ -1,5 +1,6 @@
 """Solvers of the optimisation problems behind the maps."""
 
+from saliency_jax.solvers.admm import admm
 from saliency_jax.solvers.dantzig import tv_dantzig
 from saliency_jax.solvers.primal_dual import pdhg
 from saliency_jax.solvers.proximal import fista
@@ -8,6 +9,7 @@ from saliency_jax.solvers.total_variation import tv_box_from
 from saliency_jax.solvers.total_variation import tv_box_path
 
 __all__ = (
+  'admm',
   'fista',
   'pdhg',
   'tv_box',

@@ -5,7 +5,8 @@ proximal map of `g`, `prox(v, s) = argmin_x g(x) + |x - v|^2 / (2 s)`:
 
     x+ = prox(y - s grad f(y), s),   y+ = x+ + (t - 1) / t+ (x+ - x).
 
-This module is the only home of jaxopt, whose proximal operators it wraps.
+jaxopt, which is no longer maintained, is imported here alone, for its proximal
+operators; its solvers are oracles in the tests of these.
 
 References:
   Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm for

@@ -18,7 +18,7 @@ try:
   import matplotlib
 except ImportError as e:
   raise ImportError(
-    "figures need matplotlib: pip install 'saliency-jax[experiments]'"
+    "figures need matplotlib: pip install 'saliency-jax[viz]'"
   ) from e
 
 from saliency_jax.core import checks
