@@ -97,6 +97,9 @@ def run(main: Callable[[Setup], None]) -> None:
     with user_errors():
       try:
         return flags.FLAGS(argv)
+      except SystemExit:
+        # absl ends `--help` as it does an error.
+        sys.exit(0)
       except (AttributeError, KeyError) as e:
         # What ml_collections raises for a flag like --config.no_such=1.
         raise flags.Error(f'--config has no such field: {e}') from e

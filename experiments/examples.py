@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import inputs
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.core import batching
@@ -90,6 +91,7 @@ def prepare(source: data.Source, index: int, spec: types.Spec) -> Example:
   image, name = found['image'], str(found['name'])
   if spec.input_shape[-1] == 3 and image.shape[-1] == 3:
     size = spec.input_shape[:2]
+    inputs.tell_crop(name, image.shape, spec)
     image = data.prepare(image, size=(size[0], size[1]), crop=spec.crop)
   elif image.shape == spec.input_shape:
     image = image.astype(np.float32) / np.float32(255)

@@ -1,5 +1,6 @@
 """What the launchers are asked to explain: an image and a class."""
 
+from collections.abc import Sequence
 import difflib
 import math
 import os
@@ -31,7 +32,7 @@ def read_image(
   # What is no regular file is told by `data.read`, and not opened.
   pixels = data.read(path) if os.path.exists(path) else _photo(name)
   if not fit:
-    _tell_crop(name, pixels.shape[:2], spec)
+    tell_crop(name, pixels.shape, spec, '; --fit shows all')
   return _prepared(pixels, spec, fit)
 
 
@@ -89,15 +90,17 @@ def find_label(text: str, class_names: tuple[str, ...], num: int) -> int:
   )
 
 
-def _tell_crop(name, shape, spec):
+def tell_crop(
+  name: str, shape: Sequence[int], spec: types.Spec, remedy: str = ''
+) -> None:
   """Prints what is left of an image when that is less than half of it."""
-  rows, columns = data.central_box(shape, spec.input_shape[:2], spec.crop)
+  rows, columns = data.central_box(shape[:2], spec.input_shape[:2], spec.crop)
   height, width = rows.stop - rows.start, columns.stop - columns.start
-  share = height * width / math.prod(shape)
+  share = height * width / math.prod(shape[:2])
   if share < 0.5 and app.is_first():
     print(
       f'{name}: {spec.name} sees {share:.0%} of the image, the central '
-      f'{width} x {height} of {shape[1]} x {shape[0]} pixels; --fit shows all',
+      f'{width} x {height} of {shape[1]} x {shape[0]} pixels{remedy}',
       file=sys.stderr,
       flush=True,
     )

@@ -73,6 +73,11 @@ def build(
           f'expected params, xs, labels and keys, got {", ".join(other)}; one '
           'key an example is keys=jax.random.split(key, n)'
         )
+      if isinstance(xs, list):
+        raise ValueError(
+          f'expected a batch in one array, got a list of {len(xs)}: pass '
+          'jnp.stack(xs); several inputs of a network are a tuple or a dict'
+        )
       try:
         n = batching.length(xs)
         labels = _as_labels(labels, n)

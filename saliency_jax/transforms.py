@@ -78,11 +78,11 @@ def sparsify(
   def cut(scores, x):
     del x
     sizes = jnp.abs(jax.flatten_util.ravel_pytree(scores)[0])
-    count = jnp.round(sparsity * sizes.size).astype(jnp.int32)
+    count = selection.count(sparsity, sizes.size)
     # The count-th smallest goes, and all that is no larger; none for zero.
-    most = selection.kth_smallest(sizes, count)
-    most = jnp.where(count > 0, most, -1)
-    return jax.tree.map(lambda a: jnp.where(jnp.abs(a) > most, a, 0), scores)
+    limit = selection.kth_smallest(sizes, count)
+    limit = jnp.where(jnp.asarray(count) > 0, limit, -1)
+    return jax.tree.map(lambda a: jnp.where(jnp.abs(a) > limit, a, 0), scores)
 
   return map_scores(method, cut)
 

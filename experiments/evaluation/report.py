@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import app
 from experiments import contenders
+from experiments import diagnostics
 from experiments import files
 from experiments.evaluation import metrics
 from experiments.evaluation import plots
@@ -112,6 +113,7 @@ def write(
     f'<pre>{html.escape(claim.strip())}</pre>',
     _facts(records, summary),
     _section('Claims', _verdicts(summary['verdicts'])),
+    _section('Warnings', _warnings(records)),
     _section('Means', _means(config, summary)),
     _section('Curves', ''.join(figures)),
     _section('Paired differences', _differences(methods, summary)),
@@ -130,6 +132,11 @@ def write(
 
 def _section(title: str, body: str) -> str:
   return f'<h2>{title}</h2>\n{body}' if body else ''
+
+
+def _warnings(records) -> str:
+  lines = [f'<li>{html.escape(line)}' for line in diagnostics.counted(records)]
+  return f'<ul>{"".join(lines)}</ul>' if lines else ''
 
 
 def _facts(records, summary) -> str:

@@ -24,6 +24,7 @@ from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import batching
 from saliency_jax.core import curvature
+from saliency_jax.core import selection
 from saliency_jax.optimization import caso
 from saliency_jax.solvers import proximal
 
@@ -136,7 +137,7 @@ def _rates(apply, config, params, x, label, key):
   lam2 = jnp.maximum(values[0], 0) / 2 + config['rate_kappa']
   curved = lambda d: 2 * lam2 * d - product(d)
   lam1 = proximal.least_threshold(
-    gradient, round(config['sparsity'] * gradient.size)
+    gradient, selection.count(config['sparsity'], gradient.size)
   )
 
   def objective(d):

@@ -21,6 +21,7 @@ from experiments import examples
 from experiments import intervals
 from experiments.studies import findings
 from saliency_jax import viz
+from saliency_jax.core import selection
 from saliency_jax.metrics import ranking
 
 
@@ -81,7 +82,7 @@ def _collage(left, right):
 def _share(scores, left, top):
   """Returns the share of the best pixels that are in the explained half."""
   ranks = np.asarray(ranking.ranks(jnp.asarray(scores[..., 0])))
-  best = ranks < round(top * ranks.size)
+  best = ranks < selection.count(top, ranks.size)
   half = best.shape[1] // 2
   own = best[:, :half] if left else best[:, half:]
   return float(own.sum() / best.sum())

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Key
 from saliency_jax.core import checks
 from saliency_jax.core import curvature
 from saliency_jax.core import examples
+from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.optimization import sparsity_weight
 from saliency_jax.solvers import proximal
@@ -220,7 +221,7 @@ def first_order(
   )
   lam1 = _lam1(lam1, sparsity, problem)
   if lam1 is None:
-    count = sparsity_weight.count(sparsity, g)
+    count = selection.count(sparsity, g.size)
     lam1 = proximal.least_threshold(g, count)
   d = problem.solve(lam1)
   gain = _dot(g, d)
@@ -273,7 +274,7 @@ def second_order(
       solve=lambda lam1: minimise(proximal.lasso(lam1)).value,
     )
     lam1 = _lam1(lam1, sparsity, problem)
-    count = sparsity_weight.count(sparsity, g)
+    count = selection.count(sparsity, g.size)
     d, solved = minimise(
       proximal.sparsest(count) if lam1 is None else proximal.lasso(lam1)
     )

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
-import numpy as np
+from jaxtyping import Array, Float
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
+from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.solvers import proximal
 
@@ -107,18 +107,11 @@ def search(
   best = jnp.argmax(jnp.where(ten, merits[:num_decades], -jnp.inf))
   halved = lam1s[num_decades:][jnp.argmax(two)]
   exact = proximal.least_threshold(
-    problem.gradient, count(least, problem.gradient)
+    problem.gradient, selection.count(least, problem.gradient.size)
   )
   return jnp.where(
     jnp.any(ten), lam1s[best], jnp.where(jnp.any(two), halved, exact)
   )
-
-
-def count(sparsity, g) -> Int[Array, ''] | int:
-  """Returns how many entries are zero at a sparsity."""
-  if isinstance(sparsity, int | float | np.floating):
-    return round(float(sparsity) * g.size)
-  return jnp.round(sparsity * g.size).astype(jnp.int32)
 
 
 def share_of_zeros(d: Float[Array, 'd']) -> Float[Array, '']:

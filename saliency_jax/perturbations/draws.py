@@ -94,9 +94,9 @@ def num_blocks(num_samples: int, block_size: int, num_signs: int) -> int:
     kinds += [] if num_signs == 1 else ['antithetic pairs']
     why = f' ({" of ".join(kinds)})' if kinds else ''
     other = ', or draw=leg.gaussian' if block_size > 1 else ''
+    nearest = max(2, num + (2 * rest >= whole)) * whole
     raise ValueError(
       f'num_samples must be a multiple of {whole} and at least {2 * whole}'
-      f'{why}, got {num_samples}: take {max(2, num + (rest > 0)) * whole}'
-      f'{other}'
+      f'{why}, got {num_samples}: take {nearest}{other}'
     )
   return num

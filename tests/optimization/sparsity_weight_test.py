@@ -104,14 +104,7 @@ class SearchTest(parameterized.TestCase):
       sparsity_weight.search(_problem(_HEAVY), **settings)
 
 
-class CountTest(parameterized.TestCase):
-  @parameterized.parameters((0.75, 30), (0.0, 0), (0.33, 13))
-  def test_rounds(self, sparsity, want):
-    g = jnp.ones(40)
-    self.assertEqual(sparsity_weight.count(sparsity, g), want)
-    traced = sparsity_weight.count(jnp.array(sparsity), g)
-    self.assertEqual(int(traced), want)
-
+class ShareTest(parameterized.TestCase):
   def test_share_of_zeros(self):
     d = jnp.array([0.0, -0.0, 1e-30, 3.0])
     self.assertEqual(sparsity_weight.share_of_zeros(d), 0.5)

@@ -493,7 +493,7 @@ class LegTest(parameterized.TestCase):
       {'num_samples': 20, 'colours': leg.joint},
       r'multiple of 24 .*blocks of 12 draws of antithetic pairs\), got 20',
     ),
-    ({'num_samples': 50}, 'got 50: take 56, or draw=leg.gaussian'),
+    ({'num_samples': 50}, 'got 50: take 48, or draw=leg.gaussian'),
     (
       {'num_samples': 5, 'draw': leg.gaussian},
       r'multiple of 2 and at least 4 \(antithetic pairs\), got 5: take 6$',
