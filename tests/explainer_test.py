@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import saliency_jax
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import transforms
@@ -68,12 +69,6 @@ class ExplainerTest(parameterized.TestCase):
     (_smooth, (8,), 3, jnp.float64, 1e-12),
     (_smooth, (2, 4), 16, jnp.float64, 1e-12),
   )
-  def test_a_list_is_no_batch(self):
-    apply, params = equivalence.network()
-    explain = explainer.build(gradient.gradient, apply, scores.logit)
-    with self.assertRaisesRegex(ValueError, r'pass jnp.stack\(xs\)'):
-      explain(params, [*equivalence.examples(2)])
-
   def test_mesh_equals_one_device(self, method, mesh, n, dtype, atol):
     with jax.enable_x64(dtype == jnp.float64):
       params, xs, labels, keys = _data(n, dtype)
@@ -230,6 +225,12 @@ class ExplainerTest(parameterized.TestCase):
     for maps in got.scores:
       self.assertTrue(np.all(np.isfinite(maps[0])))
       self.assertTrue(np.all(np.isnan(maps[1:])))
+
+  def test_a_list_is_no_batch(self):
+    apply, params = equivalence.network()
+    explain = explainer.build(saliency_jax.gradient, apply, scores.logit)
+    with self.assertRaisesRegex(ValueError, r'pass jnp.stack\(xs\)'):
+      explain(params, [*equivalence.examples(2)])
 
 
 if __name__ == '__main__':
