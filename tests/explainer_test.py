@@ -15,6 +15,7 @@ from saliency_jax import transforms
 from saliency_jax.core import curvature
 from saliency_jax.core import types
 from saliency_jax.gradients import integrated
+from tests import equivalence
 
 
 def _gradient(fn, x, *, key=None):
