@@ -14,11 +14,12 @@ from typing import Any
 import jax
 from jax.extend import core
 from jax.extend import source_info_util
+import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax.core import primitives
 
-DEBUG_INFO = core.DebugInfo('jaxprs', 'jaxprs', (), ())
+_DEBUG_INFO = core.DebugInfo('jaxprs', 'jaxprs', (), ())
 
 
 def wrapped(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
@@ -96,6 +97,7 @@ def evaluate(
 def inline(
   closed: core.ClosedJaxpr,
   enter: Callable[[core.JaxprEqn], bool] = lambda eqn: True,
+  unroll: int = 0,
 ) -> core.ClosedJaxpr:
   """Returns a jaxpr with its calls replaced by the equations inside of them.
 
@@ -105,21 +107,39 @@ def inline(
   Args:
     closed: the jaxpr.
     enter: whether to replace the call of an equation.
+    unroll: scans of at most so many steps are written out.
   """
 
   def rule(call, eqn, *args):
     if call is not None and not source_info_util.summarize(eqn.source_info):
       # Made inside of JAX: the line that called it is the one to name.
       eqn = eqn.replace(source_info=call.source_info)
+    inside = functools.partial(rule, eqn)
     inner = _body(eqn, (primitives.CALLS, primitives.CUSTOM))
-    if inner is None or not enter(eqn):
-      return bind(eqn, *args)
-    return evaluate(inner, *args, rule=functools.partial(rule, eqn))
+    if inner is not None and enter(eqn):
+      return evaluate(inner, *args, rule=inside)
+    if eqn.primitive.name == 'scan' and eqn.params['length'] <= unroll:
+      return _written_out(eqn.params, args, inside)
+    return bind(eqn, *args)
 
   whole = functools.partial(rule, None)
   return jax.make_jaxpr(lambda *args: evaluate(closed, *args, rule=whole))(
     *closed.in_avals
   )
+
+
+def _written_out(params, args, rule):
+  """Evaluates a scan step by step."""
+  first, last = np.cumsum([params['num_consts'], params['num_carry']])
+  consts, carry, xs = args[:first], args[first:last], args[last:]
+  steps = range(params['length'])[:: -1 if params['reverse'] else 1]
+  made = {}
+  for i in steps:
+    at = [jax.lax.index_in_dim(x, i, keepdims=False) for x in xs]
+    outs = evaluate(params['jaxpr'], *consts, *carry, *at, rule=rule)
+    carry, made[i] = outs[: len(carry)], outs[len(carry) :]
+  ys = zip(*(made[i] for i in sorted(made)), strict=True)
+  return [*carry, *map(jnp.stack, ys)]
 
 
 def cut(
@@ -151,7 +171,7 @@ def cut(
 def part(eqns: Any, invars: Any, outvars: Any) -> core.ClosedJaxpr:
   """Returns the jaxpr of some equations."""
   jaxpr = core.Jaxpr(
-    (), list(invars), list(outvars), list(eqns), debug_info=DEBUG_INFO
+    (), list(invars), list(outvars), list(eqns), debug_info=_DEBUG_INFO
   )
   return core.ClosedJaxpr(jaxpr, ())
 

@@ -165,9 +165,9 @@ def _reduced(eqn):
 
 
 register(
-  'broadcast_in_dim concatenate convert_element_type copy device_put '
-  'name optimization_barrier pad reshape rev slice split squeeze '
-  'stack transpose unstack',
+  'broadcast_in_dim concatenate convert_element_type copy device_put name '
+  'optimization_barrier pad reshape rev slice split squeeze stack transpose '
+  'unstack',
   MOVES,
 )
 register('dynamic_slice gather', MOVES, data=slice(0, 1))

@@ -20,8 +20,10 @@ Guided backpropagation, say, is the gradient but at rectifiers:
 A rule gets `Equation(eqn, moving)`; the values of its inputs and outputs; and
 the relevance of its outputs, zeros where nothing came. It returns the relevance
 of each input; what it returns for constants is not looked at, and `None` is
-nothing. Relevance may be any pytree that can be added. A rule that compares two
-examples reads the other's tape, made by `replay`: `read(other, eqn.invars)`.
+nothing. An array has the shape of its input, after any axes of the method's own
+(mind that JAX's sums and products broadcast axes of size one); other pytrees
+may be anything that can be added. A rule that compares two examples reads the
+other's tape, made by `replay`: `read(other, eqn.invars)`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -44,6 +46,8 @@ Rule = Callable[
 class Tape(NamedTuple):
   """A function's equations, and the value of each.
 
+  It holds variables of a jaxpr, and so cannot leave the jit it was made in.
+
   Attributes:
     closed: the jaxpr, without calls.
     values: of every variable.
@@ -65,6 +69,7 @@ def record(
   *args: Any,
   keep: Collection[str] = (),
   constant: Collection[str] = (primitives.STEPS,),
+  unroll: int = 0,
 ) -> Tape:
   """Evaluates a function, and keeps the value of every equation.
 
@@ -74,14 +79,18 @@ def record(
     keep: functions under jit or with derivatives of their own, by name, that
       stay one equation each: 'silu'. The rest is entered.
     constant: primitives and roles whose outputs are taken for constants.
+    unroll: scans of at most so many steps are written out, so that a rule sees
+      what is in them.
   """
   closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
-  closed = jaxprs.inline(closed, lambda eqn: primitives.name(eqn) not in keep)
+  closed = jaxprs.inline(
+    closed, lambda eqn: primitives.name(eqn) not in keep, unroll
+  )
   leaves, in_tree = jax.tree.flatten(args)
   return Tape(
     closed,
     jaxprs.environment(closed, *leaves),
-    _moving(closed, constant),
+    moving(closed, constant),
     in_tree,
     jax.tree.structure(shape),
   )
@@ -96,8 +105,16 @@ def replay(tape: Tape, *args: Any) -> Tape:
 _MOVES = object()
 
 
-def _moving(closed, constant):
-  """Returns the variables that depend on the inputs through floats alone."""
+def moving(
+  closed: core.ClosedJaxpr,
+  constant: Collection[str] = (primitives.STEPS,),
+) -> frozenset[core.Var]:
+  """Returns the variables that depend on the inputs through floats alone.
+
+  Args:
+    closed: the jaxpr.
+    constant: primitives and roles whose outputs are taken for constants.
+  """
 
   def rule(eqn, *args):
     equation = primitives.Equation(eqn, tuple(a is _MOVES for a in args))
@@ -128,8 +145,8 @@ def named(tape: Tape, name: str) -> core.Var:
   """
   found = [
     eqn.outvars[0]
-    for eqn, path in jaxprs.walk(tape.closed.jaxpr)
-    if eqn.primitive.name == 'name' and eqn.params['name'] == name and not path
+    for eqn in tape.closed.jaxpr.eqns
+    if eqn.primitive.name == 'name' and eqn.params['name'] == name
   ]
   if len(found) != 1:
     raise ValueError(f'expected one value named {name!r}, found {len(found)}')
@@ -177,9 +194,7 @@ def walk(tape: Tape, start: Any, rule: Rule) -> dict[core.Var, Any]:
 
   def give(pairs):
     for v, relevance in pairs:
-      if relevance is None or isinstance(v, core.Literal):
-        continue
-      if v in tape.moving:
+      if relevance is not None and isinstance(v, core.Var) and v in tape.moving:
         found[v] = (
           jax.tree.map(operator.add, found[v], relevance)
           if v in found
@@ -193,13 +208,25 @@ def walk(tape: Tape, start: Any, rule: Rule) -> dict[core.Var, Any]:
     values = read(tape, eqn.outvars)
     relevance = [found[v] if v in found else _nothing(v) for v in eqn.outvars]
     given = rule(equation(tape, eqn), read(tape, eqn.invars), values, relevance)
-    if len(given) != len(eqn.invars):
-      raise ValueError(
-        f'the rule for {primitives.name(eqn)!r} returned {len(given)} values, '
-        f'expected one for each of {len(eqn.invars)} inputs'
-      )
+    _check(eqn, given)
     give(zip(eqn.invars, given, strict=True))
   return found
+
+
+def _check(eqn, given):
+  """Refuses what cannot be the relevance of an equation's inputs."""
+  what = f'the rule for {primitives.name(eqn)!r} returned'
+  if len(given) != len(eqn.invars):
+    raise ValueError(
+      f'{what} {len(given)} values, expected {len(eqn.invars)}, one an input'
+    )
+  for v, relevance in zip(eqn.invars, given, strict=True):
+    shape, want = getattr(relevance, 'shape', v.aval.shape), v.aval.shape
+    if shape[len(shape) - len(want) :] != want:
+      raise ValueError(
+        f'{what} shape {shape} for an input of shape {want}: sum over what the '
+        f'input is broadcast to'
+      )
 
 
 def _nothing(v):

@@ -1,5 +1,7 @@
 """Tests for `primitives.py`."""
 
+from unittest import mock
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -87,6 +89,7 @@ class PrimitivesTest(parameterized.TestCase):
       primitives.rule({}, equation, 'these')
 
   def test_users_primitive(self):
+    self.enterContext(mock.patch.dict(primitives._FACTS))
     bind = _made('my_product')
     fn = lambda x: jnp.sum(bind(jnp.tanh(x), jnp.array([1.0, -2.0, 3.0])))
     box = intervals.around(_X, 0.1)

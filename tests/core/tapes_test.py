@@ -59,6 +59,18 @@ def _loops(x):
   return jnp.sum(c) * jnp.sum(ys)
 
 
+@jax.custom_vjp
+def _cubed(x):
+  return x * x * x
+
+
+_cubed.defvjp(lambda x: (_cubed(x), x), lambda x, r: (3 * x * x * r,))
+
+
+def _custom(x):
+  return jnp.sum(jax.jit(lambda x: _cubed(jax.nn.softplus(x)))(x) * x)
+
+
 def _whole(x):
   # Integers, comparisons, indices, random keys; a variable twice; two outputs.
   order = jnp.argmax(x)
@@ -81,6 +93,7 @@ _NETWORKS = {
   'cnn_fast': (functools.partial(_cnn, True), 72),
   'attention': (_attention, 24),
   'loops': (_loops, 5),
+  'custom': (_custom, 4),
   'whole': (_whole, 6),
 }
 
@@ -205,6 +218,31 @@ class BackwardTest(parameterized.TestCase):
     self.assertIn('logistic', names())
     self.assertEqual(names(keep=('silu',)), ['silu', 'mul', 'reduce_sum'])
 
+  def test_scans_may_be_written_out(self):
+    def fn(x):
+      def cell(c, w):
+        h, m = c
+        i, f, o = (jax.nn.sigmoid(k * h + w) for k in (0.5, 1.0, -1.0))
+        m = f * m + i * jnp.tanh(h * w)
+        return (o * jnp.tanh(m), m), h
+
+      start = jnp.tanh(x), jnp.zeros(3)
+      (h, _), hs = jax.lax.scan(cell, start, jnp.outer(jnp.arange(4.0), x))
+      _, back = jax.lax.scan(cell, (h, h), hs, reverse=True)
+      return jnp.sum(back * hs)
+
+    x = _example(3)
+    rule = tapes.by_table(tapes.GRADIENT, 'gradients')
+    tape = tapes.record(fn, x, unroll=4)
+    (got,) = tapes.backward(tape, jnp.ones(()), rule)
+    want = jax.grad(fn)(x)
+    np.testing.assert_allclose(got, want, atol=1e-6 * np.max(np.abs(want)))
+    tape = tapes.record(fn, x, unroll=3)
+    with self.assertRaisesRegex(
+      ValueError, r"'scan' \(control flow\) at .*:\d"
+    ):
+      tapes.backward(tape, jnp.ones(()), rule)
+
   def test_constants_may_be_let_through(self):
     fn = lambda x: x + jax.lax.stop_gradient(2 * x)
     x = _example(3)
@@ -234,6 +272,21 @@ class BackwardTest(parameterized.TestCase):
   def test_wrong_number_of_answers(self):
     with self.assertRaisesRegex(ValueError, "'mul' returned 1 values, .* 2"):
       _backward(lambda x: x * 2, jnp.ones(()), lambda *args: [None])
+
+  def test_wrong_shape_of_an_answer(self):
+    # The denominator `[2, 1]` meets every entry of `[2, 3]`.
+    fn = lambda x: jnp.sum(x / (x[:, :1] + 9))
+
+    def rule(equation, inputs, outputs, relevance):
+      if equation.eqn.primitive.name == 'div':
+        return [relevance[0], -relevance[0] * outputs[0] / inputs[1]]
+      return tapes.vjp(equation, inputs, outputs, relevance)
+
+    with self.assertRaisesRegex(
+      ValueError,
+      r"'div' returned shape \(2, 3\) for an input of shape \(2, 1\)",
+    ):
+      _backward(fn, jnp.ones((2, 3)), rule)
 
 
 if __name__ == '__main__':

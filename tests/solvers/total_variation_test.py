@@ -15,6 +15,7 @@ import scipy.ndimage
 import scipy.optimize
 import scipy.sparse as sp
 
+from saliency_jax.core import jaxprs
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -313,7 +314,11 @@ class TvBoxTest(parameterized.TestCase):
 
   def test_multiplies_at_highest_precision(self):
     jaxpr = jax.make_jaxpr(total_variation.tv_box)(_random(0), 0.1)
-    found = list(_dots(jaxpr.jaxpr))
+    found = [
+      eqn.params['precision']
+      for eqn in jaxprs.equations(jaxpr.jaxpr)
+      if eqn.primitive.name == 'dot_general'
+    ]
     self.assertGreaterEqual(len(found), 8)
     highest = jax.lax.Precision.HIGHEST
     self.assertEqual(set(found), {(highest, highest)})
@@ -360,19 +365,6 @@ class TvBoxTest(parameterized.TestCase):
     self.assertTrue(np.isnan(got.info.gap))
     self.assertTrue(np.isnan(got.info.objective) or np.isnan(got.info.dual))
     self.assertEqual(got.info.steps_to_tolerance, -1)
-
-
-def _dots(jaxpr):
-  """Yields the precision of every product, nested ones as well."""
-  for eqn in jaxpr.eqns:
-    if eqn.primitive.name == 'dot_general':
-      yield eqn.params['precision']
-    for leaf in jax.tree.leaves(
-      eqn.params, is_leaf=lambda x: hasattr(x, 'eqns') or hasattr(x, 'jaxpr')
-    ):
-      inner = getattr(leaf, 'jaxpr', leaf)
-      if hasattr(inner, 'eqns'):
-        yield from _dots(inner)
 
 
 if __name__ == '__main__':
