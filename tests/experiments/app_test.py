@@ -37,11 +37,14 @@ def main(setup):
 app.run(main)
 """
 # Prints the launchers, each with what its --help lists, as a process of its own
-# would that imports it alone.
+# would that imports it alone; what defines no flags is imported once for all.
 _FLAGS = """
 import importlib, os, sys
 from absl import flags
 from experiments import app
+import saliency_jax
+from saliency_jax import data, models, viz
+import scipy.stats
 for name in ('explain', 'benchmark', 'evaluate', 'certify', 'attack', 'train',
              'study'):
   if not os.fork():
@@ -131,6 +134,10 @@ class ErrorsTest(parameterized.TestCase):
     )
 
   def test_signal_of_the_keyboard(self):
+    # Ignored by what is started in the background, as by `nohup`.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    self.addCleanup(signal.signal, signal.SIGINT, before)
+
     def main(setup):
       os.kill(os.getpid(), signal.SIGINT)
       time.sleep(10)
@@ -170,6 +177,7 @@ class SetUpTest(parameterized.TestCase):
     ))  # fmt: skip
     self.assertEqual(setup.mesh.size, jax.device_count())
     self.assertEqual(setup.mesh.axis_names, ('data',))
+    self.assertEqual(setup.mesh, app.local_mesh())
 
   def test_programs_are_cached(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -1,4 +1,4 @@
-"""Tests for `experiments/benchmark.py`, on SqueezeNet with few draws."""
+"""Tests for `experiments/benchmark.py`, on a small SqueezeNet, few draws."""
 
 import json
 import pathlib
@@ -14,6 +14,7 @@ from experiments import benchmark
 from experiments import costs
 from experiments.benchmarking import programs
 from saliency_jax import scores
+from tests import networks
 from tests.experiments import launch
 
 _FEW = ('rise.num_masks=8', 'rise.batch_size=4')
@@ -31,7 +32,8 @@ class BenchmarkTest(parameterized.TestCase):
       'measures': [],
       **values,
     }
-    return launch.run(benchmark.main, **values)
+    with mock.patch.object(launch, 'load', networks.shrunk):
+      return launch.run(benchmark.main, **values)
 
   def test_writes_times_and_memory(self):
     done = self._run(

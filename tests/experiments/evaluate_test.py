@@ -25,9 +25,7 @@ from saliency_jax.core import types
 from tests.experiments import launch
 from tests.experiments import tiny_config
 
-_FILE = 'tests/experiments/tiny_config.py'
-# Compiled programs are kept for all the processes that are started here.
-_CACHE = tempfile.TemporaryDirectory()
+_FILE = 'tests/experiments/tiny_config.py:few'
 
 
 def _command(workdir, *flags):
@@ -37,7 +35,7 @@ def _command(workdir, *flags):
     'experiments.evaluate',
     f'--config={_FILE}',
     f'--workdir={workdir}',
-    f'--compilation_cache_dir={_CACHE.name}',
+    f'--compilation_cache_dir={launch.CACHE}',
     *flags,
   ]
 
@@ -340,7 +338,7 @@ class EvaluateTest(parameterized.TestCase):
       (folder / f'records-{i}.jsonl').read_text().count('\n') for i in range(2)
     ]
     self.assertEqual(counts, [3, 2])
-    config = tiny_config.get_config()
+    config = tiny_config.get_config('few')
     config.num_examples = 5
     self.assertEqual(self._run(alone, config).code, 0)
     found, want = records.read(folder), records.read(alone)

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import io
 import math
-import tempfile
+import os
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -25,9 +25,20 @@ _CONFIG = (
   'jax_persistent_cache_min_compile_time_secs',
   'jax_persistent_cache_min_entry_size_bytes',
 )
-_CACHE = tempfile.TemporaryDirectory()
+# Compiled programs are kept for all the processes that tests start.
+CACHE = os.environ['JAX_COMPILATION_CACHE_DIR']
 # A network is read once for all the tests.
-_load = functools.cache(models.load)
+load = functools.cache(models.load)
+
+
+def _two_devices():
+  """Returns a mesh on which few examples leave no device without any."""
+  return jax.make_mesh(
+    (2,),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.devices()[:2],
+  )
 
 
 class Outcome(NamedTuple):
@@ -42,12 +53,13 @@ def run(main: Callable[[app.Setup], None], **values: Any) -> Outcome:
   data.load('photos')
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
-  values.setdefault('compilation_cache_dir', _CACHE.name)
+  values.setdefault('compilation_cache_dir', CACHE)
   stdout, stderr, code = io.StringIO(), io.StringIO(), 0
   with (
     flagsaver.flagsaver(**values),
     config_restored(),
-    mock.patch.object(models, 'load', _load),
+    mock.patch.object(models, 'load', load),
+    mock.patch.object(app, 'local_mesh', _two_devices),
     # A slow machine adds no line to what a test reads.
     mock.patch.object(progressing, '_SECONDS', math.inf),
     contextlib.redirect_stdout(stdout),

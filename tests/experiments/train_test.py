@@ -150,7 +150,7 @@ class DevicesTest(parameterized.TestCase):
           f'--coordinator_address={address}',
           '--num_processes=2',
           f'--process_id={i}',
-          '--compilation_cache_dir=',
+          f'--compilation_cache_dir={launch.CACHE}',
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -218,7 +218,7 @@ class TrainTest(parameterized.TestCase):
         'experiments.train',
         '--config=tests/experiments/tiny_training.py',
         f'--workdir={killed}',
-        f'--compilation_cache_dir={launch._CACHE.name}',
+        f'--compilation_cache_dir={launch.CACHE}',
       ],
       env={**os.environ, 'JAX_NUM_CPU_DEVICES': str(jax.device_count())},
     )

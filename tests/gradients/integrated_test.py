@@ -10,11 +10,11 @@ import numpy as np
 
 from saliency_jax import data
 from saliency_jax import explainer
-from saliency_jax import models
 from saliency_jax.core import baselines
 from saliency_jax.gradients import integrated
 from saliency_jax.gradients import quadrature
 from tests import equivalence
+from tests import networks
 
 
 def _cubic(x):
@@ -357,11 +357,10 @@ class ExpectedGradientsTest(parameterized.TestCase):
 class RealNetworkTest(parameterized.TestCase):
   @parameterized.parameters('efficientnet_lite0', 'squeezenet')
   def test_adaptive_steps_complete_to_one_percent(self, name):
-    model = models.load(name)
+    model = networks.shrunk(name)
     photo = data.load('photos')[0]
-    height, width, _ = model.spec.input_shape
-    x = data.prepare(photo['image'], size=(height, width), crop=model.spec.crop)
-    x = jnp.asarray(x)
+    size = model.spec.input_shape[:2]
+    x = jnp.asarray(data.prepare(photo['image'], size=size))
     # Hundreds of gradients: to optimise the program pays, as it does not for
     # the other tests' (see `conftest.py`).
     explain = jax.jit(

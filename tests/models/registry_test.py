@@ -15,6 +15,7 @@ from PIL import Image
 from saliency_jax import models
 from saliency_jax.models import checkpoints
 from saliency_jax.models import registry
+from tests import networks
 
 _load = functools.cache(models.load)
 
@@ -103,25 +104,14 @@ class LoadTest(parameterized.TestCase):
       model.apply(model.params, jnp.zeros((224, 224, 3), jnp.float16))
 
 
-def _shrunk(name, **kwargs):
-  """The real weights in float64, on smaller images than they were made for."""
-  entry = registry._ENTRIES[name]
-  module = entry.abstract(**kwargs)
-  path = checkpoints.package_file(entry.package, entry.file)
-  entry.fill(module, entry.read(path))
-  spec = entry.spec(())._replace(input_shape=(33, 32, 3))
-  model = models.from_nnx(module, spec)
-  return model._replace(
-    params=jax.tree.map(lambda p: p.astype(jnp.float64), model.params)
-  )
-
-
 class FastTest(parameterized.TestCase):
   @parameterized.parameters('efficientnet_lite0', 'squeezenet')
   def test_fast_matches_plain(self, name):
     with jax.enable_x64(True):
-      fast = _shrunk(name)
-      plain = _shrunk(name, fast=False)
+      # In float64, on an odd and an even number of pixels.
+      load = functools.partial(networks.shrunk, name, (33, 32))
+      fast = load(dtype=jnp.float64)
+      plain = load(dtype=jnp.float64, fast=False)
       x = jax.random.uniform(
         jax.random.key(0), fast.spec.input_shape, jnp.float64
       )
