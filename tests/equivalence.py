@@ -81,6 +81,31 @@ def mesh() -> jax.sharding.Mesh:
   )
 
 
+def compiled(method: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a method that runs as one program, settings and all.
+
+  Eagerly every operation is a program of its own: for tests of what a method
+  finds, while `check` compares the two.
+  """
+
+  def explain(fn, x, *, key=None, **settings):
+    run = jax.jit(lambda x, key: method(fn, x, key=key, **settings))
+    return run(x, key)
+
+  return explain
+
+
+def traced(method: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a method that is traced and not run, for what it refuses."""
+
+  def explain(fn, x, *, key=None, **settings):
+    return jax.eval_shape(
+      lambda x, key: method(fn, x, key=key, **settings), x, key
+    )
+
+  return explain
+
+
 def check(
   test: parameterized.TestCase,
   method: Callable[..., types.Attribution],
@@ -260,12 +285,12 @@ def _program(method, score, dtype):
 
 
 def _check_dtype(test, method, score, dtype):
-  """Checks the dtypes of a program that is lowered, and not compiled."""
+  """Checks the dtypes of a program that is traced, and not compiled."""
   with jax.enable_x64(dtype == jnp.float64):
     apply, params = network(dtype)
     x = examples(3, dtype)[0]
-    explain = jax.jit(_explain(method, score, apply))
-    out = explain.lower(params, x, _labels()[0], _key(0)).out_info
+    explain = _explain(method, score, apply)
+    out = jax.eval_shape(explain, params, x, _labels()[0], _key(0))
     _check_types(test, out, x)
 
 

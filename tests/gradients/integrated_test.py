@@ -146,7 +146,9 @@ class IntegratedGradientsTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      integrated.integrated_gradients(_cubic, jnp.ones((2, 3)), **settings)
+      equivalence.traced(integrated.integrated_gradients)(
+        _cubic, jnp.ones((2, 3)), **settings
+      )
 
 
 class AdaptiveIntegratedGradientsTest(parameterized.TestCase):
@@ -243,7 +245,7 @@ class AdaptiveIntegratedGradientsTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      integrated.adaptive_integrated_gradients(
+      equivalence.traced(integrated.adaptive_integrated_gradients)(
         _cubic, jnp.ones((2, 3)), **settings
       )
 
@@ -351,7 +353,9 @@ class ExpectedGradientsTest(parameterized.TestCase):
       'references': jnp.ones((4, 3)),
     } | settings
     with self.assertRaisesRegex(ValueError, message):
-      integrated.expected_gradients(_cubic, jnp.ones(3), **settings)
+      equivalence.traced(integrated.expected_gradients)(
+        _cubic, jnp.ones(3), **settings
+      )
 
 
 class RealNetworkTest(parameterized.TestCase):

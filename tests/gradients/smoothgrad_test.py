@@ -179,7 +179,7 @@ class SmoothGradTest(parameterized.TestCase):
     settings = {'key': jax.random.key(0)} | settings
     for method in METHODS:
       with self.assertRaisesRegex(ValueError, message):
-        method(_quadratic, jnp.ones(3), **settings)
+        equivalence.traced(method)(_quadratic, jnp.ones(3), **settings)
 
   def test_variance_needs_two_draws(self):
     with self.assertRaisesRegex(ValueError, 'at least 2, got 1'):

@@ -320,7 +320,9 @@ class CasoTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     settings = {'key': jax.random.key(0), **settings}
     with self.assertRaisesRegex(ValueError, message):
-      caso.caso(lambda x: jnp.sum(x**2), jnp.ones(4), **settings)
+      equivalence.traced(caso.caso)(
+        lambda x: jnp.sum(x**2), jnp.ones(4), **settings
+      )
 
 
 if __name__ == '__main__':

@@ -113,7 +113,9 @@ class CertifiedBoxTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      certified_box.certified_box(lambda x: 1 + x[:1], jnp.zeros(4), **settings)
+      equivalence.traced(certified_box.certified_box)(
+        lambda x: 1 + x[:1], jnp.zeros(4), **settings
+      )
 
   def test_unknown_primitive_is_named(self):
     with self.assertRaisesRegex(ValueError, "primitive 'sin'"):

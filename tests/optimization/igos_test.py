@@ -18,6 +18,7 @@ from saliency_jax.optimization import igos
 from saliency_jax.optimization import masks
 from tests import equivalence
 
+_igos = equivalence.compiled(igos.igos)
 _SMALL = {'resolution': 3, 'num_steps': 3, 'path_steps': 4, 'upper': 8.0}
 
 
@@ -39,7 +40,7 @@ def _flat(x):
 
 def _igos_loop(fn, x, key, noisy, scale, sigma=0.045):
   """Three steps as Algorithm 1 of the paper writes them, at scale 1."""
-  blur = baselines.gaussian_blur(x)
+  blur = jax.jit(baselines.gaussian_blur)(x)
   up = lambda m: _up(m, x)
 
   def price(m):
@@ -47,24 +48,28 @@ def _igos_loop(fn, x, key, noisy, scale, sigma=0.045):
     tv = jnp.mean(down**2) + jnp.mean(across**2)
     return scale * (jnp.mean(jnp.abs(1 - m)) + 20 * tv)
 
+  @jax.jit
   def total(m):
     return fn(x * up(m) + blur * (1 - up(m))) + price(m)
 
-  mask, trace, steps = jnp.ones((3, 3)), [], []
+  @jax.jit
+  def along_path(m, share, noise):
+    score = lambda m: fn(noisy(x, blur, share * up(m), noise))
+    return jax.grad(score)(m)
+
+  price_grad = jax.jit(jax.grad(price))
+  mask, trace, steps = np.ones((3, 3), np.float32), [], []
   for t in range(3):
     trace.append(total(mask))
-    direction = jax.grad(price)(mask)
+    direction = np.array(price_grad(mask))
     for s in range(1, 5):
       noise_key = sampling.draw_key(key, 4 * t + s - 1)
       noise = sigma * sampling.normal(noise_key, x)
-      path = lambda m, s=s, noise=noise: fn(
-        noisy(x, blur, s / 4 * up(m), noise)
-      )
-      direction += jax.grad(path)(mask) / 4
+      direction += np.asarray(along_path(mask, s / 4, noise)) / 4
     a = 8.0
     while True:
-      new = jnp.clip(mask - a * direction, 0, 1)
-      if total(new) - trace[-1] <= -a * 1e-4 * jnp.sum(direction**2):
+      new = np.clip(mask - a * direction, 0, 1)
+      if total(new) - trace[-1] <= -a * 1e-4 * np.sum(direction**2):
         break
       if a == 1e-5:
         new, a = mask, 0.0
@@ -83,7 +88,7 @@ class IgosTest(parameterized.TestCase):
   def test_matches_loop(self, place_noise, noisy):
     (x,) = equivalence.examples(1)
     fn = equivalence.score_fn(score=scores.prob)
-    got = igos.igos(
+    got = _igos(
       fn,
       x,
       key=jax.random.key(3),
@@ -97,7 +102,9 @@ class IgosTest(parameterized.TestCase):
     np.testing.assert_allclose(got.info.mask, mask, atol=1e-5)
     np.testing.assert_allclose(got.info.descent.objective, trace, atol=1e-6)
     np.testing.assert_allclose(got.info.descent.step_size, steps, rtol=1e-5)
-    np.testing.assert_allclose(got.scores, _up(1 - mask, x), atol=1e-5)
+    np.testing.assert_allclose(
+      got.scores, _up(jnp.asarray(1 - mask), x), atol=1e-5
+    )
 
   @parameterized.parameters(
     # Linear in the composite: mean s/S. Quadratic about the baseline: mean
@@ -108,7 +115,7 @@ class IgosTest(parameterized.TestCase):
   def test_direction_carries_the_factor_of_the_path(self, fn, factor):
     (x,) = equivalence.examples(1)
     settings = {'resolution': 4, 'baseline': baselines.black, 'l1': 0, 'tv': 0}
-    out = igos.igos(
+    out = _igos(
       lambda x: 1e-4 * fn(x),
       x,
       num_steps=1,
@@ -129,7 +136,7 @@ class IgosTest(parameterized.TestCase):
   def test_objective_never_increases_and_mask_stays_in_the_box(
     self, fn, objective
   ):
-    out = igos.igos(
+    out = _igos(
       fn,
       jnp.ones((8, 8, 1)),
       key=jax.random.key(0),
@@ -152,7 +159,7 @@ class IgosTest(parameterized.TestCase):
 
   def test_trace_is_the_plain_objective(self):
     x = jnp.ones((8, 8, 1))
-    out = igos.igos(
+    out = _igos(
       _sigmoid,
       x,
       key=jax.random.key(0),
@@ -171,7 +178,7 @@ class IgosTest(parameterized.TestCase):
 
   def test_paper_stalls_and_flags_forced_steps(self):
     explain = functools.partial(
-      igos.igos,
+      _igos,
       _flat,
       jnp.ones((8, 8, 1)),
       key=jax.random.key(0),
@@ -203,7 +210,7 @@ class IgosTest(parameterized.TestCase):
     # Nothing that a step of 1 removes moves it.
     sure = lambda x: jax.nn.sigmoid(40 * (jnp.mean(x) - 0.5))
     explain = functools.partial(
-      igos.igos,
+      _igos,
       sure,
       jnp.ones((8, 8, 1)),
       sigma=0,
@@ -244,7 +251,7 @@ class IgosTest(parameterized.TestCase):
   def test_no_key_is_needed_without_noise(self):
     fn = equivalence.score_fn(score=scores.prob)
     (x,) = equivalence.examples(1)
-    out = igos.igos(fn, x, sigma=0, **_SMALL)
+    out = _igos(fn, x, sigma=0, **_SMALL)
     self.assertTrue(np.all(np.isfinite(out.scores)))
     with self.assertRaisesRegex(ValueError, 'pass key='):
       igos.igos(fn, x, **_SMALL)
@@ -303,7 +310,7 @@ class IgosTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     settings = {'resolution': 4, **settings}
     with self.assertRaisesRegex(ValueError, message):
-      igos.igos(
+      equivalence.traced(igos.igos)(
         _sigmoid, jnp.ones((8, 8, 1)), key=jax.random.key(0), **settings
       )
 

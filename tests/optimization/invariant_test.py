@@ -298,7 +298,9 @@ class InvariantTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       settings = {'key': _KEY, **settings}
-      invariant.invariant_perturbation(_linear, jnp.zeros(4), **settings)
+      equivalence.traced(invariant.invariant_perturbation)(
+        _linear, jnp.zeros(4), **settings
+      )
 
 
 if __name__ == '__main__':

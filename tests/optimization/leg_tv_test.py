@@ -374,7 +374,9 @@ class LegTvTest(parameterized.TestCase):
       settings
     )
     with self.assertRaisesRegex(ValueError, message):
-      leg_tv.leg_tv(jnp.sum, jnp.ones((8, 6, 3)), **settings)
+      equivalence.traced(leg_tv.leg_tv)(
+        jnp.sum, jnp.ones((8, 6, 3)), **settings
+      )
 
 
 if __name__ == '__main__':

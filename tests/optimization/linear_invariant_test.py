@@ -157,7 +157,7 @@ class LinearInvariantTest(parameterized.TestCase):
   )
   def test_bad_arguments(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
-      linear_invariant.linear_invariant(
+      equivalence.traced(linear_invariant.linear_invariant)(
         lambda x: 1 + x[:1], jnp.zeros(4), key=_KEY, patch=1, **settings
       )
 

@@ -100,7 +100,7 @@ class MaskTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     settings = {'resolution': 4, **settings}
     with self.assertRaisesRegex(ValueError, message):
-      mask.mask(_blob, jnp.ones((8, 8, 1)), **settings)
+      equivalence.traced(mask.mask)(_blob, jnp.ones((8, 8, 1)), **settings)
 
 
 if __name__ == '__main__':

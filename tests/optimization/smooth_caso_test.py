@@ -16,6 +16,10 @@ from saliency_jax.optimization import smooth_caso
 from saliency_jax.optimization import sparsity_weight
 from tests import equivalence
 
+_cafo = equivalence.compiled(caso.cafo)
+_caso = equivalence.compiled(caso.caso)
+_smooth_cafo = equivalence.compiled(smooth_caso.smooth_cafo)
+_smooth_caso = equivalence.compiled(smooth_caso.smooth_caso)
 _SMALL = {'num_samples': 6, 'sigma': 0.3}
 
 
@@ -31,23 +35,23 @@ def _loss():
 
 def _means(fn, x, key):
   """Gradient, Hessian and loss, each neighbour in turn."""
-  points = [
-    x + 0.3 * sampling.normal(sampling.draw_key(jax.random.clone(key), i), x)
-    for i in range(6)
-  ]
-  return (
-    np.array([f(p) for p in points])
-    for f in map(jax.jit, (jax.grad(fn), jax.hessian(fn), fn))
-  )
+
+  @jax.jit
+  def mean(i):
+    draw = sampling.draw_key(jax.random.clone(key), i)
+    point = x + 0.3 * sampling.normal(draw, x)
+    return jax.grad(fn)(point), jax.hessian(fn)(point), fn(point)
+
+  return map(np.array, zip(*[mean(i) for i in range(6)], strict=True))
 
 
 class SmoothTest(parameterized.TestCase):
   def test_cafo_matches_loop(self):
     with jax.enable_x64(True):
       (fn, x), key = _loss(), jax.random.key(3)
-      out = smooth_caso.smooth_cafo(fn, x, key=key, lam1=0.01, **_SMALL)
+      out = _smooth_cafo(fn, x, key=key, lam1=0.01, **_SMALL)
       grads, _, losses = _means(fn, x, key)
-      want = caso.cafo(lambda x: jnp.vdot(grads.mean(0), x), x, lam1=0.01)
+      want = _cafo(lambda x: jnp.vdot(grads.mean(0), x), x, lam1=0.01)
     np.testing.assert_allclose(out.scores, want.scores, atol=1e-14)
     np.testing.assert_allclose(
       out.info.stderr, grads.std(0, ddof=1) / np.sqrt(6), rtol=1e-10
@@ -62,12 +66,12 @@ class SmoothTest(parameterized.TestCase):
     with jax.enable_x64(True):
       (fn, x), key = _loss(), jax.random.key(3)
       settings = {'lam1': lam1, 'kappa': 1.0, 'num_steps': 60}
-      out = smooth_caso.smooth_caso(fn, x, key=key, **settings, **_SMALL)
+      out = _smooth_caso(fn, x, key=key, **settings, **_SMALL)
       grads, hessians, _ = _means(fn, x, key)
       g, h = jnp.asarray(grads.mean(0)), jnp.asarray(hessians.mean(0))
-      model = lambda d: jnp.vdot(g, d) + d @ h @ d / 2
-      want = caso.caso(model, jnp.zeros(12), key=jax.random.key(0), **settings)
-      top = jnp.linalg.eigvalsh(h)[-1]
+      model = lambda d: g @ d + d @ h @ d / 2
+      want = _caso(model, jnp.zeros(12), key=jax.random.key(0), **settings)
+      top = np.linalg.eigvalsh(h)[-1]
     np.testing.assert_allclose(out.scores, want.scores, atol=1e-8)
     got = out.info.solution
     np.testing.assert_allclose(got.eigenvalue, top, rtol=1e-8)
@@ -97,7 +101,7 @@ class SmoothTest(parameterized.TestCase):
       sigma = 0.3 / float(jnp.max(x) - jnp.min(x))
       of_range = functools.partial(smoothgrad.of_range, fraction=sigma)
       a, b = (
-        smooth_caso.smooth_cafo(
+        _smooth_cafo(
           fn, x, key=jax.random.key(1), num_samples=4, sigma=s
         ).scores
         for s in (of_range, 0.3)
@@ -153,7 +157,9 @@ class SmoothTest(parameterized.TestCase):
     settings = {'key': jax.random.key(0), **settings}
     for method in (smooth_caso.smooth_cafo, smooth_caso.smooth_caso):
       with self.assertRaisesRegex(ValueError, message):
-        method(lambda x: jnp.sum(x**2), jnp.ones(4), **settings)
+        equivalence.traced(method)(
+          lambda x: jnp.sum(x**2), jnp.ones(4), **settings
+        )
 
 
 if __name__ == '__main__':

@@ -523,7 +523,7 @@ class LegTest(parameterized.TestCase):
   def test_bad_arguments(self, settings, message):
     settings = {'key': jax.random.key(0), 'cells': 2} | settings
     with self.assertRaisesRegex(ValueError, message):
-      leg.leg(jnp.sum, jnp.ones((8, 6, 3)), **settings)
+      equivalence.traced(leg.leg)(jnp.sum, jnp.ones((8, 6, 3)), **settings)
 
 
 if __name__ == '__main__':
