@@ -44,6 +44,26 @@ def _matrix(h, w):
   return np.reshape(rows, (-1, h * w))
 
 
+@jax.jit
+def _found(u, edges):
+  """Returns what the functions of a grid make of a map and of its edges."""
+  waves = grid.dct(u)
+  return {
+    'difference': grid.difference(u),
+    'adjoint': grid.adjoint(edges),
+    'pinv': grid.pinv(edges),
+    'pinv_adjoint': grid.pinv_adjoint(u),
+    'poisson': grid.poisson(u),
+    'total_variation': grid.total_variation(u),
+    'weighted': grid.total_variation(u, jax.tree.map(jnp.abs, edges)),
+    'largest': grid.largest(edges),
+    'dct': waves,
+    'idct': grid.idct(waves),
+    'waves_difference': grid.waves_difference(waves),
+    'laplacian': grid.filtered(u, grid.eigenvalues(*u.shape)),
+  }
+
+
 class GridTest(parameterized.TestCase):
   @parameterized.parameters(*_SHAPES)
   def test_matches_matrices(self, h, w):
@@ -52,49 +72,59 @@ class GridTest(parameterized.TestCase):
     a = np.asarray(_random(d.shape[0], seed=1))
     inverse = np.linalg.pinv(d) if d.size else np.zeros((1, 0))
     close = lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5)
-    close(_flat(grid.difference(u)), d @ x)
-    close(np.ravel(grid.adjoint(_edges(a, h, w))), d.T @ a)
-    close(np.ravel(grid.pinv(_edges(a, h, w))), inverse @ a)
-    close(_flat(grid.pinv_adjoint(u)), inverse.T @ x)
-    close(np.ravel(grid.poisson(u)), inverse @ inverse.T @ x)
-    close(grid.total_variation(u), np.abs(d @ x).sum())
-    close(
-      grid.total_variation(u, _edges(np.abs(a), h, w)),
-      np.abs(a) @ np.abs(d @ x),
+    got = _found(u, _edges(a, h, w))
+    close(_flat(got['difference']), d @ x)
+    close(np.ravel(got['adjoint']), d.T @ a)
+    close(np.ravel(got['pinv']), inverse @ a)
+    close(_flat(got['pinv_adjoint']), inverse.T @ x)
+    close(np.ravel(got['poisson']), inverse @ inverse.T @ x)
+    close(got['total_variation'], np.abs(d @ x).sum())
+    close(got['weighted'], np.abs(a) @ np.abs(d @ x))
+    close(got['largest'], np.max(np.abs(a), initial=0))
+    # And the map's own waves.
+    waves = scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho')
+    np.testing.assert_allclose(got['dct'], waves, atol=5e-6)
+    np.testing.assert_allclose(got['idct'], u, atol=5e-6)
+    np.testing.assert_allclose(
+      np.ravel(got['laplacian']), d.T @ (d @ x), atol=2e-5
     )
-    close(grid.largest(_edges(a, h, w)), np.max(np.abs(a), initial=0))
+    spectrum = np.ravel(grid.eigenvalues(h, w))
+    self.assertEqual(spectrum[0], 0)
+    self.assertTrue(np.all(spectrum[1:] > 0))
 
-  @parameterized.parameters(*_SHAPES, (224, 31))
-  def test_transform_is_scipys(self, h, w):
-    u = _random((h, w))
+  def test_transform_is_scipys_at_size(self):
+    u = _random((224, 31))
     want = scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho')
-    np.testing.assert_allclose(grid.dct(u), want, atol=5e-6)
-    np.testing.assert_allclose(grid.idct(grid.dct(u)), u, atol=5e-6)
+    waves = jax.jit(grid.dct)(u)
+    np.testing.assert_allclose(waves, want, atol=5e-6)
+    np.testing.assert_allclose(jax.jit(grid.idct)(waves), u, atol=5e-6)
 
-  @parameterized.parameters(*_SHAPES, (40, 28))
-  def test_basis_diagonalises_laplacian(self, h, w):
-    u = _random((h, w))
-    laplacian = grid.adjoint(grid.difference(u))
-    got = grid.filtered(u, grid.eigenvalues(h, w))
-    np.testing.assert_allclose(got, laplacian, atol=2e-5)
-    self.assertEqual(grid.eigenvalues(h, w)[0, 0], 0)
-    self.assertTrue(np.all(np.ravel(grid.eigenvalues(h, w))[1:] > 0))
+  def test_basis_diagonalises_laplacian_at_size(self):
+    got = _found(_random((40, 28)), _edges(np.zeros(2172, np.float32), 40, 28))
+    laplacian = jax.jit(grid.adjoint)(got['difference'])
+    np.testing.assert_allclose(got['laplacian'], laplacian, atol=2e-5)
 
   @parameterized.parameters(*_SHAPES, (28, 28))
   def test_papers_covariance_whitens_to_differences(self, h, w):
     """`D^{+T} S = sigma^2 D` for `S = sigma^2 (D'D + 11'/p)`."""
-    u, variance = _random((h, w)), np.float32(0.1)
-    spectrum = variance * grid.eigenvalues(h, w).at[0, 0].set(1)
-    got = grid.pinv_adjoint(grid.filtered(u, spectrum))
-    want = variance * _flat(grid.difference(u))
-    np.testing.assert_allclose(_flat(got), want, atol=2e-6)
+    variance = np.float32(0.1)
+
+    @jax.jit
+    def both(u):
+      spectrum = variance * grid.eigenvalues(h, w).at[0, 0].set(1)
+      whitened = grid.pinv_adjoint(grid.filtered(u, spectrum))
+      return whitened, grid.difference(u)
+
+    got, want = both(_random((h, w)))
+    np.testing.assert_allclose(_flat(got), variance * _flat(want), atol=2e-6)
 
   @parameterized.parameters(
     (1, 3), (4, 3), (6, 6), (2, 1), (1, 1), (1,), (7,), (2, 3, 4), (3, 1, 2)
   )
   def test_pinv_norm(self, *cells):
     columns = jnp.eye(math.prod(cells)).reshape(-1, *cells)
-    d = np.array([_flat(grid.difference(u)) for u in columns]).T
+    edges = jax.jit(jax.vmap(grid.difference))(columns)
+    d = np.array([_flat(e) for e in zip(*edges, strict=True)]).T
     norm = np.abs(np.linalg.pinv(d)).sum(0).max(initial=0)
     np.testing.assert_allclose(grid.pinv_norm(*cells), norm, rtol=1e-6)
 
@@ -113,28 +143,27 @@ class GridTest(parameterized.TestCase):
     d = np.concatenate(d)
     inverse = np.linalg.pinv(d) if d.size else np.zeros((1, 0))
     u, x = _random(cells), np.ravel(_random(cells))
-    a = _random(d.shape[0], seed=1)
+    a = np.asarray(_random(d.shape[0], seed=1))
     cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     edges = tuple(
       part.reshape(shape)
-      for part, shape in zip(jnp.split(a, cuts), shapes, strict=True)
+      for part, shape in zip(np.split(a, cuts), shapes, strict=True)
     )
     close = lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5)
-    self.assertEqual([e.shape for e in grid.difference(u)], shapes)
-    close(_flat(grid.difference(u)), d @ x)
-    close(np.ravel(grid.adjoint(edges)), d.T @ np.asarray(a))
-    close(np.ravel(grid.pinv(edges)), inverse @ np.asarray(a))
-    close(_flat(grid.pinv_adjoint(u)), inverse.T @ x)
-    close(np.ravel(grid.poisson(u)), inverse @ inverse.T @ x)
-    close(grid.total_variation(u), np.abs(d @ x).sum())
-    close(grid.largest(edges), np.max(np.abs(a), initial=0))
-    close(grid.count(edges), d.shape[0])
-    transform = scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho')
-    close(grid.dct(u), transform)
-    close(grid.idct(grid.dct(u)), u)
-    close(_flat(grid.waves_difference(grid.dct(u))), d @ x)
-    laplacian = grid.filtered(u, grid.eigenvalues(*cells))
-    close(np.ravel(laplacian), d.T @ d @ x)
+    got = _found(u, edges)
+    self.assertEqual([e.shape for e in got['difference']], shapes)
+    close(_flat(got['difference']), d @ x)
+    close(np.ravel(got['adjoint']), d.T @ a)
+    close(np.ravel(got['pinv']), inverse @ a)
+    close(_flat(got['pinv_adjoint']), inverse.T @ x)
+    close(np.ravel(got['poisson']), inverse @ inverse.T @ x)
+    close(got['total_variation'], np.abs(d @ x).sum())
+    close(got['largest'], np.max(np.abs(a), initial=0))
+    close(grid.count(jax.tree.map(jnp.asarray, edges)), d.shape[0])
+    close(got['dct'], scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho'))
+    close(got['idct'], u)
+    close(_flat(got['waves_difference']), d @ x)
+    close(np.ravel(got['laplacian']), d.T @ d @ x)
 
   def test_waves_difference(self):
     """Slow waves of the size of their differences, not of their own."""
@@ -143,21 +172,22 @@ class GridTest(parameterized.TestCase):
     c = rng.normal(size=lam.shape) / np.where(lam > 0, lam, 1)
     c[0, 0] = 1e3
     with jax.enable_x64(True):
-      want = grid.difference(grid.idct(jnp.asarray(c)))
+      want = jax.jit(lambda c: grid.difference(grid.idct(c)))(c)
     got = grid.waves_difference(jnp.asarray(c, jnp.float32))
     for a, b in zip(got, want, strict=True):
       np.testing.assert_allclose(a, b, atol=2e-6 * np.abs(b).max())
 
   def test_vmap_matches_loop(self):
     us = _random((3, 5, 7))
-    got = jax.vmap(grid.pinv_adjoint)(us)
+    one = jax.jit(grid.pinv_adjoint)
+    got = jax.jit(jax.vmap(grid.pinv_adjoint))(us)
     for i, u in enumerate(us):
-      np.testing.assert_allclose(got[1][i], grid.pinv_adjoint(u)[1], atol=1e-6)
+      np.testing.assert_allclose(got[1][i], one(u)[1], atol=1e-6)
 
   def test_keeps_dtype(self):
     with jax.enable_x64(True):
       for dtype in (jnp.float32, jnp.float64):
-        got = grid.pinv_adjoint(jnp.ones((3, 4), dtype))
+        got = jax.eval_shape(grid.pinv_adjoint, jnp.ones((3, 4), dtype))
         self.assertEqual(got[0].dtype, dtype)
 
 

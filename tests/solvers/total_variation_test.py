@@ -306,7 +306,8 @@ class TvBoxTest(parameterized.TestCase):
   def test_follows_dtype(self):
     with jax.enable_x64(True):
       g = jnp.asarray(np.random.default_rng(0).normal(size=(12, 12)))
-      got = total_variation.tv_box(g, 0.2, tolerance=1e-10)
+      solve = functools.partial(total_variation.tv_box, tolerance=1e-10)
+      got = jax.jit(solve)(g, 0.2)
       self.assertEqual(got.value.dtype, jnp.float64)
       self.assertEqual(got.info.trace.dtype, jnp.float64)
       self.assertTrue(got.info.converged)
