@@ -1,1 +1,4 @@
-"""Launchers: `python -m experiments.explain`, and what they share."""
+"""Launchers, `python -m experiments.explain`, and the packages that serve them.
+
+They run from a checkout: no wheel contains them.
+"""

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
-from experiments import records
-from experiments import workdir
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import records
+from experiments.core import statistics
+from experiments.core import workdir
 from experiments.robustness import attacked
 from saliency_jax import attacks
 from saliency_jax import certificates
@@ -167,7 +167,7 @@ def _check(config):
     named += [
       ('comparisons', a, config['contenders']),
       ('comparisons', b, config['contenders']),
-      ('comparisons', claim, intervals.CLAIMS),
+      ('comparisons', claim, statistics.CLAIMS),
     ]
   if config['sharpness'] is not None:
     # The others are smooth, or can be trained to be.

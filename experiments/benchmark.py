@@ -20,14 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import app
-from experiments import choices
-from experiments import files
-from experiments import inputs
-from experiments import methods
 from experiments.benchmarking import networks
 from experiments.benchmarking import programs
 from experiments.benchmarking import tables
+from experiments.core import app
+from experiments.core import choices
+from experiments.core import files
+from experiments.core import inputs
+from experiments.tables import methods
 from saliency_jax import models
 
 _REPEATS = flags.DEFINE_integer(

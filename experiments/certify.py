@@ -15,10 +15,10 @@ import functools
 import jax
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import records
-from experiments import workdir
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import records
+from experiments.core import workdir
 from experiments.robustness import certified
 from saliency_jax import certificates
 from saliency_jax import explainer

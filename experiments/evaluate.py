@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments import app
-from experiments import diagnostics
-from experiments import examples
-from experiments import files
-from experiments import intervals
-from experiments import records
-from experiments import workdir
-from experiments.evaluation import measuring
-from experiments.evaluation import metrics
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import files
+from experiments.core import records
+from experiments.core import statistics
+from experiments.core import workdir
 from experiments.evaluation import report
+from experiments.evaluation import runner
 from experiments.evaluation import summaries
+from experiments.tables import diagnostics
+from experiments.tables import metrics
 
 
 def main(setup: app.Setup) -> None:
@@ -49,7 +49,7 @@ def _measure(config, folder, missing, append) -> None:
   mesh = app.local_mesh()
   source = examples.load_source(config)
   model = examples.load_model(config)
-  run = measuring.build(config, model, source, mesh)
+  run = runner.build(config, model, source, mesh)
   size = mesh.size * config['batch_size']
   (folder / 'maps').mkdir(exist_ok=True)
   with app.progress(missing, what='examples') as bar:
@@ -117,7 +117,7 @@ def _check(config: dict[str, Any]) -> None:
       ('metric', column, columns),
       ('method', a, config['methods']),
       ('method', b, config['methods']),
-      ('claim', claim, intervals.CLAIMS),
+      ('claim', claim, statistics.CLAIMS),
     ):
       if got not in known:
         raise ValueError(

@@ -25,15 +25,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import app
-from experiments import choices
-from experiments import costs
-from experiments import diagnostics
-from experiments import families
-from experiments import inputs
-from experiments import methods
-from experiments import results
-from experiments import sheets
+from experiments.core import app
+from experiments.core import choices
+from experiments.core import inputs
+from experiments.core import results
+from experiments.explanation import families
+from experiments.explanation import sheets
+from experiments.tables import costs
+from experiments.tables import diagnostics
+from experiments.tables import methods
 from saliency_jax import explainer
 from saliency_jax import models
 

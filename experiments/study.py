@@ -11,10 +11,10 @@ work; the other fields are its settings. `--workdir` then holds `config.json`,
 import importlib
 import time
 
-from experiments import app
-from experiments import files
-from experiments import records
-from experiments import workdir
+from experiments.core import app
+from experiments.core import files
+from experiments.core import records
+from experiments.core import workdir
 
 
 def main(setup: app.Setup) -> None:

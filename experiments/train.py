@@ -24,11 +24,11 @@ from typing import Any
 from absl import flags
 import jax
 
-from experiments import app
-from experiments import examples
-from experiments import files
-from experiments import records
-from experiments import workdir
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import files
+from experiments.core import records
+from experiments.core import workdir
 from experiments.training import feeding
 from experiments.training import figures
 from experiments.training import judging

@@ -48,6 +48,22 @@ _MAY_IMPORT = {
   'viz': {'core', 'viz'},
   '__init__': set(),
 }
+_PARTS = (
+  'benchmarking',
+  'evaluation',
+  'explanation',
+  'robustness',
+  'training',
+)
+# Part of the experiments -> the parts that it may import. A launcher, a module
+# at the top, may import all of them, and nothing imports a launcher.
+_EXPERIMENTS = {
+  'core': {'core'},
+  'tables': {'core', 'tables'},
+  **{part: {'core', 'tables', part} for part in _PARTS},
+  'studies': {'core', 'tables', 'training', 'studies'},
+  'configs': {'configs'},
+}
 # Whoever imports one function pays for JAX alone.
 _HEAVY = ('absl', 'flax', 'matplotlib', 'optax', 'tensorflow_datasets')
 
@@ -81,8 +97,29 @@ class LayeringTest(parameterized.TestCase):
           wrong.append(f'{path}:{line} imports {name}')
     self.assertEqual(wrong, [])
 
+  def test_imports_of_experiments_go_one_way(self):
+    folder, wrong = _ROOT / 'experiments', []
+    for path in _sources('experiments'):
+      part = path.relative_to(folder).parts[0]
+      allowed = _EXPERIMENTS.get(part, _EXPERIMENTS.keys())
+      for name, line in _imports(path):
+        top, _, rest = name.partition('.')
+        if top in ('tests', 'colabs'):
+          wrong.append(f'{path}:{line} imports {name}')
+        if top == 'experiments' and rest.split('.')[0] not in allowed:
+          wrong.append(f'{path}:{line} imports {name}')
+    self.assertEqual(wrong, [])
+
+  def test_top_of_experiments_is_launchers(self):
+    for path in (_ROOT / 'experiments').glob('*.py'):
+      if path.name != '__init__.py':
+        self.assertIn('app.run(main)', path.read_text(), path)
+    folders = {path.parent.name for path in _sources('experiments')}
+    self.assertEqual(folders, {'experiments', *_EXPERIMENTS})
+
   def test_every_source_was_read(self):
     self.assertGreater(len(_sources('saliency_jax')), 15)
+    self.assertGreater(len(_sources('experiments')), 15)
 
   def test_jaxopt_has_one_home(self):
     users = [

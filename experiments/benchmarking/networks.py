@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
-from experiments import app
-from experiments import timing
+from experiments.core import app
+from experiments.core import timing
 from saliency_jax.models import types
 
 

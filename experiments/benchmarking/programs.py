@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 import numpy as np
 
-from experiments import costs
-from experiments import methods
-from experiments import timing
-from experiments.evaluation import metrics
+from experiments.core import timing
+from experiments.tables import costs
+from experiments.tables import methods
+from experiments.tables import metrics
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax.core import curvature

@@ -1,1 +1,1 @@
-"""What `evaluate.py` is made of: measures, programs, summaries, the report."""
+"""What `evaluate.py` is made of: the runner, summaries, plots, the report."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments import app
-from experiments import contenders
-from experiments import diagnostics
-from experiments import files
-from experiments.evaluation import metrics
+from experiments.core import app
+from experiments.core import files
 from experiments.evaluation import plots
+from experiments.tables import contenders
+from experiments.tables import diagnostics
+from experiments.tables import metrics
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;

@@ -7,8 +7,8 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
-from experiments import intervals
-from experiments.evaluation import metrics
+from experiments.core import statistics
+from experiments.tables import metrics
 
 # The time of a map, compiled: it can be compared as what is measured can.
 SECONDS = 'seconds'
@@ -50,12 +50,14 @@ def summarize(
   def difference(name, a, b):
     if methods.index(a) > methods.index(b):
       other = difference(name, b, a)
-      return intervals.Interval(-other.mean, -other.high, -other.low, other.num)
-    return intervals.mean_interval(data[name][a] - data[name][b])
+      return statistics.Interval(
+        -other.mean, -other.high, -other.low, other.num
+      )
+    return statistics.mean_interval(data[name][a] - data[name][b])
 
   return {
     'means': {
-      n: {m: intervals.mean_interval(v)._asdict() for m, v in data[n].items()}
+      n: {m: statistics.mean_interval(v)._asdict() for m, v in data[n].items()}
       for n in names
     },
     'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
@@ -73,7 +75,7 @@ def summarize(
         'b': b,
         'claim': claim,
         **difference(n, a, b)._asdict(),
-        'verdict': intervals.verdict(claim, difference(n, a, b)),
+        'verdict': statistics.verdict(claim, difference(n, a, b)),
       }
       for n, a, b, claim in config['comparisons']
     ],

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import files
-from experiments import intervals
+from experiments.core import app
+from experiments.core import files
+from experiments.core import statistics
 
 
 def report(
@@ -47,21 +47,21 @@ def summarize(
     }
 
   def compare(a, b, claim, rho):
-    difference = intervals.mean_interval(overlaps[rho][a] - overlaps[rho][b])
+    difference = statistics.mean_interval(overlaps[rho][a] - overlaps[rho][b])
     return {
       'a': a,
       'b': b,
       'claim': claim,
       'rho': rho,
       'difference': difference,
-      'verdict': intervals.verdict(claim, difference),
+      'verdict': statistics.verdict(claim, difference),
     }
 
   return {
     'num_examples': len(found),
     'left_out': left_out,
     'overlaps': {
-      m: {rho: intervals.mean_interval(overlaps[rho][m]) for rho in rhos}
+      m: {rho: statistics.mean_interval(overlaps[rho][m]) for rho in rhos}
       for m in labels
     },
     'comparisons': [
@@ -89,7 +89,7 @@ def table(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 
 def draw(
   config: Mapping[str, Any],
-  means: Mapping[str, Mapping[str, intervals.Interval]],
+  means: Mapping[str, Mapping[str, statistics.Interval]],
 ) -> figure.Figure:
   """Draws the overlaps against the radius, a line a contender."""
   fig = figure.Figure(figsize=(8, 4), layout='constrained')
@@ -109,5 +109,5 @@ def draw(
   return fig
 
 
-def _told(v: intervals.Interval) -> str:
+def _told(v: statistics.Interval) -> str:
   return f'{v.mean:.3f} ({v.low:.3f} to {v.high:.3f})'

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import files
+from experiments.core import app
+from experiments.core import files
 from saliency_jax import certificates
 
 _STYLES = ('-', '--', ':', '-.')

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import contenders
-from experiments import examples
-from experiments import intervals
-from experiments import settings
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import contenders
+from experiments.tables import settings
 from saliency_jax import metrics
 from saliency_jax import viz
 from saliency_jax.core import selection
@@ -114,7 +114,7 @@ def _probs(apply, params, images, label):
 
 def _findings(found, config, figures):
   def text(values):
-    mean = intervals.mean_interval(np.array(values))
+    mean = statistics.mean_interval(np.array(values))
     return f'{mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})'
 
   rows = [

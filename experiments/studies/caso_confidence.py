@@ -17,9 +17,9 @@ import numpy as np
 from scipy import ndimage
 from scipy import stats
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import batching
@@ -128,8 +128,8 @@ def _findings(found, config):
     if k not in ('version', 'prob', 'residual', 'sparse residual')
   }
   trend = {k: float(stats.spearmanr(prob, v)[0]) for k, v in columns.items()}
-  rank = intervals.rank_correlation(prob, columns[main])
-  verdict = intervals.verdict('above', rank)
+  rank = statistics.rank_correlation(prob, columns[main])
+  verdict = statistics.verdict('above', rank)
   rows.append(
     (
       f'rank correlation of p and cosine: {verdict}',

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import examples
+from experiments.core import app
+from experiments.core import examples
 from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import curvature

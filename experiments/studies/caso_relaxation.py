@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import examples
-from experiments import intervals
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import batching
@@ -56,7 +56,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   for kappa, count in itertools.product(config['kappas'], config['counts']):
     label = f'{count} of {math.prod(config["grid"])} entries, kappa {kappa}'
     relaxed[label] = found = over_examples(_relax, kappa, count)
-    share = intervals.mean_interval(found['share'])
+    share = statistics.mean_interval(found['share'])
     rows.append(
       (
         label,

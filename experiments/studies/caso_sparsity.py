@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 import saliency_jax
 from saliency_jax import scores
@@ -104,7 +104,7 @@ def _findings(found, config, figures):
       for name in names:
         row = row[name]
       values.append(float(row))
-    return intervals.mean_interval(np.array(values))
+    return statistics.mean_interval(np.array(values))
 
   rows = []
   for contrast in config['contrasts']:
@@ -114,7 +114,7 @@ def _findings(found, config, figures):
         for r in found
         if (r['contrast'], r['sparsity']) == (contrast, sparsity)
       ]
-      more = intervals.mean_interval(
+      more = statistics.mean_interval(
         np.array([float(r['gain']['caso'] - r['gain']['cafo']) for r in mine])
       )
       rows.append(

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax import models
 from saliency_jax import scores
@@ -44,7 +44,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   ]
   for name, found in numbers['activations'].items():
     for what in ('departure', 'cosine'):
-      mean = intervals.mean_interval(np.array(found[what]))
+      mean = statistics.mean_interval(np.array(found[what]))
       rows.append(
         (
           f'{name}: {what} of Gauss-Newton',
@@ -54,7 +54,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       )
   for classes in config['classes']:
     mine = [r for r in numbers['network'] if r['classes'] == classes]
-    rank = intervals.rank_correlation(
+    rank = statistics.rank_correlation(
       *(np.array([r[k] for r in mine]) for k in ('prob', 'error'))
     )
     numbers[f'rank_correlation, {classes}'] = rank._asdict()
@@ -63,7 +63,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
         f'network, {classes} classes: rank correlation of p and error',
         '-',
         f'{rank.mean:.2f} ({rank.low:.2f} to {rank.high:.2f}): '
-        + intervals.verdict('below', rank),
+        + statistics.verdict('below', rank),
       )
     )
   header = ('logit gradients', 'p', 'error of rank one')

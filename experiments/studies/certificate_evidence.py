@@ -19,9 +19,9 @@ from matplotlib import figure
 import numpy as np
 from scipy import stats
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax import attacks
 from saliency_jax import certificates
@@ -152,7 +152,7 @@ def _findings(found, config):
     surely = sum(r['at_most'] < r['certified'] for r in mine)
     allowed = int(stats.binom.ppf(0.99, len(mine), 1 - config['confidence']))
     certified, overlap = (
-      intervals.mean_interval(np.array([r[k] for r in mine]))
+      statistics.mean_interval(np.array([r[k] for r in mine]))
       for k in ('certified', 'overlap')
     )
     holds = 'holds' if broken <= allowed else 'does not hold'

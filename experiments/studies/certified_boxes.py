@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Key
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import batching
@@ -151,8 +151,8 @@ def _findings(found: Sequence[Mapping[str, Any]], config) -> findings.Findings:
     )
     size, verified = of('size'), of('verified')
     numbers[name] = {
-      'size': intervals.mean_interval(size),
-      'verified': intervals.mean_interval(verified),
+      'size': statistics.mean_interval(size),
+      'verified': statistics.mean_interval(verified),
       'empty': int(np.sum(verified <= 0)),
       'broken': int(np.sum(of('margin') <= 0)),
     }
@@ -170,7 +170,7 @@ def _findings(found: Sequence[Mapping[str, Any]], config) -> findings.Findings:
   broken = np.array([one['broken'] for one in found])
   numbers['scales'] = scales
   numbers['broken_at_scale'] = np.mean(broken, 0)
-  numbers['cube'] = intervals.mean_interval(column(lambda one: one['cube']))
+  numbers['cube'] = statistics.mean_interval(column(lambda one: one['cube']))
   header = (
     'box',
     'mean width',

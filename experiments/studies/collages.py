@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import contenders
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import contenders
 from saliency_jax import viz
 from saliency_jax.core import selection
 from saliency_jax.metrics import ranking
@@ -96,10 +96,10 @@ def _findings(found, config, figures):
   rows, numbers = [], {'explanations': found, 'means': {}, 'verdicts': {}}
   for name in config['methods']:
     pairs = np.array([r['shares'][name] for r in found]).reshape(-1, 2).mean(1)
-    mean = intervals.mean_interval(pairs)
-    above = intervals.mean_interval(pairs - 0.5)
+    mean = statistics.mean_interval(pairs)
+    above = statistics.mean_interval(pairs - 0.5)
     numbers['means'][name] = mean._asdict()
-    numbers['verdicts'][name] = verdict = intervals.verdict('above', above)
+    numbers['verdicts'][name] = verdict = statistics.verdict('above', above)
     rows.append(
       (name, f'{mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})', verdict)
     )

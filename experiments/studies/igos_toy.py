@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 from matplotlib import figure
 import numpy as np
 
-from experiments import intervals
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax.optimization import descent
 
@@ -53,13 +53,13 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   }
   rows, numbers = [], {'least': least, 'gaps': gaps}
   for name, gap in gaps.items():
-    there = intervals.mean_interval((gap < _CLOSE).astype(float))
+    there = statistics.mean_interval((gap < _CLOSE).astype(float))
     numbers[name] = there._asdict()
-    rows.append((name, _text(there), _text(intervals.mean_interval(gap)), ''))
-  difference = intervals.mean_interval(
+    rows.append((name, _text(there), _text(statistics.mean_interval(gap)), ''))
+  difference = statistics.mean_interval(
     gaps['integrated gradient'] - gaps['gradient']
   )
-  verdict = intervals.verdict('below', difference)
+  verdict = statistics.verdict('below', difference)
   numbers |= {'difference': difference._asdict(), 'verdict': verdict}
   rows.append(('integrated - plain', '', _text(difference), verdict))
   header = ('direction', 'share at the least', 'gap to it', 'verdict')

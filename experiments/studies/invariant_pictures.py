@@ -15,11 +15,11 @@ from matplotlib import figure
 import numpy as np
 from scipy import ndimage
 
-from experiments import app
-from experiments import contenders
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import contenders
 from saliency_jax import viz
 from saliency_jax.metrics import ranking
 
@@ -52,7 +52,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       )
   rows = []
   for name, values in ratios.items():
-    mean = intervals.mean_interval(np.array(values))
+    mean = statistics.mean_interval(np.array(values))
     rows.append((name, f'{mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})'))
   header = ('method', 'signal over noise of the ranks')
   return findings.Findings(header, rows, {'signal_to_noise': ratios}, figures)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import intervals
+from experiments.core import statistics
 from experiments.studies import findings
 from experiments.studies import leg_known
 from saliency_jax.core import sampling
@@ -48,7 +48,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     for sigma, found in zip(config['sigmas'], toys[name]['legs'], strict=True)
   ]
   for name, found in known.items():
-    shift = intervals.mean_interval(found['mean_shift'])
+    shift = statistics.mean_interval(found['mean_shift'])
     rows += [
       (f'Lemma 3, {name}: LEG-TV at L = 0', f'{found["lemma"]:.1e}', '0'),
       (

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import intervals
+from experiments.core import statistics
 from experiments.studies import findings
 from saliency_jax.core import sampling
 from saliency_jax.optimization import leg_tv
@@ -51,14 +51,14 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   rows, numbers = [], {'errors': {}, 'coverage': {}, 'verdicts': {}}
   for (name, n), found in errors.items():
     for estimator, values in found.items():
-      mean = intervals.mean_interval(values)
+      mean = statistics.mean_interval(values)
       rows.append((f'{estimator}, {name}', f'{n}', _text(mean)))
       numbers['errors'][f'{estimator}, {name}, {n}'] = mean._asdict()
   for estimator in ('leg', 'leg_tv', 'leg_tv, best L'):
     for n in config['num_samples']:
       paper, white = (errors[name, n][estimator] for name in _COVARIANCES)
-      mean = intervals.mean_interval(paper - white)
-      verdict = intervals.verdict('below', mean)
+      mean = statistics.mean_interval(paper - white)
+      verdict = statistics.verdict('below', mean)
       what = f'{estimator}, paper - white: {verdict}'
       rows.append((what, f'{n}', _text(mean)))
       numbers['verdicts'][f'{estimator}, {n}'] = {
@@ -205,7 +205,7 @@ def _coverage(n, config):
   for name, radius in radii.items():
     covers = np.asarray(away <= radius, np.float64)
     found[name] = {
-      'covers': intervals.mean_interval(covers),
+      'covers': statistics.mean_interval(covers),
       'radius': float(np.mean(radius)),
       # From L_max on a map is constant.
       'constant': float(np.mean(radius >= largest)),
@@ -223,7 +223,7 @@ def _figure(errors, counts):
       ('leg_tv, best L', '--'),
     ):
       found = [
-        intervals.mean_interval(errors[name, n][estimator]) for n in counts
+        statistics.mean_interval(errors[name, n][estimator]) for n in counts
       ]
       means = np.array([v.mean for v in found])
       ends = np.array([(v.mean - v.low, v.high - v.mean) for v in found]).T

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import files
-from experiments import intervals
-from experiments import records
-from experiments import settings
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import files
+from experiments.core import records
+from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import settings
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax import viz
@@ -159,7 +159,7 @@ def _range(values):
 
 def _interval(values):
   """Returns the mean, and its interval, in words."""
-  mean = intervals.mean_interval(np.array(values))
+  mean = statistics.mean_interval(np.array(values))
   return f'{mean.mean:.2g} ({mean.low:.2g} to {mean.high:.2g})'
 
 

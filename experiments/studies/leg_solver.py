@@ -18,9 +18,9 @@ import numpy as np
 from scipy import optimize
 from scipy import sparse
 
-from experiments import app
-from experiments import examples
-from experiments import timing
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import timing
 from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.optimization import leg_tv

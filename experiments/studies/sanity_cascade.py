@@ -15,11 +15,11 @@ import matplotlib
 from matplotlib import figure
 import numpy as np
 
-from experiments import app
-from experiments import contenders
-from experiments import examples
-from experiments import intervals
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import contenders
 from saliency_jax import metrics
 from saliency_jax.core import batching
 
@@ -83,7 +83,7 @@ def _findings(numbers, layers):
           )
           num = values.size
         else:
-          middle, low, high, num = intervals.mean_interval(values)
+          middle, low, high, num = statistics.mean_interval(values)
         # A constant map has no order.
         of = f', {num} of {values.size}' if num < values.size else ''
         cells.append(f'{middle:.3g} ({low:.3g} to {high:.3g}{of})')

@@ -16,9 +16,9 @@ import jax
 from jax.extend import core
 import numpy as np
 
-from experiments import app
-from experiments import examples
-from experiments import timing
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import timing
 from experiments.studies import findings
 from experiments.training import feeding
 from experiments.training import recipes

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments import app
+from experiments.core import app
 
 # What orbax and tensorstore raise for files that are missing, cut or changed.
 _DAMAGE = (

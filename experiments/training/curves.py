@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorboardX
 
-from experiments import app
-from experiments import files
+from experiments.core import app
+from experiments.core import files
 
 FILE = 'metrics.jsonl'
 

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import figure
 import numpy as np
 
-from experiments import files
+from experiments.core import files
 from experiments.training import judging
 from saliency_jax import viz
 

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
-from experiments import app
-from experiments import files
-from experiments import records
+from experiments.core import app
+from experiments.core import files
+from experiments.core import records
 from experiments.training import feeding
 from saliency_jax import attacks
 from saliency_jax import certificates

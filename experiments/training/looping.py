@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import app
+from experiments.core import app
 from experiments.training import checkpoints
 from experiments.training import curves
 from experiments.training import feeding

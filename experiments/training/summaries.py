@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import app
-from experiments import records
+from experiments.core import app
+from experiments.core import records
 from experiments.training import judging
 
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import attack
-from experiments import examples
-from experiments import records
 from experiments.configs import common
+from experiments.core import examples
+from experiments.core import records
 from saliency_jax import models
 from tests.experiments import launch
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from experiments import benchmark
-from experiments import costs
 from experiments.benchmarking import programs
+from experiments.tables import costs
 from saliency_jax import scores
 from tests import networks
 from tests.experiments import launch

@@ -9,8 +9,8 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import certify
-from experiments import records
 from experiments.configs import common
+from experiments.core import records
 from experiments.robustness import certified
 from tests.experiments import launch
 

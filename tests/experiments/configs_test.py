@@ -10,10 +10,10 @@ from absl.testing import parameterized
 from experiments import attack
 from experiments import certify
 from experiments import configs
-from experiments import contenders
 from experiments import evaluate
 from experiments import train
-from experiments.evaluation import metrics
+from experiments.tables import contenders
+from experiments.tables import metrics
 from saliency_jax.models import types
 
 _SPEC = types.Spec('toy', (224, 224, 3), taps=('last',))

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import evaluate
-from experiments import methods
-from experiments import records
 from experiments.configs import common
+from experiments.core import records
+from experiments.tables import methods
 from saliency_jax.core import types
 from tests.experiments import launch
 from tests.experiments import tiny_config

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from experiments import explain
-from experiments import methods
+from experiments.tables import methods
 import saliency_jax
 from saliency_jax import transforms
 from tests.experiments import launch

@@ -14,8 +14,8 @@ from absl.testing import flagsaver
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments import app
-from experiments import progressing
+from experiments.core import app
+from experiments.core import progressing
 from saliency_jax import data
 from saliency_jax import models
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import records
 from experiments import study
 from experiments.configs import caso_collages
 from experiments.configs import caso_confidence
@@ -29,6 +28,7 @@ from experiments.configs import leg_photos
 from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
 from experiments.configs import training_cost
+from experiments.core import records
 from experiments.studies import caso_spectrum as caso_spectra
 from experiments.studies import certified_boxes
 from experiments.studies import invariant_pictures as invariant_picture

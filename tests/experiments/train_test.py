@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import records
 from experiments import train
 from experiments.configs import common
 from experiments.configs import training_baselines
+from experiments.core import records
 from experiments.training import checkpoints
 from experiments.training import curves
 from experiments.training import feeding
@@ -37,7 +37,7 @@ from tests.experiments import tiny_training
 _RUN = 'seed=0'
 # Prints the losses of steps on all devices of all processes.
 _LOSSES = """
-from experiments import app
+from experiments.core import app
 from tests.experiments import train_test
 def main(setup):
   print(train_test.losses(setup.mesh, split=True))

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import inputs
-from experiments import methods
 from experiments.benchmarking import peers
 from experiments.benchmarking import torch_networks
+from experiments.core import inputs
+from experiments.tables import methods
 from saliency_jax import models
 
 # Of few calls, and the same rule on both sides.

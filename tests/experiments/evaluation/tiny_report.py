@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import files
+from experiments.core import files
 from experiments.evaluation import report
 from experiments.evaluation import summaries
 from tests.experiments import tiny_config

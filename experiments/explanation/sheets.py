@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import files
-from experiments import methods
-from experiments import results
+from experiments.core import files
+from experiments.core import results
+from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import types
 

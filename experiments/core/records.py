@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
-from experiments import app
-from experiments import files
+from experiments.core import app
+from experiments.core import files
 
 # What a config has made, and no run may take for its own without that config.
 _MADE = (

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import results
+from experiments.core import results
 from saliency_jax import explainer
 from saliency_jax import scores
 from saliency_jax.core import types

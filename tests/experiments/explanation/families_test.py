@@ -1,4 +1,4 @@
-"""Tests for `experiments/families.py`, on a network of a few numbers."""
+"""Tests for `families.py`, on a network of a few numbers."""
 
 import re
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import families
+from experiments.explanation import families
 import saliency_jax
 from saliency_jax import explainer
 from saliency_jax import scores

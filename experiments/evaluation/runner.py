@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import app
-from experiments import contenders
-from experiments import diagnostics
-from experiments import examples
-from experiments import results
-from experiments.evaluation import metrics
+from experiments.core import app
+from experiments.core import examples
+from experiments.core import results
+from experiments.tables import contenders
+from experiments.tables import diagnostics
+from experiments.tables import metrics
 from saliency_jax import data
 from saliency_jax.core import batching
 from saliency_jax.core import sampling

@@ -1,4 +1,4 @@
-"""Tests for `experiments/methods.py`, on a network of a few numbers."""
+"""Tests for `experiments/tables/methods.py`, on a network of a few numbers."""
 
 import inspect
 
@@ -9,7 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import methods
+from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature

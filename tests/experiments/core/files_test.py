@@ -1,4 +1,4 @@
-"""Tests for `experiments/files.py`."""
+"""Tests for `experiments/core/files.py`."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ from absl.testing import absltest
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import files
+from experiments.core import files
 
 
 class _Info(NamedTuple):

@@ -1,4 +1,4 @@
-"""Tests for `experiments/records.py`."""
+"""Tests for `experiments/core/records.py`."""
 
 import json
 import pathlib
@@ -11,14 +11,14 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 
-from experiments import app
-from experiments import records
+from experiments.core import app
+from experiments.core import records
 
 # Forks writers that add the missing examples, kills each some time after its
 # first line, and prints how many lines are whole, and whether one is torn.
 _KILLER = """
 import os, pathlib, random, signal, sys, time
-from experiments import records
+from experiments.core import records
 folder, num, kills = pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:])
 path, rng = folder / 'records-0.jsonl', random.Random(0)
 path.touch()

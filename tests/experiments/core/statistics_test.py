@@ -1,11 +1,11 @@
-"""Tests for `experiments/intervals.py`."""
+"""Tests for `experiments/core/statistics.py`."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from scipy import stats
 
-from experiments import intervals
+from experiments.core import statistics
 
 _INF = np.inf
 
@@ -13,7 +13,7 @@ _INF = np.inf
 class MeanIntervalTest(parameterized.TestCase):
   def test_many_numbers_have_the_normal_interval(self):
     values = np.random.default_rng(0).normal(3, 2, 2000)
-    found = intervals.mean_interval(values)
+    found = statistics.mean_interval(values)
     half = 1.96 * values.std() / np.sqrt(values.size)
     self.assertEqual(found.mean, values.mean())
     self.assertEqual(found.num, 2000)
@@ -26,13 +26,13 @@ class MeanIntervalTest(parameterized.TestCase):
 
   def test_zeros_and_ones_have_the_binomial_interval(self):
     values = np.repeat([0.0, 1.0], [60, 40])
-    found = intervals.mean_interval(values)
+    found = statistics.mean_interval(values)
     low, high = stats.binom(100, 0.4).ppf([0.025, 0.975]) / 100
     np.testing.assert_allclose([found.low, found.high], [low, high], atol=0.02)
 
   def test_skewed_numbers_have_a_skewed_interval(self):
     values = np.random.default_rng(1).exponential(size=30)
-    found = intervals.mean_interval(values)
+    found = statistics.mean_interval(values)
     self.assertGreater(found.high - found.mean, found.mean - found.low)
 
   def test_covers_the_mean_as_often_as_it_says(self):
@@ -40,7 +40,7 @@ class MeanIntervalTest(parameterized.TestCase):
     draws = np.random.default_rng(2).normal(1, 1, (num, 20))
     inside = 0
     for values in draws:
-      found = intervals.mean_interval(values)
+      found = statistics.mean_interval(values)
       inside += found.low <= 1 <= found.high
     # z = 3.3 about the 93% that a bootstrap of 20 has.
     error = 3.3 * np.sqrt(0.93 * 0.07 / num)
@@ -48,9 +48,9 @@ class MeanIntervalTest(parameterized.TestCase):
 
   def test_shifts_scales_and_repeats(self):
     values = np.random.default_rng(3).normal(size=25)
-    one = np.array(intervals.mean_interval(values)[:3])
-    np.testing.assert_array_equal(one, intervals.mean_interval(values)[:3])
-    other = intervals.mean_interval(2 * values + 1)[:3]
+    one = np.array(statistics.mean_interval(values)[:3])
+    np.testing.assert_array_equal(one, statistics.mean_interval(values)[:3])
+    other = statistics.mean_interval(2 * values + 1)[:3]
     np.testing.assert_allclose(other, 2 * one + 1, atol=1e-12)
 
   @parameterized.parameters(
@@ -64,13 +64,13 @@ class MeanIntervalTest(parameterized.TestCase):
   )
   def test_degenerate(self, values, want):
     np.testing.assert_array_equal(
-      intervals.mean_interval(np.array(values)), want
+      statistics.mean_interval(np.array(values)), want
     )
 
   @parameterized.parameters(2, 3, 5)
   def test_few_numbers_stay_inside_their_range(self, num):
     values = np.arange(float(num)) ** 2
-    found = intervals.mean_interval(values)
+    found = statistics.mean_interval(values)
     self.assertBetween(found.low, 0, found.mean)
     self.assertBetween(found.high, found.mean, values.max())
 
@@ -80,7 +80,7 @@ class RankCorrelationTest(parameterized.TestCase):
     rng = np.random.default_rng(0)
     a = rng.normal(size=400)
     b = a + rng.normal(size=400)
-    found = intervals.rank_correlation(a, b)
+    found = statistics.rank_correlation(a, b)
     self.assertAlmostEqual(found.mean, stats.spearmanr(a, b)[0])
     # Of Spearman's: 1.06 times that of Pearson's (Fieller et al., 1957).
     error = 1.96 * np.sqrt(1.06 / 397)
@@ -89,13 +89,13 @@ class RankCorrelationTest(parameterized.TestCase):
 
   def test_order_is_all_that_counts(self):
     a, b = np.random.default_rng(1).normal(size=(2, 30))
-    one = intervals.rank_correlation(a, b)
-    self.assertEqual(one, intervals.rank_correlation(np.exp(a), b**3))
+    one = statistics.rank_correlation(a, b)
+    self.assertEqual(one, statistics.rank_correlation(np.exp(a), b**3))
 
   def test_few_or_perfect_numbers_say_nothing_of_their_error(self):
     a, b = np.random.default_rng(2).normal(size=(2, 9))
-    few = intervals.rank_correlation(a, b)
-    perfect = intervals.rank_correlation(np.arange(20), np.arange(20) ** 2)
+    few = statistics.rank_correlation(a, b)
+    perfect = statistics.rank_correlation(np.arange(20), np.arange(20) ** 2)
     self.assertAlmostEqual(perfect.mean, 1)
     for found in (few, perfect):
       self.assertEqual((found.low, found.high), (-_INF, _INF))
@@ -117,11 +117,11 @@ class VerdictTest(parameterized.TestCase):
   def test_rule(self, case, claim):
     low, high, want = case
     index, name = claim
-    found = intervals.verdict(name, intervals.Interval(0, low, high, 10))
+    found = statistics.verdict(name, statistics.Interval(0, low, high, 10))
     self.assertEqual(found, want[index])
 
   def test_few_images_decide_nothing(self):
-    found = intervals.verdict('below', intervals.Interval(-2, -3, -1, 9))
+    found = statistics.verdict('below', statistics.Interval(-2, -3, -1, 9))
     self.assertEqual(found, 'undecided')
 
 

@@ -1,4 +1,4 @@
-"""Tests for `experiments/examples.py`."""
+"""Tests for `experiments/core/examples.py`."""
 
 import pathlib
 import tempfile
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from experiments import examples
+from experiments.core import examples
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.models import types

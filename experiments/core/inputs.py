@@ -10,7 +10,7 @@ import sys
 from jaxtyping import Float
 import numpy as np
 
-from experiments import app
+from experiments.core import app
 from saliency_jax import data
 from saliency_jax.models import types
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from experiments import settings
+from experiments.tables import settings
 from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax.core import baselines

@@ -1,4 +1,4 @@
-"""Tests for `experiments/diagnostics.py`: what a map says against itself."""
+"""Tests for `diagnostics.py`: what a map says against itself."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import diagnostics
+from experiments.tables import diagnostics
 from saliency_jax import scores
 from saliency_jax.core import types
 

@@ -1,4 +1,4 @@
-"""Tests for `experiments/inputs.py`."""
+"""Tests for `experiments/core/inputs.py`."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from experiments import inputs
+from experiments.core import inputs
 from saliency_jax.models import types
 
 _SPEC = types.Spec('toy', (16, 16, 3), crop=0.5)

@@ -1,4 +1,4 @@
-"""Tests for `experiments/progressing.py`, with a clock of its own."""
+"""Tests for `experiments/core/progressing.py`, with a clock of its own."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import tqdm
 
-from experiments import progressing
+from experiments.core import progressing
 
 
 class _Terminal(io.StringIO):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from experiments import costs
-from experiments import diagnostics
-from experiments import inputs
-from experiments import settings
+from experiments.core import inputs
+from experiments.tables import costs
+from experiments.tables import diagnostics
+from experiments.tables import settings
 import saliency_jax
 from saliency_jax import certificates
 from saliency_jax import explainer

@@ -1,7 +1,7 @@
-"""The measures of maps, in one table, and the programs that apply them.
+"""The metrics of maps, in one table, and the programs that apply them.
 
-To add one, write a function like those of `measures.py` and add an entry to
-`METRICS`; its settings and their defaults are read from its signature.
+To add one, write a function like those of `metric_functions.py` and add an
+entry to `METRICS`; its settings and their defaults are read from its signature.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from experiments import contenders
-from experiments import methods
-from experiments.evaluation import measures
+from experiments.tables import contenders
+from experiments.tables import methods
+from experiments.tables import metric_functions
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
 from saliency_jax.core import batching
@@ -67,14 +67,14 @@ class Entry(NamedTuple):
   """A measure, and what a launcher has to know of it.
 
   Attributes:
-    measure: one of `measures.py`, or like them.
+    measure: one of `metric_functions.py`, or like them.
     better: for each value, whether a good map's is 'lower' or 'higher'.
     reads: what it takes of a map: importances, the scores, or slopes.
     by_method: whether it asks who made the map, and so is a program a method;
       then it gets the key of the map, and not one of its own.
   """
 
-  measure: Callable[..., measures.Measured]
+  measure: Callable[..., metric_functions.Measured]
   better: Mapping[str, str]
   reads: Reads = importances
   by_method: bool = False
@@ -83,31 +83,33 @@ class Entry(NamedTuple):
 _AREAS = {'deletion': LOWER, 'insertion': HIGHER}
 
 METRICS: dict[str, Entry] = {
-  'igos_protocol': Entry(measures.igos_protocol, _AREAS),
+  'igos_protocol': Entry(metric_functions.igos_protocol, _AREAS),
   'igos_protocol_own': Entry(
-    functools.partial(measures.igos_protocol, resolution=None),
+    functools.partial(metric_functions.igos_protocol, resolution=None),
     _AREAS,
     by_method=True,
   ),
-  'rise_protocol': Entry(measures.rise_protocol, _AREAS),
-  'flipping': Entry(measures.flipping, {'flipped': LOWER}),
+  'rise_protocol': Entry(metric_functions.rise_protocol, _AREAS),
+  'flipping': Entry(metric_functions.flipping, {'flipped': LOWER}),
   'flipping_top': Entry(
-    functools.partial(measures.flipping, largest_first=True),
+    functools.partial(metric_functions.flipping, largest_first=True),
     {'flipped': HIGHER},
   ),
   'sensitivity': Entry(
-    measures.sensitivity,
+    metric_functions.sensitivity,
     {'key_size': LOWER, 'log_odds_ratio': LOWER, 'log_prob': LOWER},
   ),
-  'infidelity': Entry(measures.infidelity, {'infidelity': LOWER}, reads=slopes),
+  'infidelity': Entry(
+    metric_functions.infidelity, {'infidelity': LOWER}, reads=slopes
+  ),
   'max_sensitivity': Entry(
-    measures.max_sensitivity,
+    metric_functions.max_sensitivity,
     {'max_sensitivity': LOWER},
     reads=raw,
     by_method=True,
   ),
   'mask_objective': Entry(
-    measures.mask_objective, {'objective': LOWER, 'prob': LOWER}
+    metric_functions.mask_objective, {'objective': LOWER, 'prob': LOWER}
   ),
 }
 
@@ -169,7 +171,7 @@ def build(
   method: types.Method | None = None,
   score: explainer.Score = score_functions.prob,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[..., measures.Measured]:
+) -> Callable[..., metric_functions.Measured]:
   """Returns `measure(params, xs, scores, labels, keys)`, compiled.
 
   Args:
@@ -182,7 +184,7 @@ def build(
   """
 
   def measure(params, x, scores, label, key):
-    case = measures.Case(
+    case = metric_functions.Case(
       logits_fn=functools.partial(apply, params),
       prob_fn=score_functions.prob(apply, params, label),
       label=label,

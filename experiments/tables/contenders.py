@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from experiments import costs
-from experiments import methods
+from experiments.tables import costs
+from experiments.tables import methods
 from saliency_jax import explainer
 from saliency_jax import viz
 from saliency_jax.core import sampling

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contenders
-from experiments import settings
 from experiments.configs import common
-from experiments.evaluation import metrics
+from experiments.tables import contenders
+from experiments.tables import metrics
+from experiments.tables import settings
 import saliency_jax
 from saliency_jax import maskers
 from saliency_jax import metrics as library

@@ -1,4 +1,4 @@
-"""Tests for `experiments/workdir.py`."""
+"""Tests for `experiments/core/workdir.py`."""
 
 import pathlib
 import sys
@@ -10,7 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import ml_collections
 
-from experiments import workdir
+from experiments.core import workdir
 from tests.experiments import launch
 
 _GOOD = """

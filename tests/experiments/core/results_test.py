@@ -1,11 +1,11 @@
-"""Tests for `experiments/results.py`."""
+"""Tests for `experiments/core/results.py`."""
 
 from typing import NamedTuple
 
 from absl.testing import absltest
 import numpy as np
 
-from experiments import results
+from experiments.core import results
 from saliency_jax.core import types
 
 

@@ -10,7 +10,7 @@ from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
-from experiments import files
+from experiments.core import files
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',

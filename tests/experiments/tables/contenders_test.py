@@ -1,4 +1,4 @@
-"""Tests for `experiments/contenders.py`."""
+"""Tests for `experiments/tables/contenders.py`."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contenders
-from experiments import methods
 from experiments.configs import common
+from experiments.tables import contenders
+from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import baselines
 from saliency_jax.models import types

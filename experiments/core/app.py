@@ -22,9 +22,9 @@ import jax
 from jax.experimental import multihost_utils
 import tqdm
 
-from experiments import files
-from experiments import natives
-from experiments import progressing
+from experiments.core import files
+from experiments.core import natives
+from experiments.core import progressing
 from saliency_jax.core import cache
 from saliency_jax.core import host
 

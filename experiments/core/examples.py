@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import inputs
+from experiments.core import inputs
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.core import batching

@@ -1,4 +1,4 @@
-"""Tests for `experiments/app.py`."""
+"""Tests for `experiments/core/app.py`."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import app
+from experiments.core import app
 from saliency_jax import scores
 from tests.experiments import launch
 
 # Prints what one of several processes sees.
 _PROCESS = """
-from experiments import app
-from experiments import files
+from experiments.core import app
+from experiments.core import files
 def main(setup):
   import jax, time
   print(jax.process_index(), jax.device_count(), setup.mesh.size,
@@ -41,7 +41,7 @@ app.run(main)
 _FLAGS = """
 import importlib, os, sys
 from absl import flags
-from experiments import app
+from experiments.core import app
 import saliency_jax
 from saliency_jax import data, models, viz
 import scipy.stats
@@ -123,7 +123,7 @@ class ErrorsTest(parameterized.TestCase):
       ],
       capture_output=True,
       text=True,
-      cwd=pathlib.Path(__file__).parents[2],
+      cwd=pathlib.Path(__file__).parents[3],
     )
     self.assertEqual(run.returncode, 1)
     self.assertEqual(

@@ -1,0 +1,1 @@
+"""What launchers share: flags, files, records, data, statistics."""

@@ -1,0 +1,1 @@
+"""What `explain.py` is made of: families of methods, and what it writes."""

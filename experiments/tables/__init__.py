@@ -1,0 +1,1 @@
+"""What launchers know by name: methods, metrics, their settings, contenders."""
