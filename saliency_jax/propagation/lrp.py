@@ -1,0 +1,168 @@
+"""Layer-wise relevance propagation (LRP), of any function.
+
+The score is handed back from the output to the input, equation by equation. By
+the default rule an affine layer `z = W a + b` gives
+
+    R_i = a_i sum_j w_ij R_j / (z_j + e sign z_j),
+
+an activation passes what it gets, and a pool gives it to the winner. Relevance
+is kept, but for what biases, `e` and some rules absorb:
+
+    f(x) = sum_i R_i + what was absorbed.
+
+References:
+  Bach et al., On pixel-wise explanations for non-linear classifier decisions by
+  layer-wise relevance propagation, 2015.
+  https://doi.org/10.1371/journal.pone.0130140
+  Montavon et al., Layer-wise relevance propagation: an overview, 2019.
+  https://doi.org/10.1007/978-3-030-28954-6_10
+"""
+
+from typing import NamedTuple
+
+import jax
+from jax.extend import core
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from saliency_jax.core import examples
+from saliency_jax.core import primitives
+from saliency_jax.core import tapes
+from saliency_jax.core import types
+from saliency_jax.core import units
+from saliency_jax.propagation import composites
+from saliency_jax.propagation import nonlinear
+
+
+class LrpInfo(NamedTuple):
+  """Where the score went.
+
+  Attributes:
+    score: `f(x)`.
+    absorbed: what did not reach the inputs of equations, by their primitive: of
+      a layer with its batch norm, that of the layer.
+    around: what reached the input by ways around the tap.
+    conservation_error: `|f(x) - scores - absorbed - around|`, all summed.
+  """
+
+  score: Float[Array, '']
+  absorbed: dict[str, Float[Array, '']]
+  around: Float[Array, '']
+  conservation_error: Float[Array, '']
+
+
+def lrp(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  composite: composites.Composite = composites.epsilon,
+  at: str | None = None,
+  merge: bool = True,
+  absorb_bias: bool = True,
+) -> types.Attribution:
+  """Propagates the score back to the input, or to a tap.
+
+  Args:
+    fn: score of one example, a logit.
+    x: the example.
+    key: not used.
+    composite: which rule where: one of `composites`, of `attention`, or one's
+      own.
+    at: the tap, a `checkpoint_name`, whose relevance is wanted; `None` is the
+      input.
+    merge: whether a layer is one with the scalings, shifts and batch norm
+      around it.
+    absorb_bias: whether biases take their share; otherwise they are left out of
+      denominators.
+
+  Returns:
+    Scores like `x`, or like the tap.
+
+  Raises:
+    ValueError: where no rule is known for an equation, or no such tap.
+  """
+  del key  # Nothing is drawn.
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  tape = tapes.record(fn, wide)
+  (out,) = tape.closed.jaxpr.outvars
+  (score,) = tapes.read(tape, [out])
+  if score.ndim:
+    raise ValueError(f'expected a score of one number, got {score.shape}')
+  tape = _units(tape, composite, merge)
+  places = _places(tape)
+  tap = None if at is None else tapes.named(tape, at)
+  absorbed = {}
+
+  def rule(equation, inputs, outputs, relevance):
+    if tap in equation.eqn.outvars:
+      return [None] * len(inputs)
+    if not absorb_bias and equation.eqn.primitive.name == units.AFFINE:
+      outputs = [units.linear(equation, inputs)(*_moved(equation, inputs))]
+    place = places[equation.eqn.outvars[0]]
+    given = composite(place)(equation, inputs, outputs, relevance)
+    moved = _moved(equation, given)
+    if len(moved) > 1 or moved[0] is not relevance[0]:
+      name = primitives.name(units.main(equation).eqn)
+      lost = _total(relevance, score) - _total(moved, score)
+      absorbed[name] = absorbed.get(name, jnp.zeros_like(score)) + lost
+    return given
+
+  found = tapes.walk(tape, [(out, jnp.asarray(score))], rule)
+  invars = tape.closed.jaxpr.invars
+  scores = jax.tree.unflatten(
+    jax.tree.structure(wide),
+    [found.get(v, jnp.zeros(v.aval.shape, v.aval.dtype)) for v in invars],
+  )
+  around = jnp.zeros_like(score)
+  if tap is not None:
+    around = _total(jax.tree.leaves(scores), score)
+    scores = found.get(tap, jnp.zeros(tap.aval.shape, tap.aval.dtype))
+  kept = _total(jax.tree.leaves(scores), score) + around
+  error = jnp.abs(score - kept - sum(absorbed.values()))
+  return examples.attribution(
+    x, scores, LrpInfo(score, absorbed, around, error)
+  )
+
+
+def _units(tape, composite, merge):
+  """Returns the tape as rules see it: of units, and with what moves in them."""
+  tape = units.activations(units.softmaxes(tape))
+  tape = tape._replace(moving=frozenset(_places(tape, composite)))
+  return units.affine(tape, merge=merge)
+
+
+def _places(tape, composite=None):
+  """Returns, of each value that moves, the place of the equation it is from.
+
+  Where the composite says so an equation's outputs do not move.
+  """
+  invars = tape.moving.intersection(tape.closed.jaxpr.invars)
+  places = dict.fromkeys(invars, composites.Place(None, 0, None))
+  for eqn in tape.closed.jaxpr.eqns:
+    moving = tuple(isinstance(v, core.Var) and v in places for v in eqn.invars)
+    made = tape.moving.intersection(eqn.outvars)
+    if not any(moving) or not made:
+      continue
+    equation = primitives.Equation(eqn, moving)
+    before = [places[v] for v, m in zip(eqn.invars, moving, strict=True) if m]
+    last = max(before, key=composites.depth_after)
+    place = composites.Place(
+      equation,
+      composites.depth_after(last),
+      eqn.params['name'] if eqn.primitive.name == 'name' else last.tap,
+    )
+    if composite is None or composite(place) is not nonlinear.constant:
+      places.update(dict.fromkeys(made, place))
+  return places
+
+
+def _moved(equation, values):
+  return [a for a, m in zip(values, equation.moving, strict=True) if m]
+
+
+def _total(values, like):
+  """Returns the sum of all entries of all arrays."""
+  values = [a for a in values if a is not None]
+  return sum((jnp.sum(a, dtype=like.dtype) for a in values), jnp.zeros_like(like))
