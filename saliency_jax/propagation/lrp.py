@@ -34,19 +34,35 @@ from saliency_jax.propagation import composites
 from saliency_jax.propagation import nonlinear
 
 
+class Absorbed(NamedTuple):
+  """What equations gave to none of their inputs, by what they are.
+
+  Attributes:
+    layers: sums of products with coefficients, and what is merged with them: to
+      biases, to `e`, or by their rule.
+    sums: other sums, scalings and shifts.
+    products: products and quotients of what depends on the input, and softmax.
+    others: activations, pools, and what moves entries.
+  """
+
+  layers: Float[Array, '']
+  sums: Float[Array, '']
+  products: Float[Array, '']
+  others: Float[Array, '']
+
+
 class LrpInfo(NamedTuple):
   """Where the score went.
 
   Attributes:
     score: `f(x)`.
-    absorbed: what did not reach the inputs of equations, by their primitive: of
-      a layer with its batch norm, that of the layer.
+    absorbed: what the equations on the way kept.
     around: what reached the input by ways around the tap.
     conservation_error: `|f(x) - scores - absorbed - around|`, all summed.
   """
 
   score: Float[Array, '']
-  absorbed: dict[str, Float[Array, '']]
+  absorbed: Absorbed
   around: Float[Array, '']
   conservation_error: Float[Array, '']
 
@@ -93,7 +109,7 @@ def lrp(
   tape = _units(tape, composite, merge)
   places = _places(tape)
   tap = None if at is None else tapes.named(tape, at)
-  absorbed = {}
+  absorbed = dict.fromkeys(Absorbed._fields, jnp.zeros_like(score))
 
   def rule(equation, inputs, outputs, relevance):
     if tap in equation.eqn.outvars:
@@ -104,9 +120,7 @@ def lrp(
     given = composite(place)(equation, inputs, outputs, relevance)
     moved = _moved(equation, given)
     if len(moved) > 1 or moved[0] is not relevance[0]:
-      name = primitives.name(units.main(equation).eqn)
-      lost = _total(relevance, score) - _total(moved, score)
-      absorbed[name] = absorbed.get(name, jnp.zeros_like(score)) + lost
+      absorbed[_kind(place)] += _total(relevance, score) - _total(moved, score)
     return given
 
   found = tapes.walk(tape, [(out, jnp.asarray(score))], rule)
@@ -120,10 +134,25 @@ def lrp(
     around = _total(jax.tree.leaves(scores), score)
     scores = found.get(tap, jnp.zeros(tap.aval.shape, tap.aval.dtype))
   kept = _total(jax.tree.leaves(scores), score) + around
-  error = jnp.abs(score - kept - sum(absorbed.values()))
+  absorbed = Absorbed(**absorbed)
+  error = jnp.abs(score - kept - sum(absorbed))
   return examples.attribution(
     x, scores, LrpInfo(score, absorbed, around, error)
   )
+
+
+def _kind(place):
+  """Returns which field of `Absorbed` an equation belongs to."""
+  if composites.is_layer(place):
+    return 'layers'
+  if place.equation.eqn.primitive.name == units.SOFTMAX:
+    return 'products'
+  kinds = {
+    primitives.SUMS: 'sums',
+    primitives.PRODUCTS: 'products',
+    primitives.QUOTIENTS: 'products',
+  }
+  return kinds.get(primitives.role(place.equation), 'others')
 
 
 def _units(tape, composite, merge):

@@ -39,10 +39,13 @@ def constant(
 def passed(
   equation: Equation, inputs: Values, outputs: Values, relevance: Values
 ) -> Values:
-  """Gives all to the one input that moves: activations."""
-  del inputs, outputs
+  """Gives each input that moves all of it: for activations, which have one."""
+  del outputs
   (r,) = relevance
-  return [r if moves else None for moves in equation.moving]
+  return [
+    _like(a, r) if moves else None
+    for a, moves in zip(inputs, equation.moving, strict=True)
+  ]
 
 
 def winner(
@@ -80,7 +83,7 @@ def halves(
   (z,), (r,) = outputs, relevance
   if equation.eqn.primitive.name in ('mul', 'div'):
     share = r / sum(equation.moving)
-    return [share if moves else None for moves in equation.moving]
+    return passed(equation, inputs, outputs, [share])
   share = rules.ratio(r, rules.stabilised(z, r, epsilon)) / 2
   given = tapes.vjp(equation, inputs, outputs, [share])
   return [a * g for a, g in zip(inputs, given, strict=True)]
@@ -102,3 +105,13 @@ def softmax(
     jnp.where(jnp.isfinite(x), x, 0) * g if moves else None
     for x, g, moves in zip(inputs, given, equation.moving, strict=True)
   ]
+
+
+def _like(a, relevance):
+  """Returns relevance in the shape of an operand that may be repeated."""
+  if a.shape == relevance.shape:
+    return relevance
+  back = jax.linear_transpose(
+    lambda a: jnp.broadcast_to(a, relevance.shape), a.astype(relevance.dtype)
+  )
+  return back(relevance)[0]

@@ -178,19 +178,14 @@ def z_box(layer: Layer, *, low: End = 0.0, high: End = 1.0) -> Inputs:
     high: the most.
   """
   # w a - w+ l - w- h = w (a - (l + h) / 2) + |w| (h - l) / 2.
-  low, high = (jnp.asarray(end, layer.output.dtype) for end in (low, high))
-  off = [a - jnp.broadcast_to((low + high) / 2, a.shape) for a in layer.inputs]
-  half = [jnp.broadcast_to((high - low) / 2, a.shape) for a in layer.inputs]
+  at = lambda end, a: jnp.broadcast_to(jnp.asarray(end, a.dtype), a.shape)
+  off = [a - (at(low, a) + at(high, a)) / 2 for a in layer.inputs]
+  half = [(at(high, a) - at(low, a)) / 2 for a in layer.inputs]
   total = layer.weigh(_same)(*off) + layer.weigh(jnp.abs)(*half)
   share = ratio(layer.relevance, total)
-  return [
-    a + b
-    for a, b in zip(
-      _weighed(layer, _same, share, off),
-      _weighed(layer, jnp.abs, share, half),
-      strict=True,
-    )
-  ]
+  signed = _weighed(layer, _same, share, off)
+  absolute = _weighed(layer, jnp.abs, share, half)
+  return [a + b for a, b in zip(signed, absolute, strict=True)]
 
 
 @of_layer
