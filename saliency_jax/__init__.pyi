@@ -37,5 +37,6 @@ from .optimization.smooth_caso import smooth_caso as smooth_caso
 from .perturbations.leg import leg as leg
 from .perturbations.occlusion import occlusion as occlusion
 from .perturbations.rise import rise as rise
+from .propagation.lrp import lrp as lrp
 
 __version__: str

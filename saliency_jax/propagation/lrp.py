@@ -194,4 +194,6 @@ def _moved(equation, values):
 def _total(values, like):
   """Returns the sum of all entries of all arrays."""
   values = [a for a in values if a is not None]
-  return sum((jnp.sum(a, dtype=like.dtype) for a in values), jnp.zeros_like(like))
+  return sum(
+    (jnp.sum(a, dtype=like.dtype) for a in values), jnp.zeros_like(like)
+  )

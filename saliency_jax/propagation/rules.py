@@ -238,9 +238,7 @@ def _weighed(layer, modify, share, factors):
 def _by_sign(layer, of_positive, of_negative):
   """Returns `sum_j p_ij of_positive_j + n_ij of_negative_j`."""
   # p = (w a + |w| |a|) / 2 and n = (w a - |w| |a|) / 2.
-  signed = _weighed(
-    layer, _same, (of_positive + of_negative) / 2, layer.inputs
-  )
+  signed = _weighed(layer, _same, (of_positive + of_negative) / 2, layer.inputs)
   sizes = [jnp.abs(a) for a in layer.inputs]
   absolute = _weighed(layer, jnp.abs, (of_positive - of_negative) / 2, sizes)
   return [a + b for a, b in zip(signed, absolute, strict=True)]

@@ -9,11 +9,9 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
-from saliency_jax.core import primitives
 from saliency_jax.models import convolutions
 from saliency_jax.propagation import composites
 from saliency_jax.propagation import lrp
-from saliency_jax.propagation import rules
 from tests import equivalence
 
 _zero = functools.partial(composites.epsilon, epsilon=0.0)
@@ -62,7 +60,10 @@ def _attention(x):
 _NETWORKS = {
   'mlp': (_mlp, (6,)),
   'resnet': (_resnet, (8, 6, 2)),
-  'resnet_silu': (functools.partial(_resnet, activation=jax.nn.silu), (8, 6, 2)),
+  'resnet_silu': (
+    functools.partial(_resnet, activation=jax.nn.silu),
+    (8, 6, 2),
+  ),
   'attention': (_attention, (4, 6)),
 }
 
@@ -85,28 +86,22 @@ class LrpTest(parameterized.TestCase):
 
   @parameterized.product(
     network=tuple(_NETWORKS),
-    composite=(
-      composites.epsilon,
-      composites.epsilon_plus,
-      composites.epsilon_gamma_box,
-    ),
-    absorb_bias=(True, False),
+    composite=(composites.epsilon, composites.epsilon_gamma_box),
   )
-  def test_keeps_what_it_does_not_absorb(self, network, composite, absorb_bias):
+  def test_keeps_what_it_does_not_absorb(self, network, composite):
     fn, shape = _NETWORKS[network]
-    method = functools.partial(
-      lrp.lrp, composite=composite, absorb_bias=absorb_bias
-    )
-    scores, info = jax.jit(functools.partial(method, fn))(_draw(*shape))
+    method = functools.partial(lrp.lrp, fn, composite=composite)
+    scores, info = jax.jit(method)(_draw(*shape))
     whole = np.sum(scores) + sum(info.absorbed)
-    np.testing.assert_allclose(whole, fn(_draw(*shape)), rtol=1e-9)
+    np.testing.assert_allclose(whole, info.score, rtol=1e-9)
+    np.testing.assert_allclose(info.score, fn(_draw(*shape)), rtol=1e-9)
     self.assertLess(info.conservation_error, 1e-9 * abs(info.score))
 
   def test_biases_absorb_their_share(self):
     x, w, u, b = _draw(6), _draw(6, 9), _draw(9), _draw(9, seed=4)
     fn = lambda x: jnp.dot(jax.nn.relu(x @ w + b), u)
     scores, info = lrp.lrp(fn, x, composite=_zero)
-    on = x @ w + b > 0
+    on = (x @ w + b > 0).astype(x.dtype)
     np.testing.assert_allclose(info.absorbed.layers, jnp.sum(on * b * u))
     np.testing.assert_allclose(scores, x * (w @ (on * u)))
     scores, info = lrp.lrp(fn, x, composite=_zero, absorb_bias=False)
@@ -159,13 +154,17 @@ class LrpTest(parameterized.TestCase):
     ),
     lambda h: convolutions.max_pool(h, window=(2, 2), strides=(2, 2)),
     lambda h: jnp.max(h.reshape(1, 3, 2, 2, 2, 2), (2, 4)),
-    lambda h: -jax.lax.reduce_window(
-      -h, jnp.inf, jax.lax.min, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID'
+    lambda h: (
+      -jax.lax.reduce_window(
+        -h, jnp.inf, jax.lax.min, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID'
+      )
     ),
   )
   def test_max_pools_give_to_the_winner(self, pool):
     x, u = _draw(1, 6, 4, 2), _draw(3, 2, 2)
-    got = lrp.lrp(lambda x: jnp.sum(pool(x) * u[None]), x, composite=_zero).scores
+    got = lrp.lrp(
+      lambda x: jnp.sum(pool(x) * u[None]), x, composite=_zero
+    ).scores
     blocks = np.asarray(x).reshape(3, 2, 2, 2, 2)
     top = blocks.max((1, 3), keepdims=True)
     want = np.where(blocks == top, top * u[:, None, :, None], 0)
