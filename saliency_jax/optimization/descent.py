@@ -183,10 +183,7 @@ def descend(
     )
     empty = masks.sparsity(combine(new)) < 0.01
     stuck = empty & (value - info.objective < 1e-3)
-    last = place == scales.size - 1
-    longer = jnp.minimum(_LONGER * reach, longest)
-    reach = jnp.where(stuck & last, longer, reach)
-    place = jnp.where(stuck & ~last, place + 1, place)
+    place, reach = _rescue(stuck, place, reach, scales.size, longest)
     # F under the scale of the next step, without another model call.
     value = info.objective - (scale - scales[place]) * price(new)
     return (new, value, place, reach), (info, scale)
@@ -203,6 +200,16 @@ def descend(
     scale=scale,
   )
   return mask, info
+
+
+def _rescue(stuck, place, reach, num_scales, longest):
+  """Returns the next scale of the price, or after the last longer steps."""
+  last = place == num_scales - 1
+  longer = jnp.minimum(_LONGER * reach, longest)
+  return (
+    jnp.where(stuck & ~last, place + 1, place),
+    jnp.where(stuck & last, longer, reach),
+  )
 
 
 def noisy(
