@@ -83,7 +83,7 @@ def grid(
   stretch: stretching.Stretch = stretching.nearest,
   baseline: baselines.Baseline = baselines.black,
 ) -> Masker:
-  """Cuts axes of an array into cells: those of an image `[H, W, C]`.
+  """Cuts axes of an array into cells: rows and columns of an image.
 
   Args:
     x: the array.
@@ -268,7 +268,7 @@ def tokens(
     x: the tokens, integers.
     key: not used.
     mask_id: token in the place of a hidden one.
-    special: tokens that are never hidden, and score 0, as those of start, end
+    special: tokens that are never hidden, and score 0, such as start, end
       and padding.
 
   Raises:

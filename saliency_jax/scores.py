@@ -107,9 +107,9 @@ def contrast(
 def sigmoid(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> sigmoid(z_c)`, the probability of a label that may be alone.
 
-  It is for classifiers whose labels go together (multi-label), and for those of
-  one output, whose only label is 0; the other side of a binary decision has the
-  same map with the other sign.
+  It is for classifiers whose labels go together (multi-label), and for
+  classifiers of one output, whose only label is 0; the other side of a binary
+  decision has the same map with the other sign.
   """
   return lambda x: jax.nn.sigmoid(classes.at(_outputs(apply(params, x)), label))
 

@@ -110,7 +110,7 @@ def grid(
   """Reads tokens `[N, K]`, or a batch of one, as a grid of patches.
 
   Args:
-    value: the tokens, those of the patches last and row by row.
+    value: the tokens; the tokens of patches come last, row by row.
     shape: rows and columns of patches.
     skip: tokens before them, which stand for no patch: class, registers.
 

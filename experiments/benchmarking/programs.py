@@ -121,7 +121,7 @@ def bare(
   model, x = subject.model, subject.x
 
   def score(params, x):
-    # The gradient of several margins is that of a sum of them.
+    # The gradient of several margins is the gradient of their sum.
     return jnp.sum(score_of(model.apply, params, subject.label)(x))
 
   programs = {

@@ -3,7 +3,7 @@
 For photos at full contrast, where the prediction is sure, and at a contrast
 where it is not. What each map is worth is by how much the loss rises, and by
 how much the quadratic model says, at a step of one length along it; and how
-much of its support is that of the cut gradient.
+much of its support it shares with the cut gradient.
 """
 
 from collections.abc import Mapping

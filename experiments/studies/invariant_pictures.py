@@ -2,7 +2,7 @@
 
 For every photo and method: the map; the photo with its least important pixels
 in red; and the signal over the noise of the map's ranks, the variance of what a
-Gaussian blur keeps of them over that of what it takes away.
+Gaussian blur keeps of them over the variance that it takes away.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
 
 
 def signal_to_noise(ranks: np.ndarray, blur: float) -> float:
-  """Returns the variance of the blurred ranks over that of the rest."""
+  """Returns the variance of the blurred ranks over the variance of the rest."""
   smooth = ndimage.gaussian_filter(ranks, blur)
   return float(smooth.var() / max((ranks - smooth).var(), 1e-12))
 

@@ -147,7 +147,7 @@ def _errors(name, n, config):
     return one.info, path.info.grid, converged
 
   one, path, converged = jax.jit(lambda keys: jax.lax.map(both, keys))(keys)
-  # The mean of a LEG-TV map is free; that of LEG is not, but is left out too.
+  # The mean of a LEG-TV map is free; LEG's mean is not, but is left out too.
   centred = lambda g: g - np.mean(g, (-2, -1), keepdims=True)
   truth = centred(moves[name])
   error = lambda g: (

@@ -1,7 +1,7 @@
 """Which maps change when the network forgets: cascading randomisation.
 
 The layers of the network are made random from the output down; at every depth
-each method's map is compared with that of the trained network. What stays as it
+each method's map is compared with the trained network's. What stays as it
 was shows the image, and not what was learned.
 """
 

@@ -42,7 +42,7 @@ def samples(settings, info) -> Calls:
 
 
 def var_grad(settings, info) -> Calls:
-  """Counts a gradient a draw, and that of the example."""
+  """Counts a gradient a draw, and one of the example."""
   del info
   return Calls(gradients=settings['num_samples'] + 1)
 

@@ -21,7 +21,8 @@ def warnings(
 ) -> tuple[str, ...]:
   """Returns a sentence for each reason not to trust a map.
 
-  The sentences hold no numbers, so that those of many maps can be counted.
+  The sentences hold no numbers, so that the sentences of many maps can be
+  counted.
 
   Args:
     out: the attribution of one example.
@@ -71,7 +72,7 @@ def counted(records: Sequence[Mapping[str, Any]]) -> list[str]:
   """Returns one line for each warning of an evaluation and its method.
 
   Args:
-    records: one an example; those of older runs hold no warnings.
+    records: one an example; records of older runs hold no warnings.
   """
   counts: dict[tuple[str, str], int] = {}
   for record in records:

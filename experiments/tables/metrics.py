@@ -1,6 +1,6 @@
 """The metrics of maps, in one table, and the programs that apply them.
 
-To add one, write a function like those of `metric_functions.py` and add an
+To add one, write a function like the ones of `metric_functions.py` and add an
 entry to `METRICS`; its settings and their defaults are read from its signature.
 """
 

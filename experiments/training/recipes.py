@@ -1,7 +1,7 @@
 """From a config of training to its parts: the loss, the optimiser, the step.
 
-To add a loss, write a function like those of `saliency_jax.training` and add it
-to `LOSSES`; its settings are those of its signature.
+To add a loss, write a function like the ones of `saliency_jax.training` and add
+it to `LOSSES`; its settings are in its signature.
 """
 
 from collections.abc import Callable, Mapping

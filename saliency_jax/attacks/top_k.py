@@ -5,7 +5,7 @@
 
 by projected descent from random starts of the same class, with steps that fall
 as `1 / i` and are halved where the class would change (Algorithm 1 of Levine
-et al.). Other objectives and the steps by signs are those of Ghorbani et al.
+et al.). Other objectives and the steps by signs come from Ghorbani et al.
 
 Networks of ReLUs have no second derivatives to descend along: `surrogate` is
 the same network with smooth activations, or another one; what counts is judged
@@ -160,7 +160,7 @@ def top_k_attack(
   step: Step = decaying_step,
   batch_size: int | None = 1,
 ) -> Adversary:
-  """Looks for the neighbour whose map least resembles that of `x`.
+  """Looks for the neighbour whose map least resembles the map of `x`.
 
   Args:
     logits_fn: one example in, logits out.

@@ -6,7 +6,7 @@ For every perturbation of L2 norm at most rho, with `r = rho / sigma`,
 
 (Theorem 2 of the paper has `Phi(Phi^-1(h_i) - 2 r) > h_j` for the first to be
 above the second.) Of entries in the order of `h`, at least `i` of the top `K`
-stay if the first of `h_[i]` is above the second of `h_[2K - i + 1]`: those of
+stay if the first of `h_[i]` is above the second of `h_[2K - i + 1]`: entries of
 the top `i` that leave would have to give way to more entries than there are.
 The certificate is `i / K` of the largest such `i <= K`; entries beyond the last
 one count as beaten. What was sampled enters by its confidence bounds, `h_i` by
@@ -189,8 +189,8 @@ def guaranteed(
   """Returns the overlap that a share of the images has at least.
 
   "60% of the images had guarantees at least this tight" is the 40th ascending
-  percentile. The interval is that of order statistics: it assumes nothing but
-  that the images are drawn independently.
+  percentile. The interval is the one of order statistics: it assumes nothing
+  but that the images are drawn independently.
 
   Args:
     overlaps: certificate of each image.

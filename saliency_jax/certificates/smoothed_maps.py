@@ -1,8 +1,8 @@
-"""Smoothed maps with entries in [0, 1], of which a change can be certified.
+"""Smoothed maps with entries in [0, 1], whose change can be bounded.
 
     h_i(x) = E[v_i(x + z)],  z ~ N(0, sigma^2 I),  v(x) in [0, 1]^n
 
-of a base map `m`, by default `|grad f|`, with
+The map `v` is made from a base map `m`, by default `|grad f|`:
 
   scaled      `v = m / max m`,
   quadratic   `v = (m / max m)^2`,
@@ -10,8 +10,8 @@ of a base map `m`, by default `|grad f|`, with
   relaxed     `v = 0` below the `tau n`-th largest, 1 above the `gamma n`-th,
               and `m` over the `gamma n`-th in between,
 
-where a share of `n` entries is rounded up to whole ones. Each map carries the
-terms of its certificate: `terms.SmoothedInfo`.
+A share of the `n` entries is rounded up to a whole number. Each map carries
+what its certificate needs, in `terms.SmoothedInfo`.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
@@ -34,8 +34,8 @@ from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 
-# The paper's base map, of which each entry stands for itself. Summing it over
-# the channels first leaves fewer entries to certify, and tightens every bound.
+# The paper's base map: each entry of the example is certified on its own. Its
+# sum over the channels has fewer entries, and tighter bounds.
 magnitude = transforms.absolute(gradient.gradient)
 channel_magnitude = transforms.sum_channels(magnitude)
 
@@ -44,13 +44,14 @@ class MedianRankInfo(NamedTuple):
   """The histogram from which the ranks are read.
 
   Attributes:
-    below: share of the draws in which an entry ranks in a bin or a better one,
-      `[n, num_bins]`.
-    low: lower end of a 95% interval of the score: the rank that half of the
-      draws and two standard errors of their number more have reached.
-    high: upper end, of two standard errors less.
-    num_nonfinite: draws with entries that are NaN or infinite, which have no
-      ranks. The scores are NaN where there is one.
+    below: for each entry and bin, the share of the draws in which the entry
+      ranks in that bin or in a better one, `[n, num_bins]`.
+    low: lower end of a 95% interval of the score: the rank reached by half of
+      the draws plus two standard errors.
+    high: upper end: the rank reached by half of the draws less two standard
+      errors.
+    num_nonfinite: draws with NaN or infinite entries, which have no ranks. With
+      one such draw the scores are NaN.
   """
 
   below: Float[Array, 'n b']

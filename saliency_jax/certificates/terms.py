@@ -71,8 +71,8 @@ def stated_map(
     num_samples: draws; 0 states that `mean` is the population's, exactly.
     binary: whether each entry of each draw is 0 or 1.
     mass: the most that one draw adds up to; `None` is the number of entries.
-    variance: of the draws (biased), for bounds that use it; that of binary
-      draws follows from their mean.
+    variance: of the draws (biased), for bounds that use it; for binary
+      draws it follows from their mean.
 
   Raises:
     ValueError: for `sigma <= 0`, `num_samples < 0` or `mass <= 0`.

@@ -95,7 +95,7 @@ def gaussian_blur(
   """Blurs the image, as `cv2.GaussianBlur` does.
 
   The border is mirrored about its own pixels (reflect-101). The defaults are
-  those of I-GOS for images of 224 x 224.
+  the ones of I-GOS, for images of 224 x 224.
 
   Args:
     x: the image.

@@ -21,10 +21,10 @@ def over_batch(
 
   `shared` is a pytree that all examples have in common, such as parameters;
   each of `batch` is `None`, or a pytree of arrays whose leading axis `n` is
-  over the examples. So is that of each array that comes back. Results do not
-  depend on the mesh. Any `n` works; one that is no multiple of the number of
-  devices is filled up for the call. Keep `run`: it compiles once for all
-  batches of one shape.
+  over the examples, and so is the leading axis of each array that comes back.
+  Results do not depend on the mesh. Any `n` works; one that is no multiple of
+  the number of devices is filled up for the call. Keep `run`: it compiles once
+  for all batches of one shape.
 
   Args:
     fn: maps `shared` and the parts of one example to a pytree of arrays.

@@ -226,8 +226,8 @@ class ShiftedSolveInfo(NamedTuple):
   """How good a solution is.
 
   Attributes:
-    residual: norm of `b - (shift I - A) y` over that of `b`, as the recurrence
-      has it.
+    residual: norm of `b - (shift I - A) y` over the norm of `b`, as the
+      recurrence has it.
     num_products: taken before the Krylov space was exhausted.
   """
 

@@ -93,7 +93,7 @@ def _inverse_root(equation, a):
 
 def _to_power(equation, a, b):
   del equation
-  # Of positive numbers, exp(y ln x): its ends are at those of both.
+  # Of positive numbers, exp(y ln x): its ends are at the ends of both.
   ends = [y.astype(a.low.dtype) for y in b]
   corners = jnp.stack([jnp.power(x, y) for x in a for y in ends])
   whole = a.low > 0
@@ -173,7 +173,7 @@ RULES = {
   'rsqrt': _inverse_root,
   'select_n': _selected,
   'square': _powered,
-  # Not among the moves: its derivative is not that of its values.
+  # Not among the moves: its derivative is not the one of its values.
   'stop_gradient': lambda equation, a: a,
   'sub': _subtracted,
 }

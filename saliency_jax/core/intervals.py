@@ -125,7 +125,7 @@ def _tail(tape: tapes.Tape, v: core.Var) -> Interval:
   ).reshape(center.shape)
   sizes = [jnp.abs(m) + r for m, r in zip(middle, radius, strict=True)]
   size = value(sizes, interval_sums.sizes)
-  # Sums on the way, ours and that of `fn`; those of the Jacobian, each of which
+  # Sums on the way, ours and of `fn`; sums of the Jacobian, each of which
   # runs over at most the outputs; and the last one, over the basis.
   num_terms = sum(r.size for r in radius) + sum(
     2 * primitives.facts(e).num_terms(e) + max(v.aval.size for v in e.outvars)

@@ -32,7 +32,7 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class SpectrumInfo(NamedTuple):
-  """The whole spectrum, and whether it is that of the Hessian.
+  """The whole spectrum, and whether it is the spectrum of the Hessian.
 
   Attributes:
     values: `[k]` every eigenvalue that need not be zero, in descending order.
@@ -59,7 +59,7 @@ def factor(
     logits_fn: one example in, logits `[k]` out.
     x: the example, of `d` entries.
     batch_size: rows made at once. They take the memory of as many gradients,
-      and the result that of `k` examples.
+      and the result the memory of `k` examples.
   """
   logits_fn, x = examples.widened(logits_fn, examples.floats(x))
   logits, pullback = jax.vjp(logits_fn, x)

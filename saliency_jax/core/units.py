@@ -11,7 +11,7 @@ unit, found by what they do and not by a name:
   `affine`       a product with constant coefficients, or a sum, and the
                  scalings and shifts around it: `AFFINE`.
 
-The parameter `jaxpr` of a unit holds its equations, and its value is that of
+The parameter `jaxpr` of a unit holds its equations; its value is the value of
 the last of them. A tape with units is there to be walked back. `affine` comes
 last: it leaves out all that nothing comes back to.
 """
@@ -115,7 +115,8 @@ def affine(tape: tapes.Tape, *, merge: bool = True) -> tapes.Tape:
 
   Each equation joins the one that reads it, if nothing else does, as long as
   there is one among them that mixes entries: a product with constants, a sum.
-  So a unit's coefficients are those of that one, each times some factors, and
+  So a unit's coefficients are the coefficients of that one, each times some
+  factors, and
   their absolute values or squares are products of such too. Equations that only
   move entries stay as they are unless they lie on the way.
 

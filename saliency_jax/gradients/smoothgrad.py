@@ -130,7 +130,7 @@ def var_grad(
 ) -> types.Attribution:
   """Estimates the variance of `grad fn` over Gaussian neighbours of `x`.
 
-  The estimate is the unbiased one. Its standard error is that of the mean of
+  The estimate is the unbiased one. Its standard error is the one of the mean of
   `(g - E[g])^2`, read off the first three moments of the draws.
 
   Args:

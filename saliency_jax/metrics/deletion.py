@@ -134,7 +134,8 @@ def igos_protocol(
     resolution: side `s` of the mask.
     baseline: the blur; the default is for images of 224 x 224.
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
-    masker: its players take the place of cells, its baseline that of the blur.
+    masker: its players take the place of cells, its baseline the place of the
+      blur.
   """
   players = masks.players(
     igos_protocol,
@@ -181,7 +182,7 @@ def rise_protocol(
       .456, .406) for the networks of the paper.
     start: what insertion starts from; the default is for 224 x 224.
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
-    masker: its players take the place of pixels, its baseline that of both
+    masker: its players take the place of pixels, its baseline the place of both
       fills. With fewer players than `num_steps` there is a step for each.
   """
   if masker is None:

@@ -65,8 +65,8 @@ def decision_flips(
     per_pixel: whether a feature is a pixel, scored by its sum over channels, or
       an entry of `x`.
     by_size: whether `|scores|` rank, as for a gradient: see `maps.py`.
-    largest_first: which features go first. The text of the paper removes those
-      of the lowest scores, the caption of its figure those of the highest.
+    largest_first: which features go first. The text of the paper removes the
+      lowest scores first, the caption of its figure the highest.
     masker: its players are the features, its baseline what they become.
     batch_size: calls of `logits_fn` held in memory at once; `None` holds all.
   """

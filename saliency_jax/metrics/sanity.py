@@ -1,8 +1,8 @@
 """Cascading randomisation: does a map depend on what the network has learned?
 
 Layers are made random one after the other, from the output down; at each depth
-the map is made again and compared with that of the trained network. A map that
-stays as it was shows the image, and not the classifier.
+the map is made again and compared with the map of the trained network. A map
+that stays as it was shows the image, and not the classifier.
 
 References:
   Adebayo et al., Sanity checks for saliency maps, 2018.
@@ -114,7 +114,7 @@ def cascading_randomization(
 def randomize_top(
   params: Any, random: Any, layers: Sequence[str], depth: Int[Array, ''] | int
 ) -> Any:
-  """Returns the parameters with those of the last `depth` layers replaced.
+  """Returns the parameters, the last `depth` layers replaced.
 
   Args:
     params: the trained parameters.

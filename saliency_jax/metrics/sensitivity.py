@@ -30,7 +30,7 @@ class LogOddsCurves(NamedTuple):
 
   fractions: Float[Array, 'm']  # Realised: whole pixels only.
   log_odds: Float[Array, 'm']  # log p / (1 - p).
-  log_odds_ratio: Float[Array, 'm']  # The same less that of the whole image.
+  log_odds_ratio: Float[Array, 'm']  # Less the log-odds of the whole image.
   log_prob: Float[Array, 'm']
   prob: Float[Array, 'm']
   flipped: Float[Array, 'm']  # 1 where the decision is another one, else 0.

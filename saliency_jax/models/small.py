@@ -36,7 +36,7 @@ class SmallNet(nnx.Module):
   """Convolutions, each pooled, then dense layers.
 
   The output of every convolution's activation is named 'conv0', 'conv1', ...
-  and that of the last one is named 'features', too.
+  and the last of them 'features', too.
   """
 
   def __init__(

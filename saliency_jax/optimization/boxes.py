@@ -2,11 +2,14 @@
 
     R(u, v) = prod_i [x_i - v_i, x_i + u_i]
 
-A decision is a function of one example whose outputs, its margins, are all
-positive while it holds: `scores.margins` and `scores.prob_margins` have one for
-each other class. Draws from a box in high dimension hardly ever come near its
-corners: what they say is statistics, and the corners and the ascent of
-`inspect` say how little it is a guarantee.
+A decision is a function of one example. Its outputs, the margins, are all
+positive while the decision holds: `scores.margins` and `scores.prob_margins`
+return one margin for each other class.
+
+Random draws from a box of high dimension hardly ever come near its corners. So
+the share of draws that violate the decision is a statistic and no guarantee;
+`inspect` also tries a corner, and gradient ascent, which find violations that
+draws miss.
 
 References:
   Ikeno and Hara, Maximizing invariant data perturbation with stochastic
@@ -29,7 +32,7 @@ _Z = 1.959964
 
 
 class Box(NamedTuple):
-  """How far each entry may move, by its own width; at least zero."""
+  """How far each entry may move down and up: widths, at least zero."""
 
   down: Float[Array, '...']
   up: Float[Array, '...']
@@ -39,17 +42,18 @@ class Inspection(NamedTuple):
   """Whether the decision holds at an example and on a box about it.
 
   Attributes:
-    margin: the least at the example; the box means nothing unless it is
-      positive.
-    violation: share of uniform draws from the box on which it does not hold.
-    violation_low: end of the 95% interval (Wilson's) of that share.
-    violation_high: the other end.
-    shortfall: mean over the draws of `sum_j max(0, -g_j)`, of the box and then
-      of each rival.
-    corner_margin: the least at the corner that the signs of its gradient at the
-      example point to. Negative: that corner changes the decision.
-    attack_margin: the least that projected ascent found in the box, that corner
-      included.
+    margin: the least margin at the example; unless it is positive, the decision
+      does not hold there and the box means nothing.
+    violation: share of uniform draws from the box that violate the decision.
+    violation_low: lower end of the share's 95% interval (Wilson's).
+    violation_high: upper end.
+    shortfall: mean over the draws of `sum_j max(0, -g_j)`, for the box and then
+      for each rival.
+    corner_margin: the least margin at one corner: the corner towards which that
+      margin falls, by the signs of its gradient at the example. Negative: this
+      corner changes the decision.
+    attack_margin: the least margin that projected ascent found in the box; the
+      corner above is one of its starts.
   """
 
   margin: Float[Array, '']

@@ -64,7 +64,7 @@ def certified_box(
   """Finds a large box about `x` on which a decision provably holds.
 
   Args:
-    fn: margins of the decision, `scores.margins`: those of probabilities
+    fn: margins of the decision, `scores.margins`; margins of probabilities
       have looser bounds.
     x: the example.
     key: not used.

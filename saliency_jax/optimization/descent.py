@@ -127,7 +127,7 @@ def descend(
   scale is no rescue. Since the price is positive F falls with its scale, and
   never rises. (The authors' code divides l1 by 10 and by 5, at two fixed steps,
   where the score has not moved by .001 and .01; the longest step of its second
-  version is five times that of the first.)
+  version is five times the longest step of the first.)
 
   Args:
     score: maps masks to the score to lower.

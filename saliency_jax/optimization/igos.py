@@ -3,8 +3,8 @@
     argmin_{M in [0,1]^(s x s)} f(Phi(M)) + l1 mean|1 - M| + l2 TV(M)  (9)
 
 by projected descent along the gradient, averaged over `j = 1..S`, of `f` at the
-masks `(j/S) M`, plus that of the price; steps by backtracking on the plain
-objective. The scores are `1 - M`.
+masks `(j/S) M`, plus the gradient of the price; steps by backtracking on the
+plain objective. The scores are `1 - M`.
 
 References:
   Qi, Khorram and Li, Visualizing deep networks by optimizing with integrated
@@ -69,8 +69,10 @@ def igos(
     x: one image; any example of floats with a masker.
     key: consumed; needed unless `sigma` is the number zero.
     resolution: side `s` of the mask, in cells.
-    l1: weight of the part removed; `None` takes that of `descent.WEIGHTS`.
-    tv: weight of the mask's variation; `None` takes that of `descent.WEIGHTS`.
+    l1: weight of the part removed; `None` takes the preset of
+      `descent.WEIGHTS`.
+    tv: weight of the mask's variation; `None` takes the preset of
+      `descent.WEIGHTS`.
     baseline: image put in the place of what is removed.
     objective: `masks.deletion` or `masks.insertion`.
     masker: the mask is on its players, in the place of cells, and `tv` is the

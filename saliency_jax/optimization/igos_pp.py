@@ -74,7 +74,7 @@ def igos_pp(
     batch_size: model calls held in memory at once, at least the four of one
       point of the path or trial of the search; `None` holds all.
 
-  The other arguments are those of `igos.igos`.
+  The other arguments are as in `igos.igos`.
 
   Returns:
     Scores `up(1 - D I)`, `[H, W, 1]`, and `IgosPpInfo`.

@@ -2,8 +2,9 @@
 
 `argmin_g |Dg|_1  s.t.  |D^{+T} (y - S g)|_inf <= L`, `y = mean_i d_i z_i`,
 
-with `D` the differences of the grid, and as its mean, which they do not see,
-that of the empirical LEG of `perturbations/leg.py`. `L` is
+where `D` takes the differences between neighbouring cells. These do not see the
+mean of `g`, which is set to the mean of the empirical LEG
+(`perturbations/leg.py`). The bound `L` is
 
   `relative`   `K_L |D^{+T} y|_inf`, the paper's heuristic,
   `absolute`   a number,
@@ -11,9 +12,9 @@ that of the empirical LEG of `perturbations/leg.py`. `L` is
   `mcdiarmid`  what its proof gives, `|D^+|_1 sqrt(8 log(2 m / eps) / n)`,
   `bootstrap`  the `1 - eps` quantile of `|D^{+T} (y - E y)|_inf`, estimated.
 
-The theorem asks for bounded noise and scores, and its `L` are so large that the
-map is constant. The bootstrap's set holds the LEG with probability `1 - eps`
-without being all there is.
+The theorem asks for bounded noise and scores, and its bounds are so large that
+the map is constant. With the bootstrap's bound the feasible set holds the true
+LEG with probability `1 - eps`, and still leaves other maps out.
 
 References:
   Luo, Barut, Jin, Statistically consistent saliency estimation, 2021.
@@ -119,7 +120,7 @@ def relative(
 
 
 def absolute(evidence: Evidence, level: types.Scalar) -> Float[Array, 'k']:
-  """Returns `level` itself, in units of the score times those of `x`."""
+  """Returns `level` itself, in units of the score times units of `x`."""
   checks.within('level', level, '[0, inf)')
   return jnp.full_like(evidence.largest, level)
 
@@ -161,9 +162,10 @@ def bootstrap(
 ) -> Float[Array, 'k']:
   """Returns the quantile of `|D^{+T} (y - E y)|_inf` at `1 - level`.
 
-  It is that of `|D^{+T} mean_i e_i (d_i z_i - y)|_inf` over standard normal
-  multipliers `e`. The terms are drawn again, the score is not called. Those of
-  `leg.orthogonal` are better than independent, and the quantile is too large.
+  It is the quantile of `|D^{+T} mean_i e_i (d_i z_i - y)|_inf` over standard
+  normal multipliers `e`. The noise is drawn again; the score is not called. The
+  draws of `leg.orthogonal` average better than independent draws do, so for
+  them the quantile is too large.
 
   Raises:
     ValueError: if only the moment is known, or for a bad number.
@@ -240,8 +242,8 @@ def leg_tv(
     clip: whether perturbed images are clipped to [0, 1].
     stretch: from cells to pixels.
     draw: of the noise before it is given its covariance.
-    masker: its players move, in the place of cells. Variation is that of the
-      grid of its players, for the columns of a table the chain in their order.
+    masker: its players move, in the place of cells. Neighbours are those on the
+      grid of its players; the columns of a table are a chain, in their order.
     num_steps: of the solver at most; `None` takes the solver's own default.
     tolerance: relative gap at which the solver stops; `info.solver.converged`
       says of each map whether it did.

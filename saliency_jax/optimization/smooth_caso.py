@@ -1,8 +1,8 @@
 """CAFO and CASO of a loss averaged over Gaussian neighbours.
 
 The gradient and the Hessian of `caso.py` become `E[grad f(x + z)]` and
-`E[Hess f(x + z)]`, `z ~ N(0, sigma^2 I)` (equation 8): those of the blurred
-loss, which has them where the loss has kinks.
+`E[Hess f(x + z)]`, `z ~ N(0, sigma^2 I)` (equation 8). They are the gradient
+and the Hessian of the blurred loss, which is smooth where the loss has kinks.
 
 References:
   Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss

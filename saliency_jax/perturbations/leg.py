@@ -195,7 +195,7 @@ def leg(
     batch_size: perturbed images held in memory at once; `None` holds all.
 
   Returns:
-    Scores `[H, W, k]`, of a pixel those of its cell: what the score gains for
+    Scores `[H, W, k]`; a pixel has the scores of its cell: what `fn` gains for
     each unit that the cell gains. `k` is 1 for `grey`. With a masker, what it
     gains for the whole presence of a player, as the masker spreads it.
 

@@ -1,8 +1,8 @@
 """How far a mean of draws can be trusted, from the draws alone.
 
-All of it is taken over blocks of draws that are independent of each other.
-Rows of one orthogonal matrix are not: halves of it see parts of a score that
-have nothing in common, whether the map is right or noise.
+Every estimate compares blocks of draws that are independent of each other. The
+rows of one orthogonal matrix are no such blocks: two halves of one matrix see
+different parts of the score, and disagree even where the map is exact.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,13 @@ def half(block: Int[Array, '*n'], num_blocks: int) -> Int[Array, '*n']:
 def halves(
   mean: Float[Array, '*x'], tilt: Float[Array, '*x'], num_blocks: int
 ) -> tuple[Float[Array, '*x'], Float[Array, '*x']]:
-  """Returns the means of both halves, from the mean and that times `half`."""
+  """Returns the means over both halves of the blocks.
+
+  Args:
+    mean: over all blocks.
+    tilt: the mean of each block times its `half`.
+    num_blocks: of draws.
+  """
   first = -(-num_blocks // 2)
   return (
     (mean + tilt) * (num_blocks / (2 * first)),
@@ -42,10 +48,11 @@ def explained(
   metric: Callable[[Array], Array],
   variance: Float[Array, ''],
 ) -> Float[Array, '']:
-  """Returns what each half of the draws predicts of the other, on average.
+  """Returns the share of the score's variance that half of the draws predict.
 
-  Over draws of variance `v`, `v - E(d - <a, z>)^2 = 2 <a, y> - <a, S a>`, with
-  the other half's `S b` for `y`.
+  A map `a` leaves `E(d - <a, z>)^2 = v - 2 <a, y> + <a, S a>` of the variance
+  `v` unexplained, `y = E[d z]`. Here `a` comes from one half of the draws and
+  `y = S b` from the other half; the result is the mean of both ways round.
 
   Args:
     a: the map of one half.
@@ -54,7 +61,7 @@ def explained(
     variance: of the score.
 
   Returns:
-    A share of the variance; below 0, less than nothing.
+    The share; below 0, the map predicts worse than a constant does.
   """
   gain = 2 * jnp.sum(a * metric(b))
   gain = gain - (jnp.sum(a * metric(a)) + jnp.sum(b * metric(b))) / 2
@@ -65,11 +72,13 @@ def explained(
 def reduction(
   variance: Float[Array, ''], lost: Float[Array, ''], num_signs: int
 ) -> Float[Array, '']:
-  """Returns the variance without pairs over that with them, a call each.
+  """Returns how much antithetic pairs lower the variance, at equal calls.
+
+  It is the variance without pairs over the variance with them.
 
   Args:
-    variance: of the terms of pairs.
-    lost: what the even part of the score adds to a term's without pairs.
+    variance: of the terms that pairs make.
+    lost: what the even part of the score, which pairs cancel, would add.
     num_signs: 2 for pairs, which cost two calls, or 1.
   """
   if num_signs == 1:

@@ -110,7 +110,7 @@ def epsilon(layer: Layer, *, epsilon: types.Scalar = 1e-6) -> Inputs:
 
   Args:
     layer: the unit.
-    epsilon: added to the size of outputs, relative to the largest of those of
+    epsilon: added to the size of outputs, relative to the largest output of
       the unit that have relevance.
   """
   share = ratio(

@@ -88,12 +88,12 @@ def admm(
     forward: `u` to `A u`, linear.
     pinv: `r` to the `u` for which `A u` is nearest to `r`.
     start: `u` of the first step.
-    step: inverse of the penalty, above 0, in units of `A u` over those of the
+    step: inverse of the penalty, above 0, in units of `A u` over units of the
       multiplier.
     relaxation: in (0, 2); 1 is none, 1.5 to 1.8 is often faster.
     num_steps: steps at most.
     tolerance: of both residuals, relative to the size of `A u`, the dual one
-      also to that of `y`; 0 takes all steps.
+      also to the size of `y`; 0 takes all steps.
 
   Returns:
     `u`, and `AdmmInfo`.

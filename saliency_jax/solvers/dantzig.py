@@ -57,7 +57,7 @@ def tv_dantzig(
 
   Args:
     g: the grid to simplify.
-    radius: at least 0, in the units of `g` times those of the spectrum. From
+    radius: at least 0, in units of `g` times units of the spectrum. From
       `largest_radius(g, spectrum)` on the result is constant.
     spectrum: positive eigenvalues of `S`, laid out as `grid.dct` does; the
       first, of the mean, has no effect.

@@ -10,9 +10,9 @@ dual have moved, make it linear on linear programs. On total variation problems
 this takes half the steps of ADMM at relaxation 1.8 and its best fixed penalty.
 
 `A u` may have several blocks, each with a penalty of its own: one ratio cannot
-balance blocks whose units differ by the condition of `A`. `A^+` is then that of
-the norm `sum_b |r_b|^2 / step_b`. On steep spectra (`dantzig.py`) this
-takes a tenth of the steps of one penalty.
+balance blocks whose units differ by the condition of `A`. `A^+` is then taken
+in the norm `sum_b |r_b|^2 / step_b`. On steep spectra (`dantzig.py`) this takes
+a tenth of the steps of one penalty.
 
 Small penalty steps divide rounding errors by themselves, so the projection is
 applied to the change since the last step: `u <- u + A^+ (2 a - z - A u)`.

@@ -282,7 +282,7 @@ def _scaled(a, b, c):
 
 
 def _largest_singular_value(a, like):
-  """Returns that of an operator, from below; one, if it is zero."""
+  """Returns an estimate from below; 1 for an operator that is zero."""
 
   def step(v, _):
     w = a.adjoint(a.forward(v))

@@ -119,7 +119,7 @@ def fista(
   """Minimises `f + g` from the gradient of `f` and the proximal map of `g`.
 
   An iteration takes a step or makes it smaller: their number is fixed, and so
-  is that of the gradients. A step `s` is taken if `<grad f(x+) - grad f(y),
+  is the number of gradients. A step `s` is taken if `<grad f(x+) - grad f(y),
   x+ - y> <= |x+ - y|^2 / s`; for convex `f` that is enough, for quadratic `f`
   it is Beck and Teboulle's test, and it does not subtract two values of `f`.
   Momentum restarts where it points uphill.

@@ -108,7 +108,7 @@ def tv_box(
     tolerance: relative gap at which to stop; `info.converged` says if it did.
 
   Returns:
-    The grid, whose mean is that of `g`, and `TvInfo`. A NaN anywhere, and a
+    The grid, whose mean is the mean of `g`, and `TvInfo`. A NaN anywhere, and a
     traced radius or weight that is negative, make both NaN.
 
   Raises:
@@ -152,7 +152,7 @@ def tv_box_from(
 
   This pays for more steps of the same problem, or a radius or `g` within some
   10%; along a path of radii that double it does not, and `tv_box_path` is
-  better. The arguments are those of `tv_box`, and `init(g)` is its start.
+  better. The arguments are as in `tv_box`, and `init(g)` is its start.
   """
   radius, weights = checked(g, radius, weights, num_steps, tolerance)
   b = grid.difference(g)

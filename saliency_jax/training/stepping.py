@@ -55,7 +55,7 @@ class State(NamedTuple):
 
 
 class Sums(NamedTuple):
-  """Sums over examples: those of two parts of a batch add up.
+  """Sums over examples: the sums of two parts of a batch add up.
 
   Attributes:
     weight: of the examples.

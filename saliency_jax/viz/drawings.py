@@ -52,7 +52,7 @@ def diverging(scores: Scores, *, percentile: float | int = 99) -> Values:
   """Maps signed scores to [-1, 1], with 0 at 0, clipped at a percentile.
 
   PAIR takes the percentile of the signed sums, and has no scale where nearly
-  all are negative; here it is that of their absolute values, and the result is
+  all are negative; here it is taken of their absolute values, and the result is
   `2 v - 1` of PAIR's `v`.
 
   Args:
