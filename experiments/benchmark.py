@@ -6,7 +6,7 @@
 For each method, in one run: the first call (tracing and compiling, with no
 help of the compilation cache), a later call, the same number of bare model
 calls at the same batch size, their ratio, and the temporary memory of the
-compiled program at two batch sizes; and the same of the measures whose every
+compiled program at two batch sizes; and the same of the metrics whose every
 point is one call. Where the `peers` extra is installed, captum and PAIR's
 saliency make the same maps, and torch the same model calls. What is compared is
 timed in turns, and medians are told. Writes `<model>.json` to --out.
@@ -27,6 +27,7 @@ from experiments.core import app
 from experiments.core import choices
 from experiments.core import files
 from experiments.core import inputs
+from experiments.core import naming
 from experiments.tables import methods
 from saliency_jax import models
 
@@ -39,8 +40,8 @@ _MEMORY = flags.DEFINE_bool(
 _BATCHES = flags.DEFINE_list(
   'batches', ['1', '2', '4', '8', '16', '32'], 'Images a call of the model.'
 )
-_MEASURES = flags.DEFINE_list(
-  'measures',
+_METRICS = flags.DEFINE_list(
+  'metrics',
   ['igos_protocol'],
   'Measures of maps to time: igos_protocol, rise_protocol.',
 )
@@ -72,12 +73,9 @@ def main(setup: app.Setup) -> None:
   jax.config.update('jax_enable_compilation_cache', False)
   out = app.out_dir('benchmark')
   names = methods.choose(choices.METHODS.value)
-  measures = [name for name in _MEASURES.value if name]
-  if not set(measures) <= set(_CURVES):
-    raise ValueError(
-      f'--measures {",".join(measures)!r}: expected some of '
-      + ', '.join(_CURVES)
-    )
+  curves = [name for name in _METRICS.value if name]
+  for name in curves:
+    naming.check('--metrics', name, _CURVES)
   missing = [p for p in _PEER_PACKAGES if importlib.util.find_spec(p) is None]
   if _PEERS.value and missing:
     raise ValueError(
@@ -115,7 +113,7 @@ def main(setup: app.Setup) -> None:
       )
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e
-  judged = {name: programs.time_measure(subject, name) for name in measures}
+  judged = {name: programs.time_metric(subject, name) for name in curves}
   timed = {**found, **judged}
   print(
     app.table(
@@ -136,7 +134,7 @@ def main(setup: app.Setup) -> None:
     'model': model.spec.name,
     **where,
     'methods': found,
-    'measures': judged,
+    'metrics': judged,
     'model_calls': calls,
   }
   files.write_json(out / f'{model.spec.name}.json', report)

@@ -1,4 +1,4 @@
-"""Judges methods by measures over a data set, as a config says.
+"""Judges methods by metrics over a data set, as a config says.
 
   python -m experiments.evaluate --config=experiments/configs/igos_photos.py \\
       --workdir=out/igos_photos

@@ -1,4 +1,4 @@
-"""Times methods and measures against the bare model calls that they make."""
+"""Times methods and metrics against the bare model calls that they make."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -74,8 +74,8 @@ def time_method(
   }
 
 
-def time_measure(subject: Subject, name: str) -> dict[str, Any]:
-  """Times a measure of a random map, and its bare model calls, in turns."""
+def time_metric(subject: Subject, name: str) -> dict[str, Any]:
+  """Times a metric of a random map, and its bare model calls, in turns."""
   settings = metrics.settings_of(name, {})
   x, key, model = subject.x, subject.key, subject.model
   shown = jax.random.uniform(key, (1, *x.shape[:2], 1))

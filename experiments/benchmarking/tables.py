@@ -26,7 +26,7 @@ HEADER = (
 
 
 def method_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-  """Returns the line of a method, or of a measure."""
+  """Returns the line of a method, or of a metric."""
   memory = [
     f'{found["temporary_bytes"][str(b)] / 2**20:.0f} MiB'
     if str(b) in found['temporary_bytes']

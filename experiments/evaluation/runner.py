@@ -1,7 +1,6 @@
-"""From a config to records: every method and every measure on some examples."""
+"""From a config to records: every method and every metric on some examples."""
 
 from collections.abc import Callable, Mapping, Sequence
-import functools
 import time
 from typing import Any
 import zlib
@@ -35,7 +34,7 @@ def build(
 ) -> Runner:
   """Returns what explains and measures a batch of examples.
 
-  All that is drawn depends on the seed, the method's or measure's name and the
+  All that is drawn depends on the seed, the method's or metric's name and the
   example's index alone: neither on the batch nor on what else is compared, and
   two settings of one method share their draws.
 
@@ -45,11 +44,11 @@ def build(
   spec = model.spec
   size = mesh.size * config['batch_size']
   chosen = contenders.choose(config['methods'], spec)
-  measures = {
+  chosen_metrics = {
     label: (m['name'], metrics.settings_of(m['name'], m['settings']))
     for label, m in config['metrics'].items()
   }
-  traced = _trace(model, chosen, measures, mesh, size)
+  traced = _trace(model, chosen, chosen_metrics, mesh, size)
   along = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
   params = jax.device_put(model.params, jax.NamedSharding(mesh, jax.P()))
   seed = jax.random.key(config['seed'])
@@ -78,10 +77,10 @@ def build(
     out, seconds = call(('map', label), tell, xs, labels, map_keys)
     pixels = contenders.importance(contender, out.scores, xs)
     found = {}
-    for metric, (name, settings) in measures.items():
+    for metric, (name, settings) in chosen_metrics.items():
       entry = metrics.METRICS[name]
       shown = entry.reads(contender, out.scores, xs, settings)
-      place = ('measure', metric, label if entry.by_method else '')
+      place = ('metric', metric, label if entry.by_method else '')
       own = keys if entry.by_method else keys_of(name, rows)
       found[metric], _ = call(place, tell, xs, shown, labels, own)
     return jax.tree.map(np.asarray, (out, pixels)), found, seconds
@@ -117,7 +116,7 @@ def build(
   return run
 
 
-def _trace(model, chosen, measures, mesh, size):
+def _trace(model, chosen, chosen_metrics, mesh, size):
   """Traces every program: a bad setting is told within seconds."""
   along, whole = (
     jax.NamedSharding(mesh, p) for p in (jax.P(mesh.axis_names), jax.P())
@@ -147,14 +146,14 @@ def _trace(model, chosen, measures, mesh, size):
     program = contenders.build(contender, model.apply, mesh)
     where = f'config.methods.{label}'
     trace(('map', label), where, program, xs, labels, keys)
-  for metric, (name, settings) in measures.items():
+  for metric, (name, settings) in chosen_metrics.items():
     entry = metrics.METRICS[name]
     try:
       read = [_read(entry, c, settings, xs) for c in chosen.values()]
     except ValueError as e:
       raise ValueError(f'config.metrics.{metric}: {app.one_line(e)}') from e
     shown = like(read[0].shape[1:], read[0].dtype)
-    # A program for all methods, unless the measure asks who made the map.
+    # A program for all methods, unless the metric asks who made the map.
     asked = chosen if entry.by_method else {'': next(iter(chosen.values()))}
     for label, contender in asked.items():
       program = metrics.build(
@@ -165,15 +164,15 @@ def _trace(model, chosen, measures, mesh, size):
         score=contender.entry.score,
         mesh=mesh,
       )
-      place, where = ('measure', metric, label), f'config.metrics.{metric}'
+      place, where = ('metric', metric, label), f'config.metrics.{metric}'
       trace(place, where, program, xs, shown, labels, keys)
   return traced
 
 
 def _read(entry, contender, settings, xs):
-  """Returns the shape of what a measure takes of a contender's maps."""
+  """Returns the shape of what a metric takes of a contender's maps."""
   like = jax.ShapeDtypeStruct(xs.shape, xs.dtype)
-  reads = functools.partial(entry.reads, contender, settings=settings)
+  reads = lambda scores, xs: entry.reads(contender, scores, xs, settings)
   return jax.eval_shape(reads, like, like)
 
 

@@ -22,7 +22,7 @@ def column(
   Args:
     records: one an example.
     method: its label.
-    name: of a value of a measure, or `SECONDS`.
+    name: of a value of a metric, or `SECONDS`.
   """
   if name == SECONDS:
     return np.array([r['maps'][method]['seconds'] for r in records])

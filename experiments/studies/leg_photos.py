@@ -102,10 +102,7 @@ def _measure(model, image, config, variant, seed):
   """Returns the record and the maps of one photo."""
   chosen = dict(config['variants'][variant])
   score = chosen.pop('score', 'prob')
-  chosen = {
-    k: settings.FUNCTIONS.get(k, {}).get(v, v) if isinstance(v, str) else v
-    for k, v in chosen.items()
-  }
+  chosen = settings.check('leg_tv', leg_tv.leg_tv, chosen)
   programs = _programs(
     model.apply, score, tuple(sorted(chosen.items())), config['num_fresh']
   )

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from experiments.core import naming
 from experiments.tables import costs
 from experiments.tables import methods
+from experiments.tables import settings
 from saliency_jax import explainer
 from saliency_jax import viz
 from saliency_jax.core import sampling
@@ -95,7 +97,7 @@ def importance(
   scores: Float[Array, 'n h w c'],
   xs: Float[Array, 'n H W C'],
 ) -> Float[Array, 'n H W 1']:
-  """Returns one number a pixel, by which measures rank: see `Entry.reading`."""
+  """Returns one number a pixel, by which metrics rank: see `Entry.reading`."""
   read = functools.partial(
     maps.per_pixel, by_size=contender.entry.reading.by_size
   )
@@ -118,11 +120,11 @@ def slopes(
     methods.Units.CELL_SLOPE,  # The same, but for one factor.
   ):
     return scores
-  settings, start = contender.settings, 0
+  bound, start = contender.settings, 0
   if contender.entry.units is methods.Units.DIFFERENCE:
-    start = settings.get('baseline', 0)
-    if 'references' in settings:
-      start = jnp.mean(settings['references'], 0)
+    start = bound.get('baseline', 0)
+    if 'references' in bound:
+      start = jnp.mean(bound['references'], 0)
   return jax.vmap(lambda s, x: fidelity.per_unit(s, x, start))(scores, xs)
 
 
@@ -148,20 +150,13 @@ def of_one_image(
   return explain
 
 
-def _contender(name, settings, spec):
+def _contender(name, chosen, spec):
   if name == 'random':
-    if settings:
-      raise ValueError(f"'random' has no settings, got {', '.join(settings)}")
+    if chosen:
+      raise ValueError(f"'random' has no settings, got {', '.join(chosen)}")
     return Contender(name, {}, _RANDOM, random_map)
-  if name not in methods.METHODS:
-    raise ValueError(
-      f"{name!r} is no method, expected 'random' or one of "
-      + ', '.join(methods.METHODS)
-    )
-  assignments = [
-    f'{name}.{k}={v if isinstance(v, str) else repr(v)}'
-    for k, v in settings.items()
-  ]
-  bound = methods.settings_of([name], assignments, spec)[name]
+  naming.check('name', name, ('random', *methods.METHODS))
   entry = methods.METHODS[name]
+  given = settings.check(name, entry.method, chosen)
+  bound = methods.complete(name, given, spec)
   return Contender(name, bound, entry, functools.partial(entry.method, **bound))

@@ -284,7 +284,7 @@ def settings_of(
     ValueError: a method that is not among `names`, no such setting, or a value
       that it does not take.
   """
-  given = {name: {} for name in names}
+  given: dict[str, dict[str, Any]] = {name: {} for name in names}
   for text in assignments:
     found = settings.split(text)
     if found.method not in given:
@@ -294,14 +294,26 @@ def settings_of(
       )
     value = settings.read(found, METHODS[found.method].method)
     given[found.method][found.setting] = value
+  return {name: complete(name, given[name], spec) for name in names}
+
+
+def complete(
+  name: str, given: Mapping[str, Any], spec: model_types.Spec
+) -> dict[str, Any]:
+  """Returns every setting of a method: its own, the launchers', the given.
+
+  Args:
+    name: of the method.
+    given: settings as the method takes them: see `settings.check`.
+    spec: of the network.
+  """
+  entry = METHODS[name]
+  defaults = settings.parameters(entry.method)
   return {
-    name: {
-      **{k: p.default for k, p in _parameters(name).items()},
-      **METHODS[name].settings,
-      **METHODS[name].for_model(spec),
-      **given[name],
-    }
-    for name in names
+    **{k: p.default for k, p in defaults.items()},
+    **entry.settings,
+    **entry.for_model(spec),
+    **given,
   }
 
 
@@ -312,7 +324,3 @@ def build(
   entry = METHODS[name]
   method = functools.partial(entry.method, **settings)
   return explainer.build(method, apply, entry.score, **kwargs)
-
-
-def _parameters(name):
-  return settings.parameters(METHODS[name].method)

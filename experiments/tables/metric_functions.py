@@ -1,17 +1,15 @@
-"""The measures that evaluations know: `measure(case, x, scores, *, key)`.
+"""The metrics that evaluations know: `metric(case, x, scores, *, key)`.
 
-Each takes one example and one map; its other settings are numbers, and names of
-functions, as a config spells them.
+Each takes one example and one map; its other settings are numbers and functions
+that a config can spell: see `settings.py`.
 """
 
-from collections.abc import Mapping
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from experiments.tables import settings
 from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax.core import baselines
@@ -42,24 +40,17 @@ class Case(NamedTuple):
 
 
 class Curve(NamedTuple):
-  """A measure along the masking of one image."""
+  """A metric along the masking of one image."""
 
   fractions: Float[Array, 'm']
   values: Float[Array, 'm']
 
 
-class Measured(NamedTuple):
-  """What a measure says of one map."""
+class Result(NamedTuple):
+  """What a metric says of one map."""
 
   values: dict[str, Float[Array, '']]
   curves: dict[str, Curve]
-
-
-# Functions that a config can name, beside the baselines.
-_PERTURBATIONS = {
-  'gaussian': fidelity.gaussian,
-  'square': fidelity.square,
-}
 
 
 def igos_protocol(
@@ -69,9 +60,9 @@ def igos_protocol(
   *,
   key: Key[Array, ''],
   resolution: int | None = 28,
-  baseline: str = 'blur',
+  baseline: baselines.Baseline = baselines.gaussian_blur,
   batch_size: int = 32,
-) -> Measured:
+) -> Result:
   """Measures deletion and insertion as I-GOS's paper does.
 
   `None` takes the resolution of the method's own mask, or else the image's.
@@ -82,7 +73,7 @@ def igos_protocol(
   protocol = functools.partial(
     metrics.igos_protocol,
     resolution=resolution,
-    baseline=_named('baseline', settings.BASELINES, baseline),
+    baseline=baseline,
   )
   return _deletion_insertion(case, x, scores, key, protocol, batch_size)
 
@@ -94,16 +85,16 @@ def rise_protocol(
   *,
   key: Key[Array, ''],
   num_steps: int = 28,
-  deleted: str = 'grey',
-  start: str = 'rise_blur',
+  deleted: baselines.Baseline = baselines.constant,
+  start: baselines.Baseline = deletion.rise_blur,
   batch_size: int = 32,
-) -> Measured:
+) -> Result:
   """Measures deletion and insertion as RISE's paper does."""
   protocol = functools.partial(
     metrics.rise_protocol,
     num_steps=num_steps,
-    deleted=_named('deleted', settings.BASELINES, deleted),
-    start=_named('start', settings.BASELINES, start),
+    deleted=deleted,
+    start=start,
   )
   return _deletion_insertion(case, x, scores, key, protocol, batch_size)
 
@@ -116,10 +107,10 @@ def flipping(
   key: Key[Array, ''],
   largest_first: bool = False,
   per_pixel: bool = True,
-  baseline: str = 'grey',
+  baseline: baselines.Baseline = baselines.constant,
   num_points: int = 21,
   batch_size: int = 32,
-) -> Measured:
+) -> Result:
   """Measures whether the decision changes, averaged along the masking."""
   out = metrics.decision_flips(
     case.logits_fn,
@@ -127,14 +118,14 @@ def flipping(
     scores,
     key=key,
     fractions=jnp.linspace(0, 1, num_points, dtype=x.dtype),
-    baseline=_named('baseline', settings.BASELINES, baseline),
+    baseline=baseline,
     per_pixel=per_pixel,
     largest_first=largest_first,
     batch_size=batch_size,
   )
   area = deletion.trapezoids(out.fractions, out.flipped)
   curve = Curve(out.fractions, out.flipped)
-  return Measured({'flipped': area}, {'flipped': curve})
+  return Result({'flipped': area}, {'flipped': curve})
 
 
 def sensitivity(
@@ -145,9 +136,9 @@ def sensitivity(
   key: Key[Array, ''],
   most: float = 0.4,
   num_points: int = 41,
-  baseline: str = 'black',
+  baseline: baselines.Baseline = baselines.black,
   batch_size: int = 32,
-) -> Measured:
+) -> Result:
   """Measures LEG's key size and log-odds, up to the part `most` of the pixels.
 
   A decision that nothing up to there changes has the key size 1, the most that
@@ -160,7 +151,7 @@ def sensitivity(
     key=key,
     label=case.label,
     fractions=jnp.linspace(0, most, num_points, dtype=x.dtype),
-    baseline=_named('baseline', settings.BASELINES, baseline),
+    baseline=baseline,
     batch_size=batch_size,
   )
   values = {
@@ -173,7 +164,7 @@ def sensitivity(
     'log_prob': Curve(out.fractions, out.log_prob),
     'prob': Curve(out.fractions, out.prob),
   }
-  return Measured(values, curves)
+  return Result(values, curves)
 
 
 def infidelity(
@@ -182,11 +173,11 @@ def infidelity(
   scores: Float[Array, '...'],
   *,
   key: Key[Array, ''],
-  perturbation: str = 'square',
+  perturbation: fidelity.Perturbation = fidelity.square,
   num_samples: int = 100,
   rescale: bool = True,
   batch_size: int = 32,
-) -> Measured:
+) -> Result:
   """Measures how badly slopes predict what perturbations do to the probability.
 
   All methods are held to the probability, whatever they explain; a map's own
@@ -198,12 +189,12 @@ def infidelity(
     x,
     scores,
     key=key,
-    perturbation=_named('perturbation', _PERTURBATIONS, perturbation),
+    perturbation=perturbation,
     num_samples=num_samples,
     rescale=rescale,
     batch_size=batch_size,
   )
-  return Measured({'infidelity': out.infidelity}, {})
+  return Result({'infidelity': out.infidelity}, {})
 
 
 def max_sensitivity(
@@ -214,7 +205,7 @@ def max_sensitivity(
   key: Key[Array, ''],
   radius: float = 0.02,
   num_samples: int = 10,
-) -> Measured:
+) -> Result:
   """Measures the largest relative change of a map nearby.
 
   Args:
@@ -234,7 +225,7 @@ def max_sensitivity(
     radius=radius,
     num_samples=num_samples,
   )
-  return Measured({'max_sensitivity': out.max_sensitivity}, {})
+  return Result({'max_sensitivity': out.max_sensitivity}, {})
 
 
 def mask_objective(
@@ -246,7 +237,7 @@ def mask_objective(
   l1: float,
   tv: float,
   resolution: int = 28,
-) -> Measured:
+) -> Result:
   """Measures the objective of I-GOS and Mask at the mask `1 - scores`."""
   del key  # Nothing is drawn.
   masker = maskers.grid(
@@ -260,7 +251,7 @@ def mask_objective(
   score = case.prob_fn(masker.hide(mask))
   price = l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
   values = {'objective': score + price, 'prob': score}
-  return Measured(maps.if_finite(values, scores), {})
+  return Result(maps.if_finite(values, scores), {})
 
 
 def _deletion_insertion(case, x, scores, key, protocol, batch_size):
@@ -272,18 +263,10 @@ def _deletion_insertion(case, x, scores, key, protocol, batch_size):
     protocol=protocol,
     batch_size=batch_size,
   )
-  return Measured(
+  return Result(
     {'deletion': out.deletion, 'insertion': out.insertion},
     {
       'deletion': Curve(out.fractions, out.deletion_curve),
       'insertion': Curve(out.fractions, out.insertion_curve),
     },
   )
-
-
-def _named(setting: str, functions: Mapping[str, Any], name: str) -> Any:
-  if name not in functions:
-    raise ValueError(
-      f'{setting} is {name!r}, expected one of {", ".join(functions)}'
-    )
-  return functions[name]

@@ -13,34 +13,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from experiments.core import naming
 from experiments.tables import contenders
 from experiments.tables import methods
 from experiments.tables import metric_functions
+from experiments.tables import settings
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
 from saliency_jax.core import batching
 from saliency_jax.core import types
+from saliency_jax.metrics import fidelity
 
 LOWER, HIGHER = 'lower', 'higher'
 
 
-# `(contender, scores, xs, settings)` to what a measure takes of these maps.
+# `(contender, scores, xs, settings)` to what a metric takes of these maps.
 Reads = Callable[..., Float[Array, 'n H W c']]
 
 
-def importances(contender, scores, xs, settings) -> Float[Array, 'n H W 1']:
+def importances(contender, scores, xs, chosen) -> Float[Array, 'n H W 1']:
   """Returns one importance a pixel."""
-  del settings
+  del chosen
   return contenders.importance(contender, scores, xs)
 
 
-def raw(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
+def raw(contender, scores, xs, chosen) -> Float[Array, 'n H W C']:
   """Returns the scores as they are."""
-  del contender, settings
+  del contender, chosen
   return jnp.broadcast_to(scores, xs.shape)
 
 
-def slopes(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
+def slopes(contender, scores, xs, chosen) -> Float[Array, 'n H W C']:
   """Returns the slopes that infidelity asks for.
 
   Raises:
@@ -50,31 +53,31 @@ def slopes(contender, scores, xs, settings) -> Float[Array, 'n H W C']:
   """
   units, name = contender.entry.units, contender.name
   scaled = units in (methods.Units.SLOPE, methods.Units.DIFFERENCE)
-  if not scaled and not settings['rescale']:
+  if not scaled and not chosen['rescale']:
     raise ValueError(
       f'maps of {name} have a scale of their own: expected rescale=True'
     )
-  perturbation = settings['perturbation']
-  if units is methods.Units.NONE and perturbation != 'square':
+  perturbation = chosen['perturbation']
+  if units is methods.Units.NONE and perturbation is not fidelity.square:
     raise ValueError(
       f"maps of {name} have no units: expected perturbation='square', got "
-      f'{perturbation!r}'
+      f'{perturbation.__name__!r}'
     )
   return contenders.slopes(contender, scores, xs)
 
 
 class Entry(NamedTuple):
-  """A measure, and what a launcher has to know of it.
+  """A metric, and what a launcher has to know of it.
 
   Attributes:
-    measure: one of `metric_functions.py`, or like them.
+    metric: one of `metric_functions.py`, or like them.
     better: for each value, whether a good map's is 'lower' or 'higher'.
     reads: what it takes of a map: importances, the scores, or slopes.
     by_method: whether it asks who made the map, and so is a program a method;
       then it gets the key of the map, and not one of its own.
   """
 
-  measure: Callable[..., metric_functions.Measured]
+  metric: Callable[..., metric_functions.Result]
   better: Mapping[str, str]
   reads: Reads = importances
   by_method: bool = False
@@ -118,18 +121,16 @@ def entry(name: str) -> Entry:
   """Returns an entry of the table.
 
   Raises:
-    ValueError: no such measure.
+    ValueError: no such metric.
   """
-  if name not in METRICS:
-    raise ValueError(f'metric {name!r}: expected one of {", ".join(METRICS)}')
-  return METRICS[name]
+  return naming.find('metric', name, METRICS)
 
 
 def columns(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-  """Returns the values of a config's measures, 'label.value', and what is good.
+  """Returns the values of a config's metrics, 'label.value', and what is good.
 
   Args:
-    chosen: measures by label, each with its `name`.
+    chosen: metrics by label, each with its `name`.
   """
   return {
     f'{label}.{value}': better
@@ -139,27 +140,21 @@ def columns(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def settings_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns every setting of a measure: its own defaults, and those given.
+  """Returns every setting of a metric: its own defaults, and those given.
 
   Raises:
-    ValueError: no such measure or setting, or one that is missing.
+    ValueError: no such metric or setting, or one that is missing.
   """
-  parameters = {
-    k: p
-    for k, p in inspect.signature(entry(name).measure).parameters.items()
-    if p.kind is inspect.Parameter.KEYWORD_ONLY and k != 'key'
-  }
-  unknown = [k for k in given if k not in parameters]
+  fn = entry(name).metric
+  parameters = settings.parameters(fn)
+  given = settings.check(name, fn, given)
   missing = [
     k
     for k, p in parameters.items()
     if p.default is inspect.Parameter.empty and k not in given
   ]
-  if unknown or missing:
-    raise ValueError(
-      f'metric {name!r} takes {", ".join(parameters)}; '
-      + (f'not {unknown[0]!r}' if unknown else f'{missing[0]!r} is missing')
-    )
+  if missing:
+    raise ValueError(f'metric {name!r} has no {missing[0]}, expected one')
   return {k: given.get(k, p.default) for k, p in parameters.items()}
 
 
@@ -171,19 +166,19 @@ def build(
   method: types.Method | None = None,
   score: explainer.Score = score_functions.prob,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[..., metric_functions.Measured]:
-  """Returns `measure(params, xs, scores, labels, keys)`, compiled.
+) -> Callable[..., metric_functions.Result]:
+  """Returns `run(params, xs, scores, labels, keys)`, compiled.
 
   Args:
-    name: of the measure.
+    name: of the metric.
     settings: all of them.
     apply: maps `(params, x)` to the logits of one example.
-    method: that made the maps, for measures that make them again.
+    method: that made the maps, for metrics that make them again.
     score: what that method explains.
     mesh: devices to spread the batch over.
   """
 
-  def measure(params, x, scores, label, key):
+  def run(params, x, scores, label, key):
     case = metric_functions.Case(
       logits_fn=functools.partial(apply, params),
       prob_fn=score_functions.prob(apply, params, label),
@@ -191,6 +186,6 @@ def build(
       method=method,
       fn=score(apply, params, label),
     )
-    return METRICS[name].measure(case, x, scores, key=key, **settings)
+    return METRICS[name].metric(case, x, scores, key=key, **settings)
 
-  return batching.over_batch(measure, mesh)
+  return batching.over_batch(run, mesh)

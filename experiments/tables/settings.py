@@ -1,10 +1,12 @@
-"""Reads `method.setting=value`: a value in Python's spelling, or a function.
+"""The settings of methods and metrics, checked: what a name or a number means.
 
-What a setting takes is read from the annotation of the method's parameter.
+What a setting takes is read from the annotation of its parameter. A config has
+values of Python's own types, which `check` takes as they are; a flag has text,
+`method.setting=value`, which `read` parses first.
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import functools
 import inspect
 import types as python_types
@@ -18,15 +20,22 @@ from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
 from saliency_jax.metrics import deletion
+from saliency_jax.metrics import fidelity
 from saliency_jax.optimization import descent
+from saliency_jax.optimization import invariant
 from saliency_jax.optimization import leg_tv
+from saliency_jax.optimization import mask
 from saliency_jax.optimization import masks
 from saliency_jax.optimization import sparsity_weight
 from saliency_jax.perturbations import leg
 
-# How far an optimizer steps that a flag names, by method: the learning rate of
-# the method's own default.
-_LEARNING_RATES = {'mask': 0.1, 'invariant_perturbation': 0.01}
+# How far an optimizer steps that is given by name: as the method's own does.
+_LEARNING_RATES = {
+  'mask': mask.LEARNING_RATE,
+  'invariant_perturbation': invariant.LEARNING_RATE,
+}
+# What a flag or a config can spell.
+_PLAIN = (int, float, bool, str, tuple, type(None))
 
 
 class Assignment(NamedTuple):
@@ -55,17 +64,19 @@ BASELINES: dict[str, baselines.Baseline] = {
   'rise_blur': deletion.rise_blur,
   'uniform': baselines.uniform,
 }
-# Settings that are functions, or made of them, by the names that a flag can
-# give them.
+# Settings that are functions, or made of them, by the names that flags and
+# configs give them.
 FUNCTIONS: dict[str, dict[str, Any]] = {
   'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
   'baseline': BASELINES,
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
+  'deleted': BASELINES,
   'draw': _by_name(leg.orthogonal, leg.gaussian),
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
   'optimizer': _by_name(optax.adam, optax.rmsprop, optax.sgd),
+  'perturbation': _by_name(fidelity.gaussian, fidelity.square),
   'place_noise': _by_name(descent.noisy_image, descent.noisy_composite),
   'quadrature_fn': _by_name(
     quadrature.midpoint,
@@ -81,6 +92,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     leg_tv.mcdiarmid,
   ),
   'sigma': _by_name(smoothgrad.of_range),
+  'start': BASELINES,
   'stretch': {'nearest': leg.nearest, 'bilinear': leg.bilinear},
 }
 
@@ -98,68 +110,131 @@ def split(text: str) -> Assignment:
   return Assignment(method, setting, value.strip(), text)
 
 
-def parameters(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-  """Returns the settings of a method: its keyword arguments but the key."""
+def parameters(fn: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+  """Returns the settings of a method or metric: its keywords but the key."""
   return {
     p.name: p
-    for p in inspect.signature(method).parameters.values()
+    for p in inspect.signature(fn).parameters.values()
     if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name != 'key'
   }
 
 
+def check(
+  name: str, fn: Callable[..., Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns settings as a method or metric takes them, functions for names.
+
+  Args:
+    name: of the method or metric.
+    fn: the method or metric.
+    given: settings of Python's own types, as a config has them.
+
+  Raises:
+    ValueError: no such setting, or a value that it does not take.
+  """
+  found = {}
+  for setting, value in given.items():
+    annotation = _annotation(name, fn, setting)
+    try:
+      found[setting] = _checked(name, setting, value, annotation)
+    except ValueError as e:
+      raise ValueError(f'{setting} is {value!r}, {e}') from e
+  return found
+
+
 def read(assignment: Assignment, method: Callable[..., Any]) -> Any:
-  """Reads the value of a setting as its annotation asks.
+  """Reads the value of a flag's setting as its annotation asks.
 
   Raises:
     ValueError: no such setting, or a value that it does not take.
   """
   name, setting, text, whole = assignment
-  # Arrays, which have no default, cannot be spelled in a flag.
+  try:
+    annotation = _annotation(name, method, setting)
+    return _checked(name, setting, _parse(text, annotation), annotation)
+  except ValueError as e:
+    raise ValueError(f'--set {whole!r}: {e}') from e
+
+
+def _parse(text: str, annotation: Any) -> Any:
+  """Reads a value in Python's spelling; what is not one is text."""
+  if annotation is str:
+    return text
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError, MemoryError, RecursionError):
+    # Numbers that Python has no literal of: a method says what it takes.
+    return float(text) if text in ('inf', '-inf', 'nan') else text
+
+
+def _annotation(name: str, fn: Callable[..., Any], setting: str) -> Any:
+  """Returns the annotation of a setting that can be spelled.
+
+  Raises:
+    ValueError: no such setting.
+  """
   known = {
-    k: p
-    for k, p in parameters(method).items()
-    if p.default is not inspect.Parameter.empty
+    k: p.annotation
+    for k, p in parameters(fn).items()
+    if _kinds(p.annotation) & {*_PLAIN, Callable}
   }
   if setting not in known:
     have = f'has {", ".join(known)}' if known else 'has none'
-    raise ValueError(f'--set {whole!r}: no such setting, {name} {have}')
-  kinds = _kinds(known[setting].annotation)
+    raise ValueError(f'no such setting as {setting!r}, {name} {have}')
+  return known[setting]
+
+
+def _checked(name: str, setting: str, value: Any, annotation: Any) -> Any:
+  """Returns the value of a setting, or the function that it names."""
+  kinds = _kinds(annotation)
   functions = FUNCTIONS.get(setting, {}) if Callable in kinds else {}
-  if text in functions:
-    value = functions[text]
-    return value(_LEARNING_RATES[name]) if setting == 'optimizer' else value
-  kinds &= {int, float, bool, str, tuple, type(None)}
-  if kinds == {str}:
-    return text
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError, MemoryError, RecursionError):
-    # Numbers that Python has no literal of: a method says what it takes.
-    value = float(text) if text in ('inf', '-inf', 'nan') else text
-  if type(value) in kinds:
+  if isinstance(value, str) and value in functions:
+    function = functions[value]
+    return (
+      function(_LEARNING_RATES[name]) if setting == 'optimizer' else function
+    )
+  if any(_fits(value, part) for part in _parts(annotation)):
     return value
   if type(value) is int and float in kinds:
     return float(value)
   words = sorted(
-    'None' if k is type(None) else k.__name__ for k in kinds
-  ) + list(functions)
-  raise ValueError(f'--set {whole!r}: expected {" or ".join(words)}')
+    'None' if k is type(None) else k.__name__ for k in kinds & {*_PLAIN}
+  )
+  raise ValueError(f'expected {" or ".join([*words, *functions])}')
+
+
+def _fits(value: Any, part: Any) -> bool:
+  """Returns whether a value is of a type, and a tuple's elements of theirs."""
+  if part is Any:  # A baseline: the name of a function, or a number.
+    return type(value) is float
+  if typing.get_origin(part) is not tuple:
+    return type(value) is part and part in _PLAIN
+  elements = typing.get_args(part)
+  if type(value) is not tuple:
+    return False
+  if elements[-1] is Ellipsis:
+    elements = elements[:1] * len(value)
+  return len(value) == len(elements) and all(
+    any(_fits(v, p) for p in _parts(element))
+    for v, element in zip(value, elements, strict=True)
+  )
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+  """Returns the types that an annotation unites."""
+  united = isinstance(annotation, python_types.UnionType)
+  if united or typing.get_origin(annotation) is typing.Union:
+    return typing.get_args(annotation)
+  return (annotation,)
 
 
 def _kinds(annotation: Any) -> set[Any]:
   """Returns the types that an annotation unites, without their arguments."""
-  parts = (
-    typing.get_args(annotation)
-    if isinstance(annotation, python_types.UnionType)
-    or typing.get_origin(annotation) is typing.Union
-    else (annotation,)
-  )
-  kinds = {typing.get_origin(p) or p for p in parts}
+  kinds = {typing.get_origin(p) or p for p in _parts(annotation)}
   if any(
     k in (Callable, optax.GradientTransformation)
     or getattr(k, '_is_protocol', False)
     for k in kinds
   ):
     kinds.add(Callable)
-  # A baseline: the name of a function, or a number.
   return kinds | {Callable, float} if Any in kinds else kinds

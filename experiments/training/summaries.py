@@ -1,4 +1,4 @@
-"""What a sweep of trainings shows: means of the measures, over the seeds."""
+"""What a sweep of trainings shows: means of the metrics, over the seeds."""
 
 from collections.abc import Mapping
 import json

@@ -35,6 +35,9 @@ from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
 
+# Of the optimizer, where none is given.
+LEARNING_RATE = 0.01
+
 
 class InvariantInfo(NamedTuple):
   """The box, how it was found, and how far it can be trusted.
@@ -92,7 +95,7 @@ def invariant_perturbation(
     most: largest width `C`.
     num_steps: updates.
     num_samples: draws `M` of each.
-    optimizer: makes updates of gradients; `None` is `optax.adam(0.01)`.
+    optimizer: makes updates of gradients; `None` is Adam at `LEARNING_RATE`.
     dual_rate: largest change of `log lam` a step.
     patch: side of the squares that share a width.
     per_channel: whether each channel has its own; not, for one a pixel.
@@ -116,7 +119,8 @@ def invariant_perturbation(
   checks.within('lam', lam, '(0, inf)')
   if target is not None:
     checks.within('target', target, '(0, 1]')
-  optimizer = optax.adam(0.01) if optimizer is None else optimizer
+  if optimizer is None:
+    optimizer = optax.adam(LEARNING_RATE)
   # Half precision would lose the steps; only the points are of its type.
   kind = examples.accumulator(x.dtype)
   most = jnp.asarray(most, kind)

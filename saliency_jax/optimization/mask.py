@@ -27,6 +27,9 @@ from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.optimization import masks
 
+# Of the optimizer, where none is given.
+LEARNING_RATE = 0.1
+
 
 class MaskInfo(NamedTuple):
   """The mask and how it was found."""
@@ -65,7 +68,7 @@ def mask(
     masker: the mask is on its players, in the place of cells, and `tv` is the
       weight of their variation: 0 where their order means nothing.
     num_steps: updates.
-    optimizer: makes updates of gradients; `None` is `optax.adam(0.1)`.
+    optimizer: makes updates of gradients; `None` is Adam at `LEARNING_RATE`.
 
   Returns:
     Scores `up(1 - M)`, `[H, W, 1]` or as the masker spreads them, and
@@ -74,7 +77,8 @@ def mask(
   x = examples.floats(x)
   checks.count('num_steps', num_steps)
   masks.check(l1, tv)
-  optimizer = optax.adam(0.1) if optimizer is None else optimizer
+  if optimizer is None:
+    optimizer = optax.adam(LEARNING_RATE)
   players = masks.players(
     mask, x, key, resolution=resolution, baseline=baseline, masker=masker
   )

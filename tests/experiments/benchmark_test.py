@@ -29,7 +29,7 @@ class BenchmarkTest(parameterized.TestCase):
       'repeats': 2,
       'batches': ['1', '2'],
       'peers': False,
-      'measures': [],
+      'metrics': [],
       **values,
     }
     with mock.patch.object(launch, 'load', networks.shrunk):
@@ -39,7 +39,7 @@ class BenchmarkTest(parameterized.TestCase):
     done = self._run(
       methods=['gradient', 'rise'],
       set=list(_FEW),
-      measures=['igos_protocol'],
+      metrics=['igos_protocol'],
       repeats=1,
     )
     self.assertEqual((done.code, done.stderr), (0, ''))
@@ -56,9 +56,9 @@ class BenchmarkTest(parameterized.TestCase):
     self.assertLess(4 * memory['4'], memory['32'])
     self.assertEqual(report['methods']['gradient']['temporary_bytes'], {})
     # Both curves, from none of 784 cells to all in steps of 15.
-    measure = report['measures']['igos_protocol']
-    self.assertEqual(measure['calls']['forwards'], 2 * 54)
-    self.assertGreater(measure['ratio'], 0)
+    metric = report['metrics']['igos_protocol']
+    self.assertEqual(metric['calls']['forwards'], 2 * 54)
+    self.assertGreater(metric['ratio'], 0)
     for kind in ('forward', 'gradient'):
       sizes = [e['batch_size'] for e in report['model_calls'][kind]]
       self.assertEqual(sizes, [1, 2])
@@ -87,7 +87,7 @@ class BenchmarkTest(parameterized.TestCase):
     ({'methods': ['magic']}, 'magic'),
     ({'set': ['rise.num_masks=0']}, 'rise: .*got 0'),
     ({'set': ['rise.batch_size=0']}, 'rise: .*got 0'),
-    ({'measures': ['magic']}, "--measures 'magic': expected some of"),
+    ({'metrics': ['magic']}, "--metrics is 'magic', expected one of"),
     ({'batches': ['two']}, "--batches 'two': expected whole numbers"),
     ({'batches': ['0']}, "--batches '0': expected whole numbers"),
     ({'out': __file__}, 'cannot write to --out'),

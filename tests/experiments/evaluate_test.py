@@ -157,7 +157,7 @@ class EvaluateTest(parameterized.TestCase):
   def test_draws_depend_on_seed_and_example_alone(self):
     def values(change):
       folder, config = self._folder(), tiny_config.get_config()
-      # A measure may be called as a method is.
+      # A metric may be called as a method is.
       config.metrics = {'random': config.metrics.flipping}
       config.comparisons = ()
       change(config)

@@ -9,7 +9,7 @@ from experiments.evaluation import summaries
 
 
 def _records(values):
-  """Returns records of `{method: values}` of one measure."""
+  """Returns records of `{method: values}` of one metric."""
   num = len(next(iter(values.values())))
   return [
     {

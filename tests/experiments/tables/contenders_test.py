@@ -37,9 +37,19 @@ class ContendersTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({}, 'empty'),
-    ({'a': common.use('magic')}, r"methods.a: 'magic' .*'random' or .*rise"),
+    (
+      {'a': common.use('magic')},
+      "a: name is 'magic', .*random, .*rise",
+    ),
     ({'a': common.use('rise', masks=1)}, 'methods.a: .*rise has num_masks'),
     ({'a': common.use('rise', num_masks='many')}, 'expected int'),
+    # A config has values, and only a flag has text.
+    (
+      {'a': common.use('rise', num_masks='30')},
+      "is '30', expected int",
+    ),
+    ({'a': common.use('rise', cells=(3, 'x'))}, r"cells is \(3, 'x'\), exp"),
+    ({'a': common.use('igos', weight_path=(1.0, None))}, 'expected tuple'),
     ({'a': common.use('random', cells=3)}, "'random' has no settings"),
   )
   def test_refuses(self, config, message):

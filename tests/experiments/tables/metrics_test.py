@@ -22,7 +22,7 @@ from saliency_jax.models import types as model_types
 from saliency_jax.optimization import masks
 
 _NUM, _SIDE = 3, 8
-# What makes each measure cheap, or is missing.
+# What makes each metric cheap, or is missing.
 _SETTINGS = {
   'igos_protocol': {'resolution': 4},
   'mask_objective': {'l1': 0.5, 'tv': 2.0, 'resolution': 4},
@@ -209,20 +209,22 @@ class MetricsTest(parameterized.TestCase):
     np.testing.assert_allclose(out.values['max_sensitivity'], 0, atol=1e-6)
 
   @parameterized.parameters(
-    ('magic', {}, "'magic': expected one of igos_protocol"),
-    ('rise_protocol', {'steps': 3}, "takes num_steps, .*; not 'steps'"),
-    ('mask_objective', {'l1': 1.0}, "'tv' is missing"),
-    ('flipping', {'key': 1}, "not 'key'"),
+    ('magic', {}, "metric is 'magic', expected one of igos_protocol"),
+    (
+      'rise_protocol',
+      {'steps': 3},
+      "no such setting as 'steps', rise_protocol has num_steps",
+    ),
+    ('mask_objective', {'l1': 1.0}, "'mask_objective' has no tv, expected one"),
+    ('flipping', {'key': 1}, "no such setting as 'key'"),
   )
   def test_bad_settings(self, name, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       metrics.settings_of(name, settings)
 
   def test_bad_function(self):
-    xs, scores, labels = _batch()
-    run = _built('rise_protocol', {'start': 'pink'})
     with self.assertRaisesRegex(ValueError, "start is 'pink', expected .*blur"):
-      run(_params(), xs, scores, labels, _keys())
+      metrics.settings_of('rise_protocol', {'start': 'pink'})
 
   def test_columns(self):
     chosen = {'a': {'name': 'igos_protocol'}, 'b': {'name': 'flipping_top'}}
