@@ -103,7 +103,8 @@ def softmaxes(tape: tapes.Tape) -> tapes.Tape:
       return eqn
     logits = made_by('exp', eqn.invars[0])
     summed = made_by('reduce_sum', unmoved(eqn.invars[1]))
-    if not logits or not summed or unmoved(summed[0]) is not eqn.invars[0]:
+    same = summed and made_by('exp', unmoved(summed[0]))
+    if not logits or not same or same[0] is not logits[0]:
       return eqn
     return _unit(SOFTMAX, _between(tape, unshifted(logits[0]), eqn))
 
