@@ -74,7 +74,10 @@ def _reference(x, cp):
     r_weights = weights * (share @ values.T) / 2
     r_logits = logits * (r_weights - weights * r_weights.sum(-1, keepdims=True))
     share = r_logits / (logits * 2) / 2
-    r_q, r_k = (h @ _Q) * (share @ (h @ _KEY)), (h @ _KEY) * (share.T @ (h @ _Q))
+    r_q, r_k = (
+      (h @ _Q) * (share @ (h @ _KEY)),
+      (h @ _KEY) * (share.T @ (h @ _Q)),
+    )
     r_h += _linear(h, _Q, 0, r_q) + _linear(h, _KEY, 0, r_k)
   r_h += _linear(h, _V, _BIAS, r_values)
   return x * np.einsum('ndi,nd->ni', norm, r_h / h)
