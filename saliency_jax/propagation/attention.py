@@ -10,8 +10,8 @@ with weights `A = softmax(x)`:
   `cp_lrp`    takes `A` for a constant, and `V` gets all.
 
 Gates, and other products of two factors, give half to each; activations pass
-relevance. Nothing is looked up by a name: a softmax is what divides exponentials
-by their sum, and a deviation is a square root.
+relevance. Nothing is looked up by a name: a softmax divides exponentials by
+their sum, and a deviation is a square root.
 
 References:
   Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for
