@@ -37,6 +37,7 @@ from .optimization.smooth_caso import smooth_caso as smooth_caso
 from .perturbations.leg import leg as leg
 from .perturbations.occlusion import occlusion as occlusion
 from .perturbations.rise import rise as rise
+from .propagation.deeplift import deeplift as deeplift
 from .propagation.lrp import lrp as lrp
 
 __version__: str

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, Num, PyTree
 import numpy as np
 
 from saliency_jax.core import checks
@@ -148,6 +148,24 @@ def uniform(
     whole = jnp.issubdtype(leaf.dtype, jnp.integer)
     draws.append((jnp.floor(draw) if whole else draw).astype(leaf.dtype))
   return jax.tree.unflatten(treedef, draws)
+
+
+def reference(
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  references: PyTree[Num[Array | np.ndarray, 'n ...']],
+) -> types.Example:
+  """Draws one of `references`, `[n, *x]`, all equally likely.
+
+  Raises:
+    ValueError: if there is no key, or no reference.
+  """
+  del x
+  num_references = jax.tree.leaves(references)[0].shape[0]
+  checks.count('the number of references', num_references)
+  row = jax.random.randint(sampling.draw_key(key, 0), (), 0, num_references)
+  return jax.tree.map(lambda a: jnp.asarray(a)[row], references)
 
 
 def _like(value, leaf):

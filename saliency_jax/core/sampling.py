@@ -161,6 +161,9 @@ def batched_moments(
   """
   n = _length(xs)
   num, size = _split(n, batch_size)
+  if n == 1:  # Its own mean: nothing is to be traced for a shape, or merged.
+    mean = examples.wide(f(_element(xs)))
+    return mean, jax.tree.map(jnp.zeros_like, mean)
 
   def merge(i, mean, sum_sq, ys):
     start = i * size

@@ -21,6 +21,7 @@ import numpy as np
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import completeness
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
@@ -134,7 +135,9 @@ def integrated_gradients(
   )
   scores = jax.tree.map(jnp.multiply, difference, mean_grad)
   baseline_score, score = _ends(fn, start, wide)
-  error, relative = _completeness(_total(scores), score, baseline_score)
+  error, relative = completeness.errors(
+    completeness.total(scores), score, baseline_score
+  )
   info = IntegratedGradientsInfo(error, relative, score, baseline_score)
   return examples.attribution(x, scores, info)
 
@@ -209,8 +212,10 @@ def adaptive_integrated_gradients(
     rule = jnp.bitwise_and(steps, steps - 1) == 0
     new = jax.tree.map(lambda t: t / steps.astype(t.dtype), total)
     moved = _l1(jax.tree.map(jnp.subtract, new, state.scores))
-    change = _ratio(moved, _l1(new))
-    _, relative = _completeness(_total(new), score, baseline_score)
+    change = completeness.ratio(moved, _l1(new))
+    _, relative = completeness.errors(
+      completeness.total(new), score, baseline_score
+    )
     converged = rule & (steps >= min_steps) & (relative <= tolerance)
     scores = jax.tree.map(lambda n, o: jnp.where(rule, n, o), new, state.scores)
     return _AdaptiveState(
@@ -233,7 +238,9 @@ def adaptive_integrated_gradients(
   state = jax.lax.while_loop(
     lambda s: ~s.converged & (s.batch * batch_size < max_steps), step, state
   )
-  error, relative = _completeness(_total(state.scores), score, baseline_score)
+  error, relative = completeness.errors(
+    completeness.total(state.scores), score, baseline_score
+  )
   info = AdaptiveInfo(
     completeness_error=error,
     relative_error=relative,
@@ -290,7 +297,7 @@ def expected_gradients(
     path, difference = _line(wide, reference(row))
     grad = jax.grad(fn)(path(where))
     scores = jax.tree.map(jnp.multiply, difference, grad)
-    return scores, _total(scores)
+    return scores, completeness.total(scores)
 
   (scores, total), variances = sampling.batched_moments(
     draw, jnp.arange(num_samples), batch_size=batch_size
@@ -302,7 +309,7 @@ def expected_gradients(
     jnp.arange(num_references),
     batch_size=batch_size,
   )
-  error, relative = _completeness(total, score, baseline_score)
+  error, relative = completeness.errors(total, score, baseline_score)
   info = ExpectedGradientsInfo(
     stderr, error, relative, total_stderr, score, baseline_score
   )
@@ -350,21 +357,5 @@ def _column(index, like):
   return index.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _total(tree):
-  return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree))
-
-
 def _l1(tree):
   return sum(jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree))
-
-
-def _completeness(total, score, baseline_score):
-  """Returns the absolute and the relative completeness error."""
-  gap = score - baseline_score
-  error = jnp.abs(total.astype(gap.dtype) - gap)
-  return error, _ratio(error, jnp.abs(gap))
-
-
-def _ratio(above, below):
-  """Returns the quotient; nothing of nothing is nothing."""
-  return jnp.where(above == 0, 0, above / below)

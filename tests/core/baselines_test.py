@@ -130,6 +130,16 @@ class BaselinesTest(parameterized.TestCase):
       abs(float(jnp.mean(out)) - 1), 4.5 * (16 / 12 / 7500) ** 0.5
     )
 
+  def test_reference_is_drawn_from_all(self):
+    references = {'a': np.arange(12.0).reshape(4, 3), 'b': np.arange(4.0)}
+    x = jax.tree.map(lambda a: jnp.zeros(a.shape[1:]), references)
+    draw = functools.partial(baselines.reference, references=references)
+    drawn = jax.vmap(lambda key: baselines.evaluate(draw, x, key))(
+      jax.random.split(jax.random.key(0), 100)
+    )
+    self.assertCountEqual(np.unique(drawn['b']), range(4))
+    np.testing.assert_array_equal(drawn['a'][:, 0], 3 * drawn['b'])
+
   def test_pytrees(self):
     x = {'a': jnp.ones((2, 3)), 'b': (jnp.ones(4),)}
     for baseline in (baselines.black, baselines.constant, baselines.uniform):
@@ -151,6 +161,10 @@ class BaselinesTest(parameterized.TestCase):
     (
       functools.partial(baselines.uniform, key=None, low=1, high=0),
       r'high - low must be in \(0, inf\), got -1',
+    ),
+    (
+      functools.partial(baselines.reference, references=np.ones((2, 7, 9, 3))),
+      'key=jax.random.key',
     ),
   )
   def test_bad_arguments(self, baseline, message):

@@ -1,0 +1,270 @@
+"""Multipliers of one equation between two examples: the rules of DeepLIFT.
+
+The values of an equation are known at an example and at a baseline; `d` is the
+difference of the two. A rule turns multipliers `m` of the output `y` into
+multipliers `m_i` of the inputs `x_i`, such that
+
+    sum_i m_i dx_i = m dy,
+
+so that those of a function's arguments are complete. What is linear has its
+transpose. An input that moves alone has `m dy / dx` (rescale). Of several, each
+has an effect `e_i`, with `sum_i e_i = dy`, and then `m_i = m e_i / dx_i`: the
+mean of what changing it does before and after the others are changed; for a
+product `a b` that is `(b + b0)/2 da`. A maximum is due to the entry that wins
+where it is larger, at the example or at the baseline: this cross rule gives a
+window of a pool, a row that is reduced and a chain of pairs the same answer.
+
+Truth values that depend on the example are numbers here, 0 and 1: a choice by
+`x > 0` has an effect too, and hands it on to `x`.
+"""
+
+from collections.abc import Callable, Mapping
+import operator
+from typing import Any, NamedTuple
+
+from jax.extend import core
+import jax.numpy as jnp
+
+from saliency_jax.core import jaxprs
+from saliency_jax.core import primitives
+from saliency_jax.core import tapes
+
+
+class Values(NamedTuple):
+  """The values of an equation at one example."""
+
+  inputs: list[Any]
+  outputs: list[Any]
+
+
+# `(equation, values at x, values at the baseline, multipliers of the outputs)
+# -> multipliers of the inputs`.
+Rule = Callable[[primitives.Equation, Values, Values, list[Any]], list[Any]]
+
+
+def between(
+  tape: tapes.Tape, base: tapes.Tape, table: Mapping[str, Rule]
+) -> tapes.Rule:
+  """Returns the rule by which multipliers go back over two tapes.
+
+  Args:
+    tape: at the example.
+    base: the same equations at the baseline.
+    table: rules by the names of primitives and by roles.
+  """
+
+  def rule(equation, inputs, outputs, m):
+    eqn, moving = equation
+    # Whole numbers choose entries, and no entry lies between two others.
+    choices = any(map(_is_whole, _where(moving, eqn.invars)))
+    own = primitives.rule({} if choices else table, equation, 'multipliers')
+    start = Values(tapes.read(base, eqn.invars), tapes.read(base, eqn.outvars))
+    return own(equation, Values(inputs, outputs), start, m)
+
+  return rule
+
+
+def linear(equation, x, base, m):
+  """Applies the transpose."""
+  del base
+  equation, inputs = _as_floats(equation, x.inputs, m[0].dtype)
+  return tapes.vjp(equation, inputs, x.outputs, m)
+
+
+def product(equation, x, base, m):
+  """Takes `(b + b0)/2` for `a` in a product of any kind, and the reverse."""
+  return tapes.vjp(equation, _middle(equation, x, base), x.outputs, m)
+
+
+def quotient(equation, x, base, m):
+  """Takes `(1/b + 1/b0)/2` for `a` in `a / b`, `-(a + a0) / (2 b b0)` for b."""
+  del equation
+  ((a, b), (a0, b0)), (m,) = (x.inputs, base.inputs), m
+  above, below = m * (1 / b + 1 / b0) / 2, -m * ((a + a0) / 2) / b / b0
+  return [_summed(above, a.shape), _summed(below, b.shape)]
+
+
+def smooth(equation, x, base, m):
+  """Takes `dy / dx`, and the derivative halfway where `x` hardly moves.
+
+  There the quotient would be rounding: below 1e-6 of the values, or in narrow
+  floats below the root of their precision.
+  """
+  return _elementwise(equation, x, base, m, smallest=1e-6)
+
+
+def steps(equation, x, base, m):
+  """Takes `dy / dx` however small `dx` is, for what may jump or bend there."""
+  return _elementwise(equation, x, base, m, smallest=0)
+
+
+def extreme(equation, x, base, m):
+  """Gives a maximum, or minimum, to the entry that wins at the further end."""
+  eqn, moving = equation
+  (y,), (y0,), (m,) = x.outputs, base.outputs, m
+  ahead = y >= y0 if 'max' in eqn.primitive.name else y <= y0
+
+  def winners(m):
+    here = tapes.vjp(equation, x.inputs, x.outputs, [jnp.where(ahead, m, 0)])
+    there = tapes.vjp(
+      equation, base.inputs, base.outputs, [jnp.where(ahead, 0, m)]
+    )
+    return map(operator.add, _where(moving, here), _where(moving, there))
+
+  slopes = list(winners(m))
+  if eqn.primitive.name in ('max', 'min'):  # Entry by entry.
+    effects = [slope * (y - y0) for slope in slopes]
+  else:
+    effects = winners(m * (y - y0))
+  # An entry that wins moves by `dy` or more, in floats too.
+  dxs = map(jnp.subtract, _where(moving, x.inputs), _where(moving, base.inputs))
+  return _back(moving, map(_divided, effects, dxs, slopes))
+
+
+def select(equation, x, base, m):
+  """Gives what is chosen its multiplier, and the choice the effect of it."""
+  eqn, moving = equation
+  if not moving[0]:
+    return linear(equation, x, base, m)
+  which, *cases = x.inputs
+  which0, *cases0 = base.inputs
+  (y,), (y0,), (m,) = x.outputs, base.outputs, m
+  (other,) = jaxprs.bind(eqn, which0, *cases)
+  (other0,) = jaxprs.bind(eqn, which, *cases0)
+  effect = ((y - other) + (other0 - y0)) / 2
+  dx = which.astype(m.dtype) - which0.astype(m.dtype)
+  chosen = _divided(m * effect, dx, jnp.zeros_like(dx))
+  if not any(moving[1:]):
+    return [chosen, *(None for _ in cases)]
+  choose = primitives.Equation(eqn, (False, *moving[1:]))
+  halves = (
+    tapes.vjp(choose, [w, *cases], x.outputs, [m / 2]) for w in (which, which0)
+  )
+  added = [None if a is None else a + b for a, b in zip(*halves, strict=True)]
+  return [chosen, *added[1:]]
+
+
+def convert(equation, x, base, m):
+  """Passes on what changes its type: of a number made a truth value, a step."""
+  (v,) = equation.eqn.outvars
+  rule = linear if primitives.is_float(v) else steps
+  return rule(equation, x, base, m)
+
+
+# Rescale at every equation that is not linear.
+RESCALE: dict[str, Rule] = {
+  primitives.MOVES: linear,
+  primitives.SUMS: linear,
+  primitives.PRODUCTS: product,
+  primitives.QUOTIENTS: quotient,
+  primitives.INCREASING: extreme,
+  primitives.ELEMENTARY: smooth,
+  primitives.STEPS: steps,
+  'clamp': steps,
+  'convert_element_type': convert,
+  'select_n': select,
+  # Its derivative is zero, but its values are those of its input.
+  'stop_gradient': lambda equation, x, base, m: m,
+}
+
+
+def _elementwise(equation, x, base, m, *, smallest):
+  """Takes `m e_i / dx_i` for each of one or two inputs that move."""
+  eqn, moving = equation
+  (m,) = m
+  floats = all(
+    map(primitives.is_float, [*eqn.outvars, *_where(moving, eqn.invars)])
+  )
+  slopes = [jnp.zeros((), m.dtype)] * len(moving)
+  if floats:
+    slopes = tapes.vjp(equation, _middle(equation, x, base), x.outputs, [m])
+  found = []
+  for i, effect in _effects(equation, x, base, m.dtype).items():
+    a, a0 = (_number(v.inputs[i], m.dtype) for v in (x, base))
+    dx = a - a0
+    least = 0
+    if smallest:
+      least = max(smallest, float(jnp.finfo(dx.dtype).eps) ** 0.5)
+      least = least * jnp.maximum(jnp.abs(a), jnp.abs(a0))
+    found.append(_divided(m * effect, dx, slopes[i], least))
+  return _back(moving, found)
+
+
+def _effects(equation, x, base, dtype):
+  """Returns what each input that moves does to the output, by its place."""
+  eqn, moving = equation
+  places = [i for i, moves in enumerate(moving) if moves]
+  if len(places) > 2:
+    primitives.rule({}, equation, 'multipliers of three inputs')
+  y, y0 = (_number(v.outputs[0], dtype) for v in (x, base))
+  if len(places) == 1:
+    return {places[0]: y - y0}
+  i, j = places
+
+  def mixed(first, second):
+    args = list(first.inputs)
+    args[j] = second.inputs[j]
+    return _number(jaxprs.bind(eqn, *args)[0], dtype)
+
+  y10, y01 = mixed(x, base), mixed(base, x)
+  return {i: ((y - y01) + (y10 - y0)) / 2, j: ((y - y10) + (y01 - y0)) / 2}
+
+
+def _divided(effect, dx, slope, least=0):
+  """Returns `effect / dx`, and the slope where `dx` is not above the least.
+
+  Nor is it between two infinities: those of masked logits.
+  """
+  moves = jnp.abs(dx) > least
+  effect = _summed(effect, dx.shape).astype(dx.dtype)
+  return jnp.where(moves, effect / jnp.where(moves, dx, 1), slope)
+
+
+def _summed(a, shape):
+  """Sums over the entries of an output that one entry of an input made."""
+  if not shape:
+    return jnp.sum(a)
+  axes = [i for i, n in enumerate(shape) if n != a.shape[i]]
+  return jnp.sum(a, axes, keepdims=True)
+
+
+def _middle(equation, x, base):
+  """Returns the inputs, halfway between the two where they move."""
+  return [
+    (a + a0) / 2 if moves else a
+    for a, a0, moves in zip(x.inputs, base.inputs, equation.moving, strict=True)
+  ]
+
+
+def _as_floats(equation, inputs, dtype):
+  """Returns an equation that moves truth values as one that moves floats."""
+  eqn, moving = equation
+  if all(map(primitives.is_float, _where(moving, eqn.invars))):
+    return equation, inputs
+  data = range(len(inputs))[primitives.facts(eqn).data]
+  inputs = [_number(a, dtype) if i in data else a for i, a in enumerate(inputs)]
+  retype = lambda v: core.Var(v.aval.update(dtype=dtype))
+  eqn = eqn.replace(
+    invars=[retype(v) if i in data else v for i, v in enumerate(eqn.invars)],
+    outvars=[retype(v) for v in eqn.outvars],
+  )
+  return primitives.Equation(eqn, moving), inputs
+
+
+def _number(a, dtype):
+  return a.astype(dtype) if a.dtype == bool else a
+
+
+def _is_whole(v):
+  return jnp.issubdtype(v.aval.dtype, jnp.integer)
+
+
+def _where(moving, values):
+  """Returns those of an equation's inputs that move."""
+  return [v for v, moves in zip(values, moving, strict=True) if moves]
+
+
+def _back(moving, found):
+  """Returns what was found for the inputs that move, and `None` for others."""
+  found = iter(found)
+  return [next(found) if moves else None for moves in moving]
