@@ -89,8 +89,9 @@ def compiled(method: Callable[..., Any]) -> Callable[..., Any]:
   """
 
   def explain(fn, x, *, key=None, **settings):
-    run = jax.jit(lambda x, key: method(fn, x, key=key, **settings))
-    return run(x, key)
+    given = {} if key is None else {'key': key}
+    run = jax.jit(lambda x, given: method(fn, x, **given, **settings))
+    return run(x, given)
 
   return explain
 

@@ -20,9 +20,13 @@ def _margin(x):
 def _inspect(box, fn=_margin, x=None, **settings):
   x = jnp.zeros(4) if x is None else x
   defaults = {'num_checks': 4000, 'num_ascent': 8, 'batch_size': 500}
-  return boxes.inspect(
-    fn, x, box, key=jax.random.key(0), num_draws=0, **{**defaults, **settings}
+  settings = {**defaults, **settings}
+  run = jax.jit(
+    lambda x, box, key: boxes.inspect(
+      fn, x, box, key=key, num_draws=0, **settings
+    )
   )
+  return run(x, box, jax.random.key(0))
 
 
 class HoldsTest(parameterized.TestCase):

@@ -15,6 +15,8 @@ from saliency_jax.optimization import caso
 from tests import equivalence
 
 _SIZE = 30
+_cafo = equivalence.compiled(caso.cafo)
+_caso = equivalence.compiled(caso.caso)
 
 
 def _logits(activation=jax.nn.relu, classes=6, gain=1.0, dtype=jnp.float64):
@@ -42,7 +44,8 @@ def _solver(activation=jax.nn.relu, num_steps=24, **settings):
 
 
 def _model(fn, x):
-  return np.asarray(jax.grad(fn)(x)), np.asarray(jax.hessian(fn)(x))
+  both = jax.jit(lambda x: (jax.grad(fn)(x), jax.hessian(fn)(x)))
+  return tuple(map(np.asarray, both(x)))
 
 
 def _soft(v, threshold):
@@ -62,7 +65,8 @@ def _objective(d, g, h, lam1, lam2):
 
 
 def _cosine(a, b):
-  return float(jnp.vdot(a, b) / jnp.linalg.norm(a) / jnp.linalg.norm(b))
+  a, b = np.asarray(a), np.asarray(b)
+  return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 class CafoTest(parameterized.TestCase):
@@ -71,8 +75,8 @@ class CafoTest(parameterized.TestCase):
     """Oracle 1."""
     with jax.enable_x64(True):
       fn, x = _loss()
-      out = caso.cafo(fn, x, lam1=lam1, kappa=4.0)
-      g = np.asarray(jax.grad(fn)(x))
+      out = _cafo(fn, x, lam1=lam1, kappa=4.0)
+      g = np.asarray(jax.jit(jax.grad(fn))(x))
       np.testing.assert_allclose(out.scores, _soft(g, lam1) / 8, atol=1e-15)
       want = _objective(np.asarray(out.scores), g, 0 * np.outer(g, g), lam1, 4)
       np.testing.assert_allclose(out.info.objective, want, rtol=1e-12)
@@ -95,7 +99,7 @@ class CafoTest(parameterized.TestCase):
 
   def test_points_uphill(self):
     fn, x = _loss(dtype=jnp.float32)
-    out = caso.cafo(fn, x)
+    out = _cafo(fn, x)
     self.assertGreater(fn(x + 0.01 * out.scores), fn(x))
 
   def test_equivalence(self):
@@ -104,8 +108,8 @@ class CafoTest(parameterized.TestCase):
   def test_accepts_pytrees(self):
     fn, x = _loss(dtype=jnp.float32)
     tree_fn = lambda t: fn(jnp.concatenate([t['a'], t['b']]))
-    want = caso.cafo(fn, x).scores
-    got = caso.cafo(tree_fn, {'a': x[:7], 'b': x[7:]}).scores
+    want = _cafo(fn, x).scores
+    got = _cafo(tree_fn, {'a': x[:7], 'b': x[7:]}).scores
     np.testing.assert_allclose(got['b'], want[7:], rtol=1e-5)
 
 
@@ -142,12 +146,12 @@ class CasoTest(parameterized.TestCase):
     """Oracle 2, and FISTA on all of the pairs."""
     with jax.enable_x64(True):
       fn, x = _loss()
-      pairs, _ = piecewise_linear.eigenpairs(
+      pairs, _ = equivalence.compiled(piecewise_linear.eigenpairs)(
         _logits()[0], x, key=jax.random.key(1), num_pairs=6
       )
       g, h = _model(fn, x)
       top = np.linalg.eigvalsh(h)[-1]
-      explain = functools.partial(caso.caso, fn, x, eigenpairs=pairs, kappa=1.0)
+      explain = functools.partial(_caso, fn, x, eigenpairs=pairs, kappa=1.0)
       out = explain(lam1=0)
       want = np.linalg.solve((top + 2) * np.eye(_SIZE) - h, g)
       np.testing.assert_allclose(out.scores, want, rtol=1e-9)
@@ -224,7 +228,7 @@ class CasoTest(parameterized.TestCase):
         a = jax.jit(functools.partial(caso.caso, fn, x, lam1=0, kappa=0.1))(
           key=jax.random.key(0)
         )
-        b = caso.cafo(fn, x, lam1=0)
+        b = _cafo(fn, x, lam1=0)
         cosines.append(_cosine(a.scores, b.scores))
         confidence.append(float(jnp.exp(-fn(x))))
       self.assertEqual(sorted(confidence), confidence)
@@ -249,7 +253,7 @@ class CasoTest(parameterized.TestCase):
   def test_a_score_without_curvature(self):
     """A logit of a piecewise linear network: CASO is CAFO."""
     fn = lambda x: jnp.sum(jnp.arange(5.0) * x)
-    out = caso.caso(fn, jnp.ones(5), key=jax.random.key(0), lam1=1.5)
+    out = _caso(fn, jnp.ones(5), key=jax.random.key(0), lam1=1.5)
     np.testing.assert_allclose(
       out.scores, _soft(np.arange(5.0), 1.5) / 20, rtol=1e-6
     )
@@ -282,7 +286,7 @@ class CasoTest(parameterized.TestCase):
     equivalence.assert_close(batch, jnp.stack([explain(x) for x in xs]))
 
   def test_nan_shows(self):
-    out = caso.caso(
+    out = _caso(
       lambda x: jnp.sum(x) * jnp.nan, jnp.ones(4), key=jax.random.key(0)
     )
     self.assertTrue(np.all(np.isnan(out.scores)))

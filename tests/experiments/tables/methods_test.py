@@ -16,6 +16,7 @@ from saliency_jax.gradients import quadrature
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import leg_tv
 from saliency_jax.optimization import sparsity_weight
+from tests import equivalence
 
 _SPEC = model_types.Spec('toy', (8, 8, 3), taps=('last', 'first'))
 # What makes each method cheap at 8 x 8.
@@ -144,7 +145,8 @@ class MethodsTest(parameterized.TestCase):
     entry = methods.METHODS['leg']
     self.assertIs(entry.units, methods.Units.CELL_SLOPE)
     fn, x = lambda x: 2 * jnp.sum(x), jnp.full((8, 8, 3), 0.5)
-    got = entry.method(fn, x, key=jax.random.key(0), cells=2, num_samples=16)
+    method = equivalence.compiled(entry.method)
+    got = method(fn, x, key=jax.random.key(0), cells=2, num_samples=16)
     # A cell has 4 x 4 pixels of three channels, and 48 times their slope.
     np.testing.assert_allclose(got.scores, np.full((8, 8, 1), 96), rtol=1e-3)
 

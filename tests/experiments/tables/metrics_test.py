@@ -99,12 +99,13 @@ class MetricsTest(parameterized.TestCase):
     found = _built(name, settings)(
       _params(), xs, scores, labels, jax.random.clone(keys)
     )
-    want = library.deletion_insertion(
+    judge = functools.partial(
+      library.deletion_insertion,
       score_functions.prob(_apply, _params(), 4),
-      xs[2],
-      scores[2],
-      key=keys[2],
       protocol=functools.partial(protocol, **settings),
+    )
+    want = jax.jit(lambda x, scores, key: judge(x, scores, key=key))(
+      xs[2], scores[2], keys[2]
     )
     for value in ('deletion', 'insertion'):
       np.testing.assert_allclose(
