@@ -7,6 +7,7 @@ method, settings and all, so they nest, and hands on the `info` of that one.
 
 from collections.abc import Callable
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from saliency_jax import taps
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
@@ -51,6 +53,47 @@ def times_input(
     return jax.tree.map(lambda s, a, b: s * (a - b), scores, x, start)
 
   return map_scores(method, multiply)
+
+
+def at_tap(method: types.Method, name: str) -> types.Method:
+  """Explains at a named intermediate: layer attribution by any method.
+
+  `fn` is cut in two at the name (see `taps.split`), and the method explains the
+  second part at the value that the first makes of `x`. The scores are like that
+  value. What else the second part reads, by ways around the cut, stays as it is
+  at `x`: without such ways the scores of a complete method are complete.
+
+  The method's `baseline` is one of `x`, and the first part makes of it the
+  baseline of the intermediate: black stands for what the network makes of a
+  black image, not for zeros. All other settings (noise levels, maskers,
+  references) are of the intermediate.
+
+  Args:
+    method: any method; its baseline, too, may be bound or given later.
+    name: of the intermediate, by `jax.ad_checkpoint.checkpoint_name`.
+
+  Raises:
+    ValueError: when called, for a name that cannot be cut at.
+  """
+  settings_of = inspect.signature(method).parameters
+
+  @functools.wraps(method)
+  def tapped(fn, x, *, key=None, **settings):
+    x = examples.arrays(x)
+    trunk, head = taps.split(fn, x, name)
+    value, rest = trunk(x)
+    if 'baseline' in settings_of:
+      given = settings.get('baseline', settings_of['baseline'].default)
+
+      def baseline(value, *, key=None):
+        del value
+        start = given(x, key=key) if callable(given) else given
+        return trunk(baselines.evaluate(start, x, None))[0]
+
+      settings = {**settings, 'baseline': baseline}
+    return method(lambda value: head(value, rest), value, key=key, **settings)
+
+  return tapped
 
 
 def absolute(method: types.Method) -> types.Method:

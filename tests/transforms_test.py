@@ -1,18 +1,26 @@
 """Tests for `transforms.py`."""
 
 import functools
+import inspect
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
+from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import transforms
+from saliency_jax.core import baselines
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
+from saliency_jax.gradients import integrated
+from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
+from saliency_jax.propagation import deeplift
+from saliency_jax.propagation import lrp
+from tests import equivalence
 
 
 def _gradient(fn, x, *, key=None):
@@ -156,6 +164,123 @@ class TransformsTest(parameterized.TestCase):
 
   def test_keeps_the_name(self):
     self.assertEqual(transforms.absolute(_gradient).__name__, '_gradient')
+
+
+# The tail is linear in what is named: the scores are known for any trunk.
+_SLOPE = jnp.linspace(-1.0, 2.0, 4)
+
+
+def _trunk(x):
+  return jnp.tanh(jnp.sum(x, (0, 2)) @ jnp.linspace(-1, 1, 8).reshape(2, 4))
+
+
+def _linear_tail(x):
+  return _SLOPE @ checkpoint_name(_trunk(x), 'h') + 1
+
+
+class AtTapTest(parameterized.TestCase):
+  @parameterized.parameters(
+    gradient.gradient,
+    smoothgrad.smooth_grad,
+    deeplift.deeplift,
+    lrp.lrp,
+    functools.partial(integrated.integrated_gradients, baseline=0.3),
+    functools.partial(
+      integrated.integrated_gradients, baseline=baselines.uniform
+    ),
+    functools.partial(
+      deeplift.deeplift, baseline=baselines.uniform, num_baselines=3
+    ),
+  )
+  def test_at_the_input_it_is_the_method(self, method):
+    name = lambda x: checkpoint_name(x, 'input')
+    fn = lambda x: jnp.sum(jnp.sin(name(x) ** 2) * jnp.arange(3.0)[None, None])
+    key = jax.random.key(1)
+    got = transforms.at_tap(method, 'input')(fn, _X, key=key)
+    want = method(fn, _X, key=key)
+    jax.tree.map(
+      functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+      got,
+      want,
+    )
+
+  @parameterized.parameters(
+    integrated.integrated_gradients, deeplift.deeplift, lrp.lrp
+  )
+  def test_linear_tail(self, method):
+    method = transforms.at_tap(method, 'h')
+    settings = {}
+    start = jnp.zeros(4)
+    if 'baseline' in inspect.signature(method).parameters:
+      # Black is what the trunk makes of it, and so is any baseline.
+      b = jnp.full_like(_X, 0.2)
+      settings, start = {'baseline': 0.2}, _trunk(b)
+    out = method(_linear_tail, _X, **settings)
+    want = _SLOPE * (_trunk(_X) - start)
+    np.testing.assert_allclose(out.scores, want, rtol=1e-5, atol=1e-6)
+
+  def test_integrated_gradients_are_complete(self):
+    fn = lambda x: jnp.sin(2 * _linear_tail(x))
+    method = functools.partial(
+      integrated.integrated_gradients, quadrature_fn=quadrature.gauss_legendre
+    )
+    out = transforms.at_tap(method, 'h')(fn, _X)
+    self.assertEqual(out.scores.shape, (4,))
+    want = fn(_X) - fn(jnp.zeros_like(_X))
+    np.testing.assert_allclose(jnp.sum(out.scores), want, rtol=1e-4)
+    np.testing.assert_allclose(out.info.baseline_score, fn(0 * _X), rtol=1e-5)
+
+  def test_is_the_tap_of_deeplift(self):
+    fn = lambda x: jnp.sin(2 * _linear_tail(x))
+    got = transforms.at_tap(deeplift.deeplift, 'h')(fn, _X).scores
+    want = deeplift.deeplift(fn, _X, at='h').scores
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+  def test_tokens_enter_by_their_embeddings(self):
+    table = jax.random.normal(jax.random.key(0), (9, 3))
+    embed = lambda ids: checkpoint_name(table[ids], 'embeddings')
+
+    def fn(ids):
+      h = embed(ids)
+      return jnp.sum(jnp.tanh(h[:, 0]) * h[:, 2])
+
+    ids = jnp.array([4, 1, 7])
+    # Every token against the one that stands for none.
+    method = transforms.at_tap(deeplift.deeplift, 'embeddings')
+    out = jax.jit(functools.partial(method, fn, baseline=8))(ids)
+    self.assertEqual(out.scores.shape, (3, 3))
+    want = jax.vmap(lambda i: fn(i[None]))
+    np.testing.assert_allclose(
+      jnp.sum(out.scores, -1), want(ids) - want(0 * ids + 8), rtol=1e-5
+    )
+
+  def test_ways_around_stay_as_they_are(self):
+    fn = lambda x: jnp.sum(checkpoint_name(2 * x, 'h') * x)
+    out = transforms.at_tap(deeplift.deeplift, 'h')(fn, _X)
+    np.testing.assert_allclose(out.scores, 2 * _X * _X)
+
+  def test_settings_and_names(self):
+    method = transforms.at_tap(integrated.integrated_gradients, 'h')
+    self.assertEqual(method.__name__, 'integrated_gradients')
+    with self.assertRaisesRegex(ValueError, 'num_steps .* got 0'):
+      method(_linear_tail, _X, num_steps=0)
+    with self.assertRaisesRegex(ValueError, r"'g', found 0; .*\['h'\]"):
+      transforms.at_tap(gradient.gradient, 'g')(_linear_tail, _X)
+    with self.assertRaisesRegex(ValueError, 'baseline has shape'):
+      method(_linear_tail, _X, baseline=jnp.ones(4))
+
+  def test_equivalence(self):
+    def enlarged(scores, x):
+      del x  # `[4, 3, 5]` of an image `[8, 6, 3]`.
+      return jnp.sum(scores, -1, keepdims=True).repeat(2, 0).repeat(2, 1)
+
+    method = functools.partial(
+      integrated.integrated_gradients, num_steps=7, baseline=baselines.uniform
+    )
+    method = transforms.map_scores(
+      transforms.at_tap(method, 'features'), enlarged
+    )
+    equivalence.check(self, method, draws=True)
 
 
 if __name__ == '__main__':
