@@ -30,7 +30,7 @@ def count(share: types.Scalar | np.floating, n: int) -> types.Scalar:
     kind = np.float32
   whole = 1 - 4 * float(jnp.finfo(kind).eps)
   if isinstance(share, jax.core.Tracer):
-    product = share.astype(jnp.promote_types(kind, np.float32)) * n
+    product = share.astype(np.promote_types(kind, np.float32)) * n
     return jnp.ceil(product * whole).astype(jnp.int32)
   return math.ceil(float(share) * n * whole)
 
