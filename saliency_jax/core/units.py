@@ -73,7 +73,12 @@ def activations(tape: tapes.Tape) -> tapes.Tape:
 
 
 def softmaxes(tape: tapes.Tape) -> tapes.Tape:
-  """Makes a unit of each softmax, from its logits to its weights."""
+  """Makes a unit of each softmax, from its logits to its weights.
+
+  An exponential of logits less their largest, as in the logarithm of a sum of
+  exponentials, is an activation: the largest one's difference is zero, and a
+  rule would have nothing to go by.
+  """
   makers = {v: eqn for eqn in tape.closed.jaxpr.eqns for v in eqn.outvars}
 
   def made_by(name, v):
@@ -89,16 +94,23 @@ def softmaxes(tape: tapes.Tape) -> tapes.Tape:
       v = makers[v].invars[0]
     return v
 
+  depends = _below(tape.closed.jaxpr.invars, tape.closed.jaxpr.eqns)
+
   def unshifted(v):
     """Returns the logits before their largest entry was taken off."""
     shifted = made_by('sub', v)
     if shifted is None:
       return v
-    largest = made_by('reduce_max', unmoved(shifted[1]))
-    own = largest is not None and largest[0] is shifted[0]
-    return shifted[0] if own or shifted[1] not in tape.moving else v
+    x, off = shifted
+    stopped = off in depends and off not in tape.moving
+    largest = made_by('reduce_max', unmoved(off))
+    return x if stopped or (largest and largest[0] is x) else v
 
   def unit(eqn):
+    if eqn.primitive.name == 'exp':
+      logits = unshifted(eqn.invars[0])
+      if logits is not eqn.invars[0]:
+        return _unit(ACTIVATION, _between(tape, logits, eqn))
     if eqn.primitive.name != 'div':
       return eqn
     logits = made_by('exp', eqn.invars[0])
@@ -282,14 +294,19 @@ def _line(parents, v):
 
 def _between(tape, start, last):
   """Returns the equations by which the last one depends on a value."""
-  below, eqns = {start}, []
-  for eqn in tape.closed.jaxpr.eqns:
+  eqns = tape.closed.jaxpr.eqns
+  eqns = eqns[: eqns.index(last) + 1]
+  below = _below([start], eqns) - {start}
+  return _leading([e for e in eqns if below & {*e.outvars}], last.outvars)
+
+
+def _below(starts, eqns):
+  """Returns the values that some depend on, in any way."""
+  below = set(starts)
+  for eqn in eqns:
     if not below.isdisjoint(jaxprs.variables(eqn.invars)):
       below.update(eqn.outvars)
-      eqns.append(eqn)
-    if eqn is last:
-      break
-  return _leading(eqns, last.outvars)
+  return below
 
 
 def _leading(eqns, outvars, among=None):
