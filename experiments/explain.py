@@ -192,7 +192,8 @@ def _trace(names, settings, apply, args):
   for name in names:
     entry = methods.METHODS[name]
     # A method that asks for the name of a tap looks into the classifier.
-    shares = len(names) > 1 and 'name' not in settings[name]
+    inside = not settings[name].keys().isdisjoint(('at', 'name'))
+    shares = len(names) > 1 and not inside
     score = families.shared(entry.score) if shares else entry.score
     method = functools.partial(entry.method, **settings[name])
     explain = explainer.build(method, apply, score)

@@ -38,6 +38,8 @@ from .perturbations.leg import leg as leg
 from .perturbations.occlusion import occlusion as occlusion
 from .perturbations.rise import rise as rise
 from .propagation.deeplift import deeplift as deeplift
+from .propagation.guided import deconvnet as deconvnet
+from .propagation.guided import guided_backprop as guided_backprop
 from .propagation.lrp import lrp as lrp
 
 __version__: str

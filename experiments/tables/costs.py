@@ -35,6 +35,17 @@ def one_gradient(settings, info) -> Calls:
   return Calls(gradients=1)
 
 
+def walk(settings, info) -> Calls:
+  """Counts one walk back over the network's equations as a gradient."""
+  return one_gradient(settings, info)
+
+
+def walks(settings, info) -> Calls:
+  """Counts a walk a baseline, and the score of the example."""
+  del info
+  return Calls(settings['num_baselines'], 1)
+
+
 def samples(settings, info) -> Calls:
   """Counts a gradient a draw."""
   del info

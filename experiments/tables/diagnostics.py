@@ -61,6 +61,10 @@ def warnings(
     'the solver has not converged: more steps': some(
       'converged', lambda a: not np.all(a)
     ),
+    'nothing was rectified: the map is the plain gradient': (
+      some('num_rectifiers', lambda a: np.all(a == 0))
+      and some('num_smooth', lambda a: np.all(a == 0))
+    ),
     "the map does not sum to the score's change: more steps or draws": some(
       'relative_error', lambda a: not np.all(a <= _COMPLETE)
     ),
@@ -105,6 +109,19 @@ def median_rank(out: types.Attribution) -> str:
 def completeness(out: types.Attribution) -> str:
   """States by how much the map's sum misses the score's change."""
   return f'completeness error {float(out.info.relative_error):.1%}'
+
+
+def rectified(out: types.Attribution) -> str:
+  """States how many equations rectified the gradient."""
+  num = int(out.info.num_rectifiers) + int(out.info.num_smooth)
+  return f'rectified at {num} activations'
+
+
+def absorbed(out: types.Attribution) -> str:
+  """States which share of the score no input has."""
+  info, score = out.info, float(out.info.score)
+  lost = sum(map(float, info.absorbed)) / score
+  return f'{lost:.0%} of the score absorbed on the way'
 
 
 def expected(out: types.Attribution) -> str:

@@ -79,6 +79,14 @@ def _tap(spec):
   return {'name': spec.taps[0]} if spec.taps else {}
 
 
+# A walk back over the equations of the network, by rules.
+_walk = functools.partial(Entry, cost=costs.walk)
+_guided = functools.partial(
+  _walk,
+  describe=diagnostics.rectified,
+  drawing=viz.MAGNITUDE,
+  reading=SIZE,
+)
 _smooth = functools.partial(
   Entry,
   cost=costs.samples,
@@ -164,6 +172,14 @@ METHODS: dict[str, Entry] = {
   ),
   'grad_cam': _cam(saliency_jax.grad_cam),
   'grad_cam_pp': _cam(saliency_jax.grad_cam_pp),
+  'guided_backprop': _guided(saliency_jax.guided_backprop),
+  'deconvnet': _guided(saliency_jax.deconvnet),
+  'lrp': _walk(
+    saliency_jax.lrp, describe=diagnostics.absorbed, drawing=viz.SIGNED
+  ),
+  'deeplift': _differences(
+    saliency_jax.deeplift, costs.walks, diagnostics.completeness
+  ),
   'occlusion': Entry(
     saliency_jax.occlusion,
     costs.forwards,

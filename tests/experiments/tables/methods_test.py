@@ -31,6 +31,8 @@ _SMALL = (
   ),
   'integrated_gradients.num_steps=4',
   'expected_gradients.num_samples=3',
+  'guided_backprop.smooth=derivative',
+  'deconvnet.smooth=derivative',
   'occlusion.window=4',
   'occlusion.stride=2',
   'rise.num_masks=5',
