@@ -286,31 +286,38 @@ def choose(names: Sequence[str]) -> list[str]:
   return chosen
 
 
-def settings_of(
-  names: Sequence[str], assignments: Sequence[str], spec: model_types.Spec
+def given(
+  names: Sequence[str], assignments: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-  """Returns every setting of some methods: their own, the launchers', a flag's.
+  """Returns the settings of some methods that a flag gives.
 
   Args:
     names: of the methods.
     assignments: `method.setting=value`: see `settings.py`.
-    spec: of the network.
 
   Raises:
     ValueError: a method that is not among `names`, no such setting, or a value
       that it does not take.
   """
-  given: dict[str, dict[str, Any]] = {name: {} for name in names}
+  values: dict[str, dict[str, Any]] = {name: {} for name in names}
   for text in assignments:
     found = settings.split(text)
-    if found.method not in given:
+    if found.method not in values:
       raise ValueError(
         f'--set {text!r}: {found.method!r} is not one of the methods of this '
         f'run, {", ".join(names)}'
       )
     value = settings.read(found, METHODS[found.method].method)
-    given[found.method][found.setting] = value
-  return {name: complete(name, given[name], spec) for name in names}
+    values[found.method][found.setting] = value
+  return values
+
+
+def settings_of(
+  names: Sequence[str], assignments: Sequence[str], spec: model_types.Spec
+) -> dict[str, dict[str, Any]]:
+  """Returns every setting of some methods: see `given` and `complete`."""
+  found = given(names, assignments)
+  return {name: complete(name, found[name], spec) for name in names}
 
 
 def complete(
