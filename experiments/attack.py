@@ -17,11 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.core import app
+from experiments.core import comparisons
 from experiments.core import examples
+from experiments.core import naming
 from experiments.core import records
-from experiments.core import statistics
+from experiments.core import subsets
 from experiments.core import workdir
 from experiments.robustness import attacked
+from experiments.tables import settings
 from saliency_jax import attacks
 from saliency_jax import certificates
 from saliency_jax import metrics
@@ -36,10 +39,10 @@ from saliency_jax.gradients import smoothgrad
 MAPS = {
   'gradient': top_k.magnitude,
   'smooth_grad': transforms.absolute(smoothgrad.smooth_grad),
-  'scaled': certificates.scaled_map,
-  'quadratic': certificates.quadratic_map,
-  'sparsified': certificates.sparsified_map,
-  'relaxed': certificates.relaxed_map,
+  'scaled_map': certificates.scaled_map,
+  'quadratic_map': certificates.quadratic_map,
+  'sparsified_map': certificates.sparsified_map,
+  'relaxed_map': certificates.relaxed_map,
 }
 ATTACKS = {
   'top_k': attacks.top_k_attack,
@@ -60,6 +63,7 @@ def main(setup: app.Setup) -> None:
   """Attacks `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
+  config = subsets.restrict(config)
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_attack, config, app.local_mesh())
@@ -77,7 +81,7 @@ def _attack(config, mesh, missing, append):
     label: batching.over_batch(
       functools.partial(_one, model.apply, surrogate, config, chosen), mesh
     )
-    for label, chosen in config['contenders'].items()
+    for label, chosen in config['methods'].items()
   }
   with app.progress(missing, what='examples') as bar:
     for batch in examples.batches(
@@ -109,16 +113,16 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
   """Attacks one example, and says what is left of its map."""
   params, rho = shared
   logits_fn = functools.partial(apply, params)
-  settings = dict(chosen.get('settings', {}))
-  if surrogate is not None and chosen['attack'] != 'random':
-    settings['surrogate'] = functools.partial(surrogate, params)
-  method = _map(chosen, jax.random.fold_in(key, 1))
+  attack, bound = _bound(chosen['attack'], ATTACKS)
+  if surrogate is not None and attack is not attacks.random_search:
+    bound['surrogate'] = functools.partial(surrogate, params)
+  method = _fixed(chosen, jax.random.fold_in(key, 1))
   objective = OBJECTIVES[config['objective']]
   if config['objective'] == 'top_k_share':
     objective = functools.partial(
       objective, k=selection.count(config['k'], x.size)
     )
-  found = ATTACKS[chosen['attack']](
+  found = attack(
     logits_fn,
     x,
     rho=rho,
@@ -126,7 +130,7 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
     method=method,
     objective=objective,
     ball=BALLS[config['ball']],
-    **settings,
+    **bound,
   )
   label = jnp.argmax(logits_fn(x))
   fn = lambda x: logits_fn(x)[label]
@@ -141,42 +145,39 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
   }
 
 
-def _map(chosen, noise):
+def _bound(chosen, table):
+  """Returns the function that is chosen, and its settings."""
+  fn = table[chosen['name']]
+  return fn, settings.check(chosen['name'], fn, chosen['settings'])
+
+
+def _fixed(chosen, noise):
   """Returns the map as a function that draws nothing: its noise is fixed."""
-  if chosen['map'] == 'gradient':
-    return top_k.magnitude
-  made = functools.partial(
-    MAPS[chosen['map']], key=noise, **chosen.get('map_settings', {})
-  )
+  fn, bound = _bound(chosen, MAPS)
+  made = functools.partial(fn, key=noise, **bound)
   return lambda fn, x, *, key: made(fn, x)
 
 
 def _check(config):
   """Refuses a config in which a word is wrong, before any work."""
-  named = [
-    ('objective', config['objective'], OBJECTIVES),
-    ('ball', config['ball'], BALLS),
-  ]
-  for label, chosen in config['contenders'].items():
-    named += [
-      (f'contenders.{label}.map', chosen['map'], MAPS),
-      (f'contenders.{label}.attack', chosen['attack'], ATTACKS),
-    ]
-  for comparison in config['comparisons']:
-    a, b, claim = comparison
-    named += [
-      ('comparisons', a, config['contenders']),
-      ('comparisons', b, config['contenders']),
-      ('comparisons', claim, statistics.CLAIMS),
-    ]
+  naming.check('config.objective', config['objective'], OBJECTIVES)
+  naming.check('config.ball', config['ball'], BALLS)
+  for label, chosen in config['methods'].items():
+    for what, used, table in (
+      ('', chosen, MAPS),
+      ('attack.', chosen['attack'], ATTACKS),
+    ):
+      where = f'config.methods.{label}'
+      naming.check(f'{where}: {what}name', used['name'], table)
+      try:
+        _bound(used, table)
+      except ValueError as e:
+        raise ValueError(f'{where}: {what}{e}') from e
+  comparisons.check(config, ['overlap'])
   if config['sharpness'] is not None:
     # The others are smooth, or can be trained to be.
-    named.append(('model, for a sharpness', config['model'], models.names()))
-  for what, got, known in named:
-    if got not in known:
-      raise ValueError(
-        f'config.{what}: {got!r}, expected one of {", ".join(known)}'
-      )
+    what = 'config.model, for a sharpness,'
+    naming.check(what, config['model'], models.names())
 
 
 if __name__ == '__main__':

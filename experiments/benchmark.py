@@ -28,6 +28,7 @@ from experiments.core import choices
 from experiments.core import files
 from experiments.core import inputs
 from experiments.core import naming
+from experiments.core import subsets
 from experiments.tables import methods
 from saliency_jax import models
 
@@ -72,7 +73,7 @@ def main(setup: app.Setup) -> None:
   # A cached program would make the first call look cheap.
   jax.config.update('jax_enable_compilation_cache', False)
   out = app.out_dir('benchmark')
-  names = methods.choose(choices.METHODS.value)
+  names = methods.choose(subsets.METHODS.value or ['quick'])
   curves = [name for name in _METRICS.value if name]
   for name in curves:
     naming.check('--metrics', name, _CURVES)

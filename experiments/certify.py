@@ -17,25 +17,17 @@ import numpy as np
 
 from experiments.core import app
 from experiments.core import examples
+from experiments.core import naming
 from experiments.core import records
+from experiments.core import subsets
 from experiments.core import workdir
 from experiments.robustness import certified
+from experiments.tables import contenders
 from saliency_jax import certificates
-from saliency_jax import explainer
-from saliency_jax import scores
-from saliency_jax.certificates import smoothed_maps
 from saliency_jax.core import selection
 
-MAPS = {
-  'scaled': certificates.scaled_map,
-  'quadratic': certificates.quadratic_map,
-  'sparsified': certificates.sparsified_map,
-  'relaxed': certificates.relaxed_map,
-}
-BASES = {
-  'magnitude': smoothed_maps.magnitude,
-  'channel_magnitude': smoothed_maps.channel_magnitude,
-}
+# The methods whose attributions hold what a certificate needs.
+MAPS = ('scaled_map', 'quadratic_map', 'sparsified_map', 'relaxed_map')
 # By name: the settings of a certificate.
 BOUNDS = {
   'hoeffding': {'bound': certificates.hoeffding},
@@ -52,6 +44,7 @@ def main(setup: app.Setup) -> None:
   """Certifies `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
+  config = subsets.restrict(config)
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_certify, config, app.local_mesh())
@@ -65,10 +58,10 @@ def _certify(config, mesh, missing, append):
   model = examples.load_model(config)
   source = examples.load_source(config)
   programs = {
-    label: explainer.build(
-      _method(chosen), model.apply, scores.max_logit, mesh=mesh
-    )
-    for label, chosen in config['maps'].items()
+    label: contenders.build(contender, model.apply, mesh)
+    for label, contender in contenders.choose(
+      config['methods'], model.spec
+    ).items()
   }
   with app.progress(missing, what='examples') as bar:
     for batch in examples.batches(
@@ -81,16 +74,10 @@ def _certify(config, mesh, missing, append):
         out = jax.tree.map(np.asarray, out)
         for i, row in enumerate(rows):
           one = jax.tree.map(lambda a, i=i: a[i], out)
-          row[label] = _certificates(one, config, config['maps'][label])
+          row[label] = _certificates(one, config, config['methods'][label])
       for i, name, row in zip(batch.indices, batch.names, rows, strict=True):
         append({'index': i, 'name': name, 'maps': row})
       bar.update(len(rows))
-
-
-def _method(chosen):
-  settings = {k: v for k, v in chosen.items() if k not in ('map', 'bounds')}
-  settings['base'] = BASES[settings.get('base', 'magnitude')]
-  return functools.partial(MAPS[chosen['map']], **settings)
 
 
 def _certificates(out, config, chosen):
@@ -112,22 +99,17 @@ def _certificates(out, config, chosen):
 
 def _check(config):
   """Refuses a config in which a word is wrong, before any work."""
-  for label, chosen in config['maps'].items():
-    named = [
-      ('map', chosen['map'], MAPS),
-      ('base', chosen.get('base', 'magnitude'), BASES),
-      *(('bound', bound, BOUNDS) for bound in chosen['bounds']),
-    ]
-    for what, got, known in named:
-      if got not in known:
-        raise ValueError(
-          f'config.maps.{label}: {what} {got!r}, expected one of '
-          + ', '.join(known)
-        )
-    if 'clopper_pearson' in chosen['bounds'] and chosen['map'] != 'sparsified':
+  for label, chosen in config['methods'].items():
+    where = f'config.methods.{label}'
+    naming.check(f'{where}: name', chosen['name'], MAPS)
+    contenders.check(label, chosen)
+    for bound in chosen['bounds']:
+      naming.check(f'{where}: bound', bound, BOUNDS)
+    exact = 'clopper_pearson' in chosen['bounds']
+    if exact and chosen['name'] != 'sparsified_map':
       raise ValueError(
-        f'config.maps.{label}: clopper_pearson is for sparsified maps, whose '
-        'draws are 0 or 1'
+        f'{where}: clopper_pearson is for sparsified_map, whose draws are 0 or '
+        '1'
       )
 
 

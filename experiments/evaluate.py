@@ -3,10 +3,11 @@
   python -m experiments.evaluate --config=experiments/configs/igos_photos.py \\
       --workdir=out/igos_photos
   python -m experiments.evaluate --config=experiments/configs/igos_photos.py \\
-      --config.num_examples=4 --workdir=out/try
+      --config.num_examples=4 --methods=igos,mask --workdir=out/try
 
-A run that was stopped, or killed, goes on where it was when its command is
-given again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
+`--methods` takes some of the config's methods, by label, and drops the
+comparisons of the others. A run that was stopped, or killed, goes on where it
+was when its command is given again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
 example; `maps/`; `summary.json`, the means with their intervals, the paired
 differences and the verdicts; figures of the mean curves; and `report.html`, all
 of that in one file that opens from disk. Several processes share the folder,
@@ -20,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from experiments.core import app
+from experiments.core import comparisons
 from experiments.core import examples
 from experiments.core import files
 from experiments.core import records
-from experiments.core import statistics
+from experiments.core import subsets
 from experiments.core import workdir
 from experiments.evaluation import report
 from experiments.evaluation import runner
@@ -36,6 +38,7 @@ def main(setup: app.Setup) -> None:
   """Evaluates `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
+  config = subsets.restrict(config)
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_measure, config, folder)
@@ -106,24 +109,7 @@ def _check(config: dict[str, Any]) -> None:
   columns = [*metrics.columns(config['metrics']), summaries.SECONDS]
   if 'image' in config['methods']:
     raise ValueError('config.methods.image: expected another label')
-  for comparison in config['comparisons']:
-    if len(comparison) != 4 or isinstance(comparison, str):
-      raise ValueError(
-        'config.comparisons: expected (metric, a, b, claim), got '
-        f'{comparison!r}'
-      )
-    column, a, b, claim = comparison
-    for what, got, known in (
-      ('metric', column, columns),
-      ('method', a, config['methods']),
-      ('method', b, config['methods']),
-      ('claim', claim, statistics.CLAIMS),
-    ):
-      if got not in known:
-        raise ValueError(
-          f'config.comparisons: {what} {got!r}, expected one of '
-          + ', '.join(known)
-        )
+  comparisons.check(config, columns)
 
 
 if __name__ == '__main__':

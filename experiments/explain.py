@@ -30,6 +30,7 @@ from experiments.core import app
 from experiments.core import choices
 from experiments.core import inputs
 from experiments.core import results
+from experiments.core import subsets
 from experiments.explanation import families
 from experiments.explanation import sheets
 from experiments.tables import costs
@@ -68,7 +69,7 @@ def main(setup: app.Setup) -> None:
   """Explains `--image`."""
   app.alone('explain')
   begin = time.perf_counter()
-  names = methods.choose(choices.METHODS.value)
+  names = methods.choose(subsets.METHODS.value or ['quick'])
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)
   model = models.load(choices.MODEL.value)

@@ -62,7 +62,7 @@ _EXPERIMENTS = {
   'tables': {'core', 'tables'},
   **{part: {'core', 'tables', part} for part in _PARTS},
   'studies': {'core', 'tables', 'training', 'studies'},
-  'configs': {'configs'},
+  'configs': {'configs', 'core'},
 }
 # Whoever imports one function pays for JAX alone.
 _HEAVY = ('absl', 'flax', 'matplotlib', 'optax', 'tensorflow_datasets')

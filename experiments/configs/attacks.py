@@ -59,18 +59,18 @@ def get_config(which: str = 'digits'):
   smooth = {'sigma': 0.2, 'num_samples': 16, 'batch_size': 16}
   kinds = {'gradient': {}}
   if which != 'photos':
-    kinds |= {'smooth_grad': smooth, 'quadratic': smooth, 'relaxed': smooth}
+    kinds |= dict.fromkeys(
+      ('smooth_grad', 'quadratic_map', 'relaxed_map'), smooth
+    )
   budgets = {
     'top_k': {'num_restarts': 5, 'num_steps': 20, 'batch_size': 5},
     'sign': {},
     'random': {'num_draws': 200},
   }
-  contenders = {
+  methods = {
     f'{kind}, {attack}': {
-      'map': kind,
-      'map_settings': settings,
-      'attack': attack,
-      'settings': budget,
+      **common.use(kind, **settings),
+      'attack': common.use(attack, **budget),
     }
     for kind, settings in kinds.items()
     for attack, budget in budgets.items()
@@ -79,16 +79,16 @@ def get_config(which: str = 'digits'):
   }
   return common.attack(
     about=__doc__,
-    contenders=contenders,
+    methods=methods,
     comparisons=(
       *(
-        (f'{kind}, top_k', f'{kind}, {other}', 'below')
+        ('overlap', f'{kind}, top_k', f'{kind}, {other}', 'below')
         for kind in ('gradient', 'smooth_grad')
         for other in ('sign', 'random')
         if kind in kinds
       ),
       *(
-        (f'{kind}, top_k', 'gradient, top_k', 'above')
+        ('overlap', f'{kind}, top_k', 'gradient, top_k', 'above')
         for kind in kinds
         if kind != 'gradient'
       ),

@@ -58,13 +58,8 @@ _CIFAR10 = {
 
 
 def _use(kind, *bounds, sigma, num_samples, **settings):
-  return {
-    'map': kind,
-    'sigma': sigma,
-    'num_samples': num_samples,
-    'bounds': bounds,
-    **settings,
-  }
+  settings |= {'sigma': sigma, 'num_samples': num_samples}
+  return {**common.use(f'{kind}_map', **settings), 'bounds': bounds}
 
 
 def get_config(which: str = 'digits'):
@@ -78,7 +73,7 @@ def get_config(which: str = 'digits'):
       'cifar10': (functools.partial(_two_bases, 2048), _CIFAR10),
     },
   )
-  return common.certification(about=__doc__, maps=make_maps(), **chosen)
+  return common.certification(about=__doc__, methods=make_maps(), **chosen)
 
 
 def _two_bases(num_samples):

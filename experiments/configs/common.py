@@ -3,9 +3,12 @@
 A config has `model` (a name that `models.load` knows; or 'lenet' or
 'softplus_net', trained as `fit` says on the training part of the data), `data`
 (a name that `data.load` knows, or a folder), `num_examples`, `seed`, `methods`
-and `metrics` by label, and `comparisons`. Only `about`, `num_examples`,
-`batch_size` (examples at once on each device) and `num_maps` (examples whose
-maps are kept for the report) may change between the runs in one folder.
+and `metrics` by label, each with the `name` of a row of the launchers' tables
+and `settings` of it (see `use`), and `comparisons`. Configs of `certify` and
+`attack` have the same fields but `metrics`: theirs is the overlap of two maps.
+Only `about`, `num_examples`, `batch_size` (examples at once on each device) and
+`num_maps` (examples whose maps are kept for the report) may change between the
+runs in one folder.
 
 The rule of every comparison `(metric, a, b, claim)`: take the difference a - b
 of the metric on the same images, and the 95% bootstrap interval of its mean.
@@ -19,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
+
+from experiments.core import naming
 
 # Networks that are trained in seconds, on digits other than those explained.
 _TRAINED = {'data': 'digits', 'fit': {'split': 'train', 'epochs': 12}}
@@ -37,11 +42,7 @@ def choose(which: str, choices: Mapping[str, Any]) -> Any:
   Raises:
     ValueError: no such word.
   """
-  if which not in choices:
-    raise ValueError(
-      f'{which!r} after the colon: expected one of {", ".join(choices)}'
-    )
-  return choices[which]
+  return naming.find('the word after the colon', which, choices)
 
 
 def evaluation(
@@ -94,7 +95,7 @@ def study(
 def certification(
   *,
   about: str,
-  maps: Mapping[str, Mapping[str, Any]],
+  methods: Mapping[str, Mapping[str, Any]],
   model: str,
   data: str,
   num_examples: int,
@@ -110,7 +111,7 @@ def certification(
 
   Args:
     about: the config's docstring.
-    maps: by label: `map`, `bounds`, and the settings of the map.
+    methods: by label: the use of a smoothed map, and its `bounds`.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
       `seed` and `fit`.
     data: see `model`.
@@ -130,7 +131,7 @@ def certification(
     'num_examples': num_examples,
     'batch_size': batch_size,
     'seed': seed,
-    'maps': maps,
+    'methods': methods,
     'k': tuple(k),
     'rho': tuple(rho),
     'confidence': confidence,
@@ -142,8 +143,8 @@ def certification(
 def attack(
   *,
   about: str,
-  contenders: Mapping[str, Mapping[str, Any]],
-  comparisons: Sequence[tuple[str, str, str]] = (),
+  methods: Mapping[str, Mapping[str, Any]],
+  comparisons: Sequence[tuple[str, str, str, str]] = (),
   model: str,
   data: str,
   num_examples: int,
@@ -160,10 +161,9 @@ def attack(
 
   Args:
     about: the config's docstring.
-    contenders: by label: `map` and its `map_settings`, `attack` and its
-      `settings`.
-    comparisons: `(a, b, claim)`, of the overlaps of two contenders at every
-      radius, by the rule at the top of this file.
+    methods: by label: the use of a map, and as its `attack` that of an attack.
+    comparisons: of the metric 'overlap', at every radius, by the rule at the
+      top of this file.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
       `seed` and `fit`.
     data: see `model`.
@@ -185,7 +185,7 @@ def attack(
     'num_examples': num_examples,
     'batch_size': batch_size,
     'seed': seed,
-    'contenders': contenders,
+    'methods': methods,
     'comparisons': tuple(comparisons),
     'rho': tuple(rho),
     'k': k,

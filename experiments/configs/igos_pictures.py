@@ -34,7 +34,7 @@ def get_config(model: str = 'efficientnet_lite0'):
     only='all',
     share=0.064,
     resolution=28,
-    blank='blur',
+    baseline='blur',
     baselines=('blur', 'slight_blur', 'grey'),
     methods={
       'integrated gradients': common.use('integrated_gradients'),

@@ -34,7 +34,7 @@ def get_config(model: str = 'efficientnet_lite0'):
     only='all',
     share=0.1,
     resolution=28,
-    blank='black',
+    baseline='black',
     baselines=('black',),
     methods={
       'leg_tv': common.use('leg_tv', **leg),

@@ -17,9 +17,6 @@ FIT = flags.DEFINE_bool(
 MODEL = flags.DEFINE_string(
   'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
 )
-METHODS = flags.DEFINE_list(
-  'methods', ['quick'], 'Comma list; or quick, those of a few seconds; or all.'
-)
 SETTINGS = flags.DEFINE_multi_string(
   'set', [], 'method.setting=value; may be given many times.'
 )

@@ -112,6 +112,7 @@ def write(
     f'<h1>{html.escape(title)}</h1>',
     f'<pre>{html.escape(claim.strip())}</pre>',
     _facts(records, summary),
+    _absent(config),
     _section('Claims', _verdicts(summary['verdicts'])),
     _section('Warnings', _warnings(records)),
     _section('Means', _means(config, summary)),
@@ -147,6 +148,12 @@ def _facts(records, summary) -> str:
     '95% bootstrap intervals over images, differences are of the same images. '
     f'{html.escape(summary["machine"])}, JAX {html.escape(summary["jax"])}.</p>'
   )
+
+
+def _absent(config) -> str:
+  """Names the methods of the whole config that were not run."""
+  labels = html.escape(', '.join(config.get('absent', ())))
+  return f'<p>Not run: {labels}.</p>' if labels else ''
 
 
 def _seen(text: str) -> str:

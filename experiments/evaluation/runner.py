@@ -45,7 +45,7 @@ def build(
   size = mesh.size * config['batch_size']
   chosen = contenders.choose(config['methods'], spec)
   chosen_metrics = {
-    label: (m['name'], metrics.settings_of(m['name'], m['settings']))
+    label: (m['name'], _settings(label, m))
     for label, m in config['metrics'].items()
   }
   traced = _trace(model, chosen, chosen_metrics, mesh, size)
@@ -114,6 +114,14 @@ def build(
     return list(zip(records, maps, strict=True))
 
   return run
+
+
+def _settings(label, metric):
+  """Returns every setting of a metric of the config."""
+  try:
+    return metrics.settings_of(metric['name'], metric['settings'])
+  except ValueError as e:
+    raise ValueError(f'config.metrics.{label}: {e}') from e
 
 
 def _trace(model, chosen, chosen_metrics, mesh, size):

@@ -37,7 +37,7 @@ def summarize(
 
   An example on which one contender found nothing is left out for all.
   """
-  labels, rhos = list(config['contenders']), [f'{r:g}' for r in config['rho']]
+  labels, rhos = list(config['methods']), [f'{r:g}' for r in config['rho']]
   overlaps, left_out = {}, {}
   for rho in rhos:
     kept = [r for r in found if all(r['maps'][m][rho]['found'] for m in labels)]
@@ -46,9 +46,10 @@ def summarize(
       m: np.array([r['maps'][m][rho]['overlap'] for r in kept]) for m in labels
     }
 
-  def compare(a, b, claim, rho):
+  def compare(metric, a, b, claim, rho):
     difference = statistics.mean_interval(overlaps[rho][a] - overlaps[rho][b])
     return {
+      'metric': metric,
       'a': a,
       'b': b,
       'claim': claim,

@@ -30,7 +30,8 @@ def report(
   files.write_json(folder / 'summary.json', summary)
   files.write_figure(folder / 'certificates.png', draw(config, curves))
   written = ['summary.json', 'certificates.png']
-  if len({chosen['num_samples'] for chosen in config['maps'].values()}) > 1:
+  num_draws = {_num_draws(chosen) for chosen in config['methods'].values()}
+  if len(num_draws) > 1:
     files.write_figure(folder / 'draws.png', draw_by_draws(config, curves))
     written.append('draws.png')
   print(f'wrote {folder}/: {", ".join(written)}')
@@ -50,7 +51,7 @@ def summarize(
     )
 
   maps = {}
-  for label, chosen in config['maps'].items():
+  for label, chosen in config['methods'].items():
     records = [r['maps'][label] for r in found]
     for bound in chosen['bounds']:
       overlaps = np.array([r[bound] for r in records if bound in r])
@@ -102,12 +103,12 @@ def draw_by_draws(
 ) -> figure.Figure:
   """Draws the overlap against the draws, a line for each bound and radius."""
   lines = {}
-  for label, chosen in config['maps'].items():
+  for label, chosen in config['methods'].items():
     for bound in chosen['bounds']:
       values = curves[f'{label}, {bound}']
       for rho, value in zip(config['rho'], values, strict=True):
         line = lines.setdefault((bound, rho), [])
-        line.append((chosen['num_samples'], value))
+        line.append((_num_draws(chosen), value))
   bounds = list(dict.fromkeys(bound for bound, _ in lines))
   fig, ax = _axes(config)
   for (bound, rho), points in lines.items():
@@ -122,6 +123,10 @@ def draw_by_draws(
   ax.set_xlabel('draws q of the map')
   fig.legend(loc='outside right center', frameon=False, fontsize=8)
   return fig
+
+
+def _num_draws(chosen):
+  return chosen['settings']['num_samples']
 
 
 def _axes(config):

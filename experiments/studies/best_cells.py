@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.core import app
 from experiments.core import examples
+from experiments.core import naming
 from experiments.core import statistics
 from experiments.studies import findings
 from experiments.tables import contenders
@@ -94,7 +95,7 @@ def _look(apply, config, params, x, scores, label, key):
     scores,
     key,
     resolution=side,
-    baseline=settings.BASELINES[config['blank']],
+    baseline=_baseline(config['baseline']),
   )
   best = plan.ranks < selection.count(config['share'], side**2)
   best = best.astype(x.dtype)
@@ -102,8 +103,12 @@ def _look(apply, config, params, x, scores, label, key):
   return images, _probs(apply, params, images, label)
 
 
+def _baseline(name):
+  return naming.find('config: baseline', name, settings.BASELINES)
+
+
 def _baselines(apply, config, params, x, label):
-  images = [settings.BASELINES[name](x) for name in config['baselines']]
+  images = [_baseline(name)(x) for name in config['baselines']]
   return _probs(apply, params, jnp.stack(images), label)
 
 

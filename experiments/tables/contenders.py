@@ -69,13 +69,29 @@ def choose(
   """
   if not config:
     raise ValueError('config.methods is empty, expected at least one')
-  found = {}
-  for label, chosen in config.items():
-    try:
-      found[label] = _contender(chosen['name'], chosen['settings'], spec)
-    except ValueError as e:
-      raise ValueError(f'config.methods.{label}: {e}') from e
-  return found
+  return {
+    label: _contender(chosen['name'], check(label, chosen), spec)
+    for label, chosen in config.items()
+  }
+
+
+def check(label: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the settings of a contender, checked: see `settings.check`.
+
+  Args:
+    label: of the contender.
+    chosen: its `name` and `settings`.
+
+  Raises:
+    ValueError: an unknown name or setting, or a value that it does not take.
+  """
+  where, name = f'config.methods.{label}', chosen['name']
+  naming.check(f'{where}: name', name, ('random', *methods.METHODS))
+  fn = random_map if name == 'random' else methods.METHODS[name].method
+  try:
+    return settings.check(name, fn, chosen['settings'])
+  except ValueError as e:
+    raise ValueError(f'{where}: {e}') from e
 
 
 def drawing(name: str) -> viz.Drawing:
@@ -150,13 +166,9 @@ def of_one_image(
   return explain
 
 
-def _contender(name, chosen, spec):
+def _contender(name, given, spec):
   if name == 'random':
-    if chosen:
-      raise ValueError(f"'random' has no settings, got {', '.join(chosen)}")
-    return Contender(name, {}, _RANDOM, random_map)
-  naming.check('name', name, ('random', *methods.METHODS))
+    return Contender(name, given, _RANDOM, random_map)
   entry = methods.METHODS[name]
-  given = settings.check(name, entry.method, chosen)
   bound = methods.complete(name, given, spec)
   return Contender(name, bound, entry, functools.partial(entry.method, **bound))

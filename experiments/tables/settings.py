@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from saliency_jax.certificates import smoothed_maps
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
@@ -68,6 +69,10 @@ BASELINES: dict[str, baselines.Baseline] = {
 # configs give them.
 FUNCTIONS: dict[str, dict[str, Any]] = {
   'activation': {'relu': jax.nn.relu, 'identity': jax.nn.identity},
+  'base': {
+    'magnitude': smoothed_maps.magnitude,
+    'channel_magnitude': smoothed_maps.channel_magnitude,
+  },
   'baseline': BASELINES,
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),

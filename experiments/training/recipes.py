@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.core import naming
 from experiments.training import sharding
 from saliency_jax import attacks
 from saliency_jax import training
@@ -76,7 +77,7 @@ def loss(config: Mapping[str, Any]) -> losses.Loss:
   Raises:
     ValueError: no such loss, or no such setting of it.
   """
-  fn = _find('loss', LOSSES, config['name'])
+  fn = naming.find('config: loss', config['name'], LOSSES)
   settings = dict(config['settings'])
   if config['name'] == 'interpretation':
     if settings.get('lam') == 0:
@@ -103,8 +104,8 @@ def optimizer(
   plan = settings.pop('schedule', {'name': 'constant', 'settings': {}})
   rate = settings.pop('learning_rate')
   decay, clip = settings.pop('weight_decay', 0), settings.pop('clip', 0)
-  fn = _find('optimizer', OPTIMIZERS, config['name'])
-  make = _find('schedule', SCHEDULES, plan['name'])
+  fn = naming.find('config: optimizer', config['name'], OPTIMIZERS)
+  make = naming.find('config: schedule', plan['name'], SCHEDULES)
   schedule = _bind('schedule', make, plan['settings'])(rate, num_steps)
   parts = [
     optax.clip_by_global_norm(clip) if clip else optax.identity(),
@@ -174,14 +175,6 @@ def trainer(
     ),
     rate=rate,
   )
-
-
-def _find(what, table, name):
-  if name not in table:
-    raise ValueError(
-      f'config: {what} {name!r}, expected one of {", ".join(table)}'
-    )
-  return table[name]
 
 
 def _bind(what, fn, settings):

@@ -32,32 +32,28 @@ def _config(**changes):
       'num_examples': 3,
       'batch_size': 2,
       'rho': (2.0,),
-      'contenders': {
+      'methods': {
         'descent': {
-          'map': 'gradient',
-          'attack': 'top_k',
-          'settings': _ALGORITHM,
+          **common.use('gradient'),
+          'attack': common.use('top_k', **_ALGORITHM),
         },
         'chance': {
-          'map': 'gradient',
-          'attack': 'random',
-          'settings': {'num_draws': 2},
+          **common.use('gradient'),
+          'attack': common.use('random', num_draws=2),
         },
         'smooth': {
-          'map': 'smooth_grad',
-          'map_settings': smooth,
-          'attack': 'top_k',
-          'settings': _ALGORITHM,
+          **common.use('smooth_grad', **smooth),
+          'attack': common.use('top_k', **_ALGORITHM),
         },
       },
-      'comparisons': (('descent', 'chance', 'below'),),
+      'comparisons': (('overlap', 'descent', 'chance', 'below'),),
       **changes,
     }
   )
 
 
 # The contenders of a comparison, without the third, whose map is of draws.
-_TWO = {k: v for k, v in _config().contenders.items() if k != 'smooth'}
+_TWO = {k: v for k, v in _config().methods.items() if k != 'smooth'}
 
 
 class AttackTest(parameterized.TestCase):
@@ -102,7 +98,7 @@ class AttackTest(parameterized.TestCase):
     for surrogate in (None, lambda params, x: 0 * model.apply(params, x)):
       folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
       with mock.patch.object(attack, '_surrogate', lambda _, s=surrogate: s):
-        done = self._run(folder, num_examples=1, contenders=_TWO)
+        done = self._run(folder, num_examples=1, methods=_TWO)
       self.assertEqual((done.code, done.stderr), (0, ''))
       found.append(records.read(folder)[0]['maps'])
     own, flat = found
@@ -123,28 +119,43 @@ class AttackTest(parameterized.TestCase):
 
   def test_what_fails_for_one_is_left_out_for_all(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    done = self._run(folder, num_examples=2, contenders=_TWO)
+    done = self._run(folder, num_examples=2, methods=_TWO)
     self.assertEqual(done.code, 0)
     path = folder / 'records-0.jsonl'
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0]['maps']['chance']['2']['found'] = False
     path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
-    done = self._run(folder, num_examples=2, contenders=_TWO)
+    done = self._run(folder, num_examples=2, methods=_TWO)
     self.assertEqual(done.code, 0)
     summary = json.loads((folder / 'summary.json').read_text())
     self.assertEqual(summary['left_out'], {'2': 1})
     self.assertEqual(summary['overlaps']['descent']['2']['num'], 1)
 
+  def test_one_contender_of_a_config(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = launch.run(
+      attack.main,
+      config=_config(num_examples=1),
+      workdir=str(folder),
+      methods=['chance'],
+    )
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertIn('without descent, smooth: 1 of 1 comparisons', done.stdout)
+    self.assertEqual(list(records.read(folder)[0]['maps']), ['chance'])
+
   @parameterized.parameters(
     (
       {'sharpness': 3.0},
-      "config.model, for a sharpness: 'softplus_net', expected one of eff",
+      "config.model, for a sharpness, is 'softplus_net', expected one of eff",
     ),
-    ({'ball': 'l1'}, "config.ball: 'l1', expected one of l2, linf"),
-    ({'objective': 'x'}, "config.objective: 'x', expected one of top_k_share"),
+    ({'ball': 'l1'}, "config.ball is 'l1', expected one of l2, linf"),
     (
-      {'comparisons': (('descent', 'luck', 'below'),)},
-      "config.comparisons: 'luck', expected one of descent",
+      {'objective': 'x'},
+      "config.objective is 'x', expected one of top_k_share",
+    ),
+    (
+      {'comparisons': (('overlap', 'descent', 'luck', 'below'),)},
+      "config.comparisons: method is 'luck', expected one of descent",
     ),
   )
   def test_refuses(self, changes, message):

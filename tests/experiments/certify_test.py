@@ -26,16 +26,14 @@ def _config(**changes):
       'num_examples': 3,
       'batch_size': 2,
       'rho': (0.001, 0.1),
-      'maps': {
+      'methods': {
         'sparse': {
-          'map': 'sparsified',
+          **common.use('sparsified_map', **settings),
           'bounds': ('hoeffding', 'clopper_pearson', 'lecuyer'),
-          **settings,
         },
         'relaxed': {
-          'map': 'relaxed',
+          **common.use('relaxed_map', **settings),
           'bounds': ('empirical_bernstein',),
-          **settings,
         },
       },
       **changes,
@@ -78,13 +76,19 @@ class CertifyTest(parameterized.TestCase):
     self.assertIn(b'PNG', (folder / 'certificates.png').read_bytes()[:8])
     self.assertFalse((folder / 'draws.png').exists())
 
+  def test_no_such_method_of_a_config(self):
+    done = launch.run(
+      certify.main, config=_config(), workdir='unused', methods=['dense']
+    )
+    self.assertEqual(done.code, 1)
+    self.assertIn("--methods is 'dense', expected one of sparse", done.stderr)
+
   def test_draws_the_overlap_against_the_draws(self):
     config = _config(
-      maps={
+      methods={
         f'q {q}': {
-          'map': 'sparsified',
+          **common.use('sparsified_map', num_samples=q),
           'bounds': ('hoeffding', 'clopper_pearson'),
-          'num_samples': q,
         }
         for q in (256, 64)
       }
@@ -102,16 +106,17 @@ class CertifyTest(parameterized.TestCase):
     self.assertEqual(lines['clopper_pearson, rho 0.1'], [[64, 0.1], [256, 0.3]])
 
   @parameterized.parameters(
-    ('map', 'sparse', "map 'sparse', expected one of scaled"),
-    ('base', 'grad', "base 'grad', expected one of magnitude"),
-    ('bounds', ('sure',), "bound 'sure', expected one of hoeffding"),
-    ('map', 'scaled', 'clopper_pearson is for sparsified maps'),
+    ('name', 'rise', "name is 'rise', expected one of scaled_map"),
+    ('settings', {'base': 'grad'}, "base is 'grad', expected magnitude or"),
+    ('bounds', ('sure',), "bound is 'sure', expected one of hoeffding"),
+    ('name', 'scaled_map', 'clopper_pearson is for sparsified_map'),
   )
   def test_refuses(self, field, value, message):
-    maps = {'a': {**_config().maps.sparse.to_dict(), field: value}}
-    done = self._run('unused', maps=maps)
+    methods = {'a': {**_config().methods.sparse.to_dict(), field: value}}
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    done = self._run(folder, methods=methods)
     self.assertEqual(done.code, 1)
-    self.assertRegex(done.stderr, f'^error: config.maps.a: .*{message}')
+    self.assertRegex(done.stderr, f'^error: config.methods.a: .*{message}')
 
 
 if __name__ == '__main__':

@@ -94,7 +94,7 @@ class ConfigsTest(parameterized.TestCase):
   @parameterized.parameters('attacks', 'certificates', 'training_mnist')
   def test_no_such_variant(self, name):
     with self.assertRaisesRegex(
-      ValueError, "'plotted' after the colon: expected one of "
+      ValueError, "after the colon is 'plotted', expected one of "
     ):
       _module(name).get_config('plotted')
 

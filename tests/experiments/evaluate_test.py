@@ -61,6 +61,22 @@ class EvaluateTest(parameterized.TestCase):
     values = {'config': config, 'workdir': str(folder), **values}
     return launch.run(evaluate.main, **values)
 
+  def test_some_methods_of_a_config(self):
+    folder, config = self._folder(), tiny_config.get_config('few')
+    config.num_examples = 1
+    done = self._run(folder, config, methods=['random'])
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertIn('without smooth: 2 of 2 comparisons are drop', done.stdout)
+    self.assertEqual(list(records.read(folder)[0]['maps']), ['random'])
+    self.assertIn('Not run: smooth.', (folder / 'report.html').read_text())
+    # Neither is the part taken for the whole, nor the whole for the part.
+    self.assert_one_line(
+      self._run(folder, config), 'of another config, .*methods.smooth: '
+    )
+    self.assert_one_line(
+      self._run(folder, config, methods=['rise']), "--methods is 'rise', exp"
+    )
+
   def assert_one_line(self, outcome, message):
     self.assertEqual(outcome.code, 1)
     self.assertRegex(outcome.stderr, f'^error: .*{message}')
@@ -218,27 +234,27 @@ class EvaluateTest(parameterized.TestCase):
     ({'batch_size': 0}, 'config.batch_size is 0, expected at least 1'),
     ({'model': 'vgg'}, "config.model is 'vgg'"),
     ({'data': 'nowhere'}, "'nowhere', expected one of photos"),
-    ({'methods.magic': common.use('magic')}, "methods.magic: 'magic' is no"),
+    ({'methods.magic': common.use('magic')}, "methods.magic: name is 'magic'"),
     (
       {'methods.smooth.settings.num_samples': 0},
       'config.methods.smooth: num_samples must be a whole number of at least 1',
     ),
-    ({'metrics.flipping.name': 'magic'}, "'magic': expected one of"),
+    ({'metrics.flipping.name': 'magic'}, "metric is 'magic', expected one of"),
     (
       {'metrics.flipping.settings.baseline': 'pink'},
       "config.metrics.flipping: baseline is 'pink'",
     ),
     (
       {'comparisons': (('a.deletion', 'rise', 'random', 'below'),)},
-      "metric 'a.deletion', expected one of igos_protocol.deletion",
+      "metric is 'a.deletion', expected one of igos_protocol.deletion",
     ),
     (
       {'comparisons': (('flipping.flipped', 'rise', 'mask', 'below'),)},
-      "method 'mask', expected one of gradient",
+      "method is 'mask', expected one of gradient",
     ),
     (
       {'comparisons': (('flipping.flipped', 'smooth', 'rise', 'best'),)},
-      "claim 'best', expected one of below, above",
+      "claim is 'best', expected one of below, above",
     ),
     ({'comparisons': ('a',)}, 'expected .metric, a, b, claim., got'),
   )

@@ -278,9 +278,9 @@ class TrainTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'epochs': 0}, 'config.epochs is 0, expected at least 1'),
-    ({'loss.name': 'magic'}, "loss 'magic', expected one of plain"),
+    ({'loss.name': 'magic'}, "loss is 'magic', expected one of plain"),
     ({'loss.settings': {'lam': 1}}, "loss has no setting 'lam'"),
-    ({'optimizer.name': 'magic'}, "optimizer 'magic', expected one of adam"),
+    ({'optimizer.name': 'magic'}, "optimizer is 'magic', expected one of adam"),
     ({'sweep': (('no.such', (1,)),)}, "no setting 'no.such'"),
   )
   def test_refuses(self, values, message):

@@ -129,8 +129,8 @@ class ErrorsTest(parameterized.TestCase):
     self.assertEqual(
       run.stderr,
       'error: flag --config=experiments/configs/certificates.py:plots: '
-      "'plots' after the colon: expected one of digits, budget, photos, "
-      'cifar10\n',
+      "the word after the colon is 'plots', expected one of digits, budget, "
+      'photos, cifar10\n',
     )
 
   def test_signal_of_the_keyboard(self):
@@ -214,7 +214,10 @@ class SetUpTest(parameterized.TestCase):
         # A study opens its data when its config has been read.
         wanted = configured - ({'data_dir'} if launcher == 'study' else set())
         self.assertContainsSubset(wanted, own)
-        self.assertEmpty((chosen | {'label'}) & set(own), launcher)
+        by_label = launcher in ('evaluate', 'certify', 'attack')
+        self.assertEqual('methods' in own, by_label)
+        others = (chosen - {'methods'}) | {'label'}
+        self.assertEmpty(others & set(own), launcher)
       self.assertEqual('label' in own, launcher == 'explain')
 
   def test_some_of_the_flags_of_several_processes(self):

@@ -50,7 +50,7 @@ class ContendersTest(parameterized.TestCase):
     ),
     ({'a': common.use('rise', cells=(3, 'x'))}, r"cells is \(3, 'x'\), exp"),
     ({'a': common.use('igos', weight_path=(1.0, None))}, 'expected tuple'),
-    ({'a': common.use('random', cells=3)}, "'random' has no settings"),
+    ({'a': common.use('random', cells=3)}, "'cells', random has none"),
   )
   def test_refuses(self, config, message):
     with self.assertRaisesRegex(ValueError, message):

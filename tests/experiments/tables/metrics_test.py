@@ -181,9 +181,9 @@ class MetricsTest(parameterized.TestCase):
     up = maskers.grid(xs[0], cells=4, stretch=stretching.aligned).spread(mask)
     scores = jnp.broadcast_to(1 - up, (_NUM, _SIDE, _SIDE, 1))
     out = _built('mask_objective')(_params(), xs, scores, labels, _keys())
-    blank = settings.BASELINES['blur'](xs[0])
+    baseline = settings.BASELINES['blur'](xs[0])
     prob = score_functions.prob(_apply, _params(), 2)(
-      xs[0] * up + blank * (1 - up)
+      xs[0] * up + baseline * (1 - up)
     )
     want = (
       prob + 0.5 * np.mean(1 - mask) + 2 * float(masks.total_variation(mask))
