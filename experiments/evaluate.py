@@ -7,11 +7,11 @@
 
 `--methods` takes some of the config's methods, by label, and drops the
 comparisons of the others. A run that was stopped, or killed, goes on where it
-was when its command is given again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
-example; `maps/`; `summary.json`, the means with their intervals, the paired
-differences and the verdicts; figures of the mean curves; and `report.html`, all
-of that in one file that opens from disk. Several processes share the folder,
-and each writes a file of records.
+was when its command is given again. `--workdir` then holds `config.json`;
+`records-0.jsonl`, a line an example; `maps/`; `summary.json`, the means with
+their intervals, the paired differences and the verdicts; figures of the mean
+curves; and `report.html`, all of that in one file that opens from disk. Several
+processes share the folder, and each writes a file of records.
 """
 
 import functools
