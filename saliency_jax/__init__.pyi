@@ -38,6 +38,7 @@ from .perturbations.leg import leg as leg
 from .perturbations.occlusion import occlusion as occlusion
 from .perturbations.rise import rise as rise
 from .propagation.deeplift import deeplift as deeplift
+from .propagation.excitation import excitation_backprop as excitation_backprop
 from .propagation.guided import deconvnet as deconvnet
 from .propagation.guided import guided_backprop as guided_backprop
 from .propagation.lrp import lrp as lrp

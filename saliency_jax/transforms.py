@@ -140,6 +140,30 @@ def max_channels(method: types.Method) -> types.Method:
   return map_scores(method, lambda scores, x: _over_channels(jnp.max, scores))
 
 
+def to_image(
+  method: types.Method,
+  *,
+  layout: Callable[[Array], Array] = taps.channels_last,
+) -> types.Method:
+  """Makes scores of a layer a map of the image `[H, W, 1]`.
+
+  They are summed over the channels, and stretched as `grad_cam` stretches its
+  map. Any method that scores a tap is drawn so:
+  `to_image(functools.partial(lrp, at='features'))`, `to_image(at_tap(...))`.
+
+  Args:
+    method: its scores are those of a layer.
+    layout: maps the layer to `[h, w, K]`: see `taps`.
+  """
+
+  def stretched(scores, x):
+    checks.image(x)
+    scores = jnp.sum(layout(scores), axis=-1)
+    return jax.image.resize(scores, x.shape[:2], 'bilinear')[..., None]
+
+  return map_scores(method, stretched)
+
+
 class SmoothInfo(NamedTuple):
   """How far the Monte Carlo mean may be from the expectation.
 

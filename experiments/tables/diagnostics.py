@@ -124,6 +124,11 @@ def absorbed(out: types.Attribution) -> str:
   return f'{lost:.0%} of the score absorbed on the way'
 
 
+def winning(out: types.Attribution) -> str:
+  """States how much of the winning probability was lost."""
+  return f'{float(out.info.lost):.0%} of the probability lost on the way'
+
+
 def expected(out: types.Attribution) -> str:
   """States the completeness error, and what of it is chance."""
   chance = float(out.info.completeness_stderr) / abs(

@@ -180,6 +180,14 @@ METHODS: dict[str, Entry] = {
   'deeplift': _differences(
     saliency_jax.deeplift, costs.walks, diagnostics.completeness
   ),
+  # Contrastive, as in the paper's comparisons, at the layer of Grad-CAM.
+  'excitation_backprop': _walk(
+    transforms.to_image(saliency_jax.excitation_backprop),
+    describe=diagnostics.winning,
+    drawing=viz.SIGNED,
+    settings={'contrastive': True},
+    for_model=lambda spec: {'at': spec.taps[0]} if spec.taps else {},
+  ),
   'occlusion': Entry(
     saliency_jax.occlusion,
     costs.forwards,
