@@ -212,8 +212,7 @@ def stabilised(
       has set to -1e9 has none.
   """
   checks.within('epsilon', epsilon, '[0, inf)')
-  counts = (relevance != 0) & jnp.isfinite(z)
-  largest = jnp.max(jnp.where(counts, jnp.abs(z), 0), initial=0)
+  largest = jnp.max(jnp.where(relevance == 0, 0, jnp.abs(z)), initial=0)
   e = (epsilon * largest).astype(z.dtype)
   return z + jnp.where(z < 0, -e, e)
 
@@ -222,7 +221,7 @@ def ratio(
   relevance: Float[Array, '...'], z: Float[Array, '...']
 ) -> Float[Array, '...']:
   """Returns relevance over outputs, nothing where these are zero."""
-  return jnp.where(z == 0, 0, relevance / jnp.where(z == 0, 1, z))
+  return relevance / jnp.where(z == 0, jnp.inf, z)
 
 
 def _same(coefficients):
