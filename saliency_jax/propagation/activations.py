@@ -112,6 +112,8 @@ def passed(
   (r,) = relevance
 
   def repeated(a):
+    if a.shape == r.shape:
+      return r
     _, pullback = jax.vjp(lambda a: jnp.broadcast_to(a, r.shape), a)
     return pullback(r)[0]
 

@@ -28,6 +28,7 @@ from saliency_jax.core import primitives
 from saliency_jax.core import tapes
 from saliency_jax.core import types
 from saliency_jax.core import units
+from saliency_jax.propagation import activations
 from saliency_jax.propagation import nonlinear
 from saliency_jax.propagation import rules
 
@@ -50,14 +51,14 @@ class Place(NamedTuple):
 Composite = Callable[[Place], tapes.Rule]
 
 _TABLE = {
-  'name': nonlinear.passed,
+  'name': activations.passed,
   units.SOFTMAX: nonlinear.softmax,
   primitives.MOVES: tapes.vjp,
   primitives.SUMS: rules.epsilon,
   primitives.PRODUCTS: nonlinear.halves,
   primitives.QUOTIENTS: nonlinear.halves,
   primitives.INCREASING: nonlinear.winner,
-  primitives.ELEMENTARY: nonlinear.passed,
+  primitives.ELEMENTARY: activations.passed,
 }
 
 

@@ -1,4 +1,4 @@
-"""Rules for what is not affine: activations, pools, products, softmax.
+"""Rules for what is not affine: pools, products, softmax, constants.
 
 Each is a rule of `core.tapes`, called with an equation, its inputs, its outputs
 and their relevance; settings are bound by `functools.partial`.
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from saliency_jax.core import primitives
 from saliency_jax.core import tapes
 from saliency_jax.core import types
+from saliency_jax.propagation import activations
+from saliency_jax.propagation import pools
 from saliency_jax.propagation import rules
 
 Equation = primitives.Equation
@@ -36,27 +38,14 @@ def constant(
   return [None] * len(inputs)
 
 
-def passed(
-  equation: Equation, inputs: Values, outputs: Values, relevance: Values
-) -> Values:
-  """Gives each input that moves all of it: for activations, which have one."""
-  del outputs
-  (r,) = relevance
-  return [
-    _like(a, r) if moves else None
-    for a, moves in zip(inputs, equation.moving, strict=True)
-  ]
-
-
 def winner(
   equation: Equation, inputs: Values, outputs: Values, relevance: Values
 ) -> Values:
-  """Gives all to the entry that was picked; those that tie may share it.
+  """Gives all to the entry that was picked, of several the first.
 
   What is picked from one value and constants, as by a ReLU, is passed.
   """
-  by_entry = equation.eqn.primitive.name in ('max', 'min', 'clamp')
-  rule = passed if by_entry and sum(equation.moving) == 1 else tapes.vjp
+  rule = activations.passed if activations.is_bound(equation) else pools.first
   return rule(equation, inputs, outputs, relevance)
 
 
@@ -83,7 +72,7 @@ def halves(
   (z,), (r,) = outputs, relevance
   if equation.eqn.primitive.name in ('mul', 'div'):
     share = r / sum(equation.moving)
-    return passed(equation, inputs, outputs, [share])
+    return activations.passed(equation, inputs, outputs, [share])
   share = rules.ratio(r, rules.stabilised(z, r, epsilon)) / 2
   given = tapes.vjp(equation, inputs, outputs, [share])
   return [a * g for a, g in zip(inputs, given, strict=True)]
@@ -105,13 +94,3 @@ def softmax(
     jnp.where(jnp.isfinite(x), x, 0) * g if moves else None
     for x, g, moves in zip(inputs, given, equation.moving, strict=True)
   ]
-
-
-def _like(a, relevance):
-  """Returns relevance in the shape of an operand that may be repeated."""
-  if a.shape == relevance.shape:
-    return relevance
-  back = jax.linear_transpose(
-    lambda a: jnp.broadcast_to(a, relevance.shape), a.astype(relevance.dtype)
-  )
-  return back(relevance)[0]

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax.models import convolutions
+from saliency_jax.propagation import attention
 from saliency_jax.propagation import composites
 from saliency_jax.propagation import lrp
 from tests import equivalence
+from tests.propagation import networks
 
 _zero = functools.partial(composites.epsilon, epsilon=0.0)
 
@@ -48,26 +50,6 @@ def _resnet(x, fast=True, bias=0.4, activation=jax.nn.relu):
   return (jnp.mean(h, (1, 2)) @ _draw(4, 3) + bias)[0, 1]
 
 
-def _attention(x):
-  h = x.reshape(4, 6) @ _draw(6, 8)
-  q, k, v = (h @ _draw(8, 8, seed=i) for i in range(3))
-  mask = jnp.tril(jnp.ones((4, 4), bool))
-  weights = jax.nn.softmax(jnp.where(mask, q @ k.T, -jnp.inf))
-  h = jax.nn.standardize(h + weights @ v)
-  return jnp.sum(jax.nn.sigmoid(h @ _draw(8, 5)) * (h @ _draw(8, 5, seed=1)))
-
-
-_NETWORKS = {
-  'mlp': (_mlp, (6,)),
-  'resnet': (_resnet, (8, 6, 2)),
-  'resnet_silu': (
-    functools.partial(_resnet, activation=jax.nn.silu),
-    (8, 6, 2),
-  ),
-  'attention': (_attention, (4, 6)),
-}
-
-
 class LrpTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
@@ -84,17 +66,19 @@ class LrpTest(parameterized.TestCase):
     self.assertGreater(np.max(np.abs(want)), 1e-2)
     np.testing.assert_allclose(sum(got.info.absorbed), 0, atol=1e-12)
 
-  @parameterized.product(
-    network=tuple(_NETWORKS),
-    composite=(composites.epsilon, composites.epsilon_gamma_box),
+  @parameterized.parameters(
+    *((network, composites.epsilon) for network in networks.NETWORKS),
+    ('depthwise', composites.epsilon_gamma_box),
+    ('vit', attention.attn_lrp),
   )
   def test_keeps_what_it_does_not_absorb(self, network, composite):
-    fn, shape = _NETWORKS[network]
+    fn, x = networks.NETWORKS[network]()
     method = functools.partial(lrp.lrp, fn, composite=composite)
-    scores, info = jax.jit(method)(_draw(*shape))
+    scores, info = jax.jit(method)(x)
+    self.assertGreater(np.max(np.abs(scores)), 1e-3)
     whole = np.sum(scores) + sum(info.absorbed)
     np.testing.assert_allclose(whole, info.score, rtol=1e-9)
-    np.testing.assert_allclose(info.score, fn(_draw(*shape)), rtol=1e-9)
+    np.testing.assert_allclose(info.score, fn(x), rtol=1e-9)
     self.assertLess(info.conservation_error, 1e-9 * abs(info.score))
 
   def test_biases_absorb_their_share(self):
@@ -171,16 +155,16 @@ class LrpTest(parameterized.TestCase):
     np.testing.assert_allclose(got, want.reshape(x.shape), rtol=1e-12)
 
   @parameterized.parameters(
-    composites.epsilon, composites.epsilon_plus, composites.epsilon_gamma_box
+    composites.epsilon_plus, composites.epsilon_gamma_box
   )
   def test_convolutions_agree(self, composite):
     x = _draw(8, 6, 2)
     scores = [
-      lrp.lrp(
-        functools.partial(_resnet, fast=fast, activation=jax.nn.gelu),
-        x,
-        composite=composite,
-      ).scores
+      jax.jit(
+        functools.partial(
+          lrp.lrp, functools.partial(_resnet, fast=fast), composite=composite
+        )
+      )(x).scores
       for fast in (True, False)
     ]
     np.testing.assert_allclose(*scores, rtol=1e-9, atol=1e-12)
@@ -227,7 +211,8 @@ class LrpTest(parameterized.TestCase):
         seen.append((place.depth, place.tap, composites.is_convolution(place)))
       return composites.epsilon(place)
 
-    lrp.lrp(_resnet, _draw(8, 6, 2), composite=composite)
+    explain = functools.partial(lrp.lrp, _resnet, composite=composite)
+    jax.eval_shape(explain, _draw(8, 6, 2))
     self.assertEqual(
       list(dict.fromkeys(seen[::-1])),
       [
