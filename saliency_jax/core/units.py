@@ -243,11 +243,10 @@ def _modified(eqn, flags, args, modify):
 
 
 def _is_entrywise(eqn, operands):
-  (out, *rest) = eqn.outvars
   return (
     eqn.primitive.name in _ENTRYWISE
-    and not rest
-    and all(v.aval.shape == out.aval.shape for v in operands)
+    and len(eqn.outvars) == 1
+    and all(v.aval.shape == eqn.outvars[0].aval.shape for v in operands)
   )
 
 

@@ -36,6 +36,7 @@ from saliency_jax.propagation import composites
 from saliency_jax.propagation import pools
 
 CLASS_MAP, ACTIVATIONS = 'class_map', 'activations'
+_SCALINGS = ('add', 'convert_element_type', 'div', 'mul', 'neg', 'sub')
 _PASSED = (units.ACTIVATION, 'logistic', 'tanh')
 
 
@@ -127,7 +128,8 @@ def _rule(tape, tap, prior, negated):
   priors = _priors(tape, prior, negated)
 
   def wins(equation, inputs, outputs, probability):
-    del outputs
+    if _is_scaling(equation):
+      return _routed(equation, inputs, outputs, probability)
     a = [priors[v] for v in _moved(equation, equation.eqn.invars)]
     z, pullback = jax.vjp(_excite(equation, inputs, negated), *a)
     share = jnp.where(z > 0, probability[0] / jnp.where(z > 0, z, 1), 0)
@@ -159,6 +161,21 @@ def _rule(tape, tap, prior, negated):
   return rule
 
 
+def _is_scaling(equation):
+  """Returns whether each output is one input, scaled and shifted."""
+  eqn, moving = units.main(equation)
+  return sum(moving) == 1 and eqn.primitive.name in _SCALINGS
+
+
+def _routed(equation, inputs, outputs, probability):
+  """Hands on what arrives, where the factor is positive."""
+  del outputs
+  positive = _excite(equation, inputs, modify=jnp.sign)
+  _, pullback = jax.vjp(positive, *map(jnp.ones_like, _moved(equation, inputs)))
+  (given,) = pullback(probability[0])
+  return [given if moves else None for moves in equation.moving]
+
+
 def _priors(tape, prior, negated):
   """Returns, of each variable, what paths go by: not negative."""
   found = {}
@@ -188,10 +205,10 @@ def _priors(tape, prior, negated):
   return found
 
 
-def _excite(equation, inputs, negated):
-  """Returns `a -> W+ a`, of a layer, or `W- a` of the negated one."""
-  signed = units.linear(equation, inputs)
-  size = units.linear(equation, inputs, jnp.abs)
+def _excite(equation, inputs, negated=None, modify=lambda c: c):
+  """Returns `a -> W+ a`, of modified weights or of those of `negated`."""
+  signed = units.linear(equation, inputs, modify)
+  size = units.linear(equation, inputs, lambda c: jnp.abs(modify(c)))
   sign = -1 if equation.eqn is negated else 1
 
   def excite(*a):

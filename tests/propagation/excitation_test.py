@@ -97,6 +97,22 @@ class ExcitationTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(out.scores, [1, 0, 0])
 
+  def test_one_input_wins_whatever_its_sign(self):
+    x, r = np.array([-1.0, 2, -3]), np.array([2.0, 1, -1])
+    # A logit of a traced class is scaled too: it is NaN for no class.
+    fn = lambda x, i: scores.logit(lambda p, x: p @ x, _draw(4, 3), i)(x)
+    explain = jax.jit(
+      lambda x, i: excitation.excitation_backprop(lambda x: fn(x, i), x)
+    )
+    for i in range(4):
+      want = _win(_draw(4, 3)[[i]], np.maximum(x, 0), np.ones(1))
+      np.testing.assert_allclose(explain(x, i).scores, want, atol=1e-12)
+    out = excitation.excitation_backprop(lambda x: jnp.max(r * x + 9), x)
+    np.testing.assert_allclose(out.scores, [0, 0, 0])
+    np.testing.assert_allclose(out.info.lost, 1)
+    out = excitation.excitation_backprop(lambda x: jnp.min(r * x + 9), x)
+    np.testing.assert_allclose(out.scores, [1, 0, 0])
+
   def test_skips_share_by_value_and_may_go_around_a_tap(self):
     def fn(x):
       h = checkpoint_name(jax.nn.relu(2 * x), 'h')
