@@ -15,7 +15,7 @@ References:
   https://arxiv.org/abs/1705.07874
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ from saliency_jax.core import sampling
 from saliency_jax.core import tapes
 from saliency_jax.core import types
 from saliency_jax.propagation import multipliers
+
+# `(tape at x, tape at the baseline, variables) -> contribution of each`.
+Rule = Callable[[tapes.Tape, tapes.Tape, Sequence[core.Var]], list[Any]]
 
 
 class DeepLiftInfo(NamedTuple):
@@ -59,7 +62,7 @@ def deeplift(
   baseline: baselines.Baseline = baselines.black,
   num_baselines: int = 1,
   at: str | None = None,
-  rules: Mapping[str, multipliers.Rule] = multipliers.RESCALE,
+  rule: Rule = multipliers.rescale,
   batch_size: int | None = 8,
 ) -> types.Attribution:
   """Multiplies the way from a baseline with multipliers that are complete.
@@ -74,8 +77,8 @@ def deeplift(
     at: the name of an intermediate (`jax.ad_checkpoint.checkpoint_name`) whose
       entries are scored in the place of those of `x`. Their scores are complete
       if all of `x` goes through it.
-    rules: of equations, by the names of primitives and by roles; one's own go
-      on top: `{**multipliers.RESCALE, 'sort': rule}`.
+    rule: what variables contribute between two tapes: `multipliers.rescale`, or
+      `reveal_cancel.reveal_cancel`, which keeps apart what pushes up and down.
     batch_size: baselines held in memory at once; `None` holds them all.
 
   Raises:
@@ -96,16 +99,7 @@ def deeplift(
     own = sampling.draw_key(key, i) if draws else None
     start = examples.wide(baselines.evaluate(baseline, x, own))
     base = tapes.replay(tape, start)
-    rule = multipliers.between(tape, base, rules)
-    ends = [(v, jnp.ones_like(score)) for v in outvars]
-    found = tapes.walk(tape, ends, rule)
-    ways = map(
-      jnp.subtract, tapes.read(tape, explained), tapes.read(base, explained)
-    )
-    scores = [
-      found[v] * way if v in found else jnp.zeros_like(way)
-      for v, way in zip(explained, ways, strict=True)
-    ]
+    scores = rule(tape, base, explained)
     (base_score,) = map(jnp.asarray, tapes.read(base, outvars))
     error, _ = completeness.errors(
       completeness.total(scores), score, base_score

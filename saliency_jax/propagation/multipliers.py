@@ -18,7 +18,7 @@ Truth values that depend on the example are numbers here, 0 and 1: a choice by
 `x > 0` has an effect too, and hands it on to `x`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import operator
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ def linear(equation, x, base, m):
 
 def product(equation, x, base, m):
   """Takes `(b + b0)/2` for `a` in a product of any kind, and the reverse."""
-  return tapes.vjp(equation, _middle(equation, x, base), x.outputs, m)
+  return tapes.vjp(equation, middle(equation, x, base), x.outputs, m)
 
 
 def quotient(equation, x, base, m):
@@ -90,12 +90,12 @@ def smooth(equation, x, base, m):
   There the quotient would be rounding: below 1e-6 of the values, or in narrow
   floats below the root of their precision.
   """
-  return _elementwise(equation, x, base, m, smallest=1e-6)
+  return _elementwise(equation, x, base, m, least_step)
 
 
 def steps(equation, x, base, m):
   """Takes `dy / dx` however small `dx` is, for what may jump or bend there."""
-  return _elementwise(equation, x, base, m, smallest=0)
+  return _elementwise(equation, x, base, m, lambda a, a0: 0)
 
 
 def extreme(equation, x, base, m):
@@ -118,7 +118,7 @@ def extreme(equation, x, base, m):
     effects = winners(m * (y - y0))
   # An entry that wins moves by `dy` or more, in floats too.
   dxs = map(jnp.subtract, _where(moving, x.inputs), _where(moving, base.inputs))
-  return _back(moving, map(_divided, effects, dxs, slopes))
+  return _back(moving, map(divided, effects, dxs, slopes))
 
 
 def select(equation, x, base, m):
@@ -133,7 +133,7 @@ def select(equation, x, base, m):
   (other0,) = jaxprs.bind(eqn, which, *cases0)
   effect = ((y - other) + (other0 - y0)) / 2
   dx = which.astype(m.dtype) - which0.astype(m.dtype)
-  chosen = _divided(m * effect, dx, jnp.zeros_like(dx))
+  chosen = divided(m * effect, dx, jnp.zeros_like(dx))
   if not any(moving[1:]):
     return [chosen, *(None for _ in cases)]
   choose = primitives.Equation(eqn, (False, *moving[1:]))
@@ -168,25 +168,79 @@ RESCALE: dict[str, Rule] = {
 }
 
 
-def _elementwise(equation, x, base, m, *, smallest):
+def rescale(
+  tape: tapes.Tape,
+  base: tapes.Tape,
+  variables: Sequence[core.Var],
+  *,
+  table: Mapping[str, Rule] = RESCALE,
+) -> list[Any]:
+  """Returns what variables contribute to the difference of two scores.
+
+  Args:
+    tape: a score of an example.
+    base: the same equations at a baseline.
+    variables: of the tape.
+    table: rules by the names of primitives and by roles; one's own go on top:
+      `{**RESCALE, 'sort': rule}`.
+
+  Raises:
+    ValueError: for an equation without a rule.
+  """
+  outvars = tape.closed.jaxpr.outvars
+  ends = zip(
+    outvars, map(jnp.ones_like, tapes.read(tape, outvars)), strict=True
+  )
+  found = tapes.walk(tape, ends, between(tape, base, table))
+  ways = map(
+    jnp.subtract, tapes.read(tape, variables), tapes.read(base, variables)
+  )
+  return [
+    found[v] * way if v in found else jnp.zeros_like(way)
+    for v, way in zip(variables, ways, strict=True)
+  ]
+
+
+def divided(effect, way, slope, least=0):
+  """Returns `effect / way`, and the slope where the way is not above `least`.
+
+  Nor is it between two infinities: those of masked logits.
+  """
+  moves = jnp.abs(way) > least
+  effect = _summed(effect, way.shape).astype(way.dtype)
+  return jnp.where(moves, effect / jnp.where(moves, way, 1), slope)
+
+
+def least_step(a, a0):
+  """Returns the change of a value below which its quotients are rounding."""
+  relative = max(1e-6, float(jnp.finfo(a.dtype).eps) ** 0.5)
+  return relative * jnp.maximum(jnp.abs(a), jnp.abs(a0))
+
+
+def middle(equation, x, base):
+  """Returns the inputs, halfway between the two examples where they move."""
+  return [
+    (a + a0) / 2 if moves else a
+    for a, a0, moves in zip(x.inputs, base.inputs, equation.moving, strict=True)
+  ]
+
+
+def number(a, dtype):
+  """Returns truth values as numbers of a dtype, and numbers as they are."""
+  return a.astype(dtype) if a.dtype == bool else a
+
+
+def _elementwise(equation, x, base, m, least):
   """Takes `m e_i / dx_i` for each of one or two inputs that move."""
   eqn, moving = equation
   (m,) = m
-  floats = all(
-    map(primitives.is_float, [*eqn.outvars, *_where(moving, eqn.invars)])
-  )
   slopes = [jnp.zeros((), m.dtype)] * len(moving)
-  if floats:
-    slopes = tapes.vjp(equation, _middle(equation, x, base), x.outputs, [m])
+  if all(map(primitives.is_float, [*eqn.outvars, *_where(moving, eqn.invars)])):
+    slopes = tapes.vjp(equation, middle(equation, x, base), x.outputs, [m])
   found = []
   for i, effect in _effects(equation, x, base, m.dtype).items():
-    a, a0 = (_number(v.inputs[i], m.dtype) for v in (x, base))
-    dx = a - a0
-    least = 0
-    if smallest:
-      least = max(smallest, float(jnp.finfo(dx.dtype).eps) ** 0.5)
-      least = least * jnp.maximum(jnp.abs(a), jnp.abs(a0))
-    found.append(_divided(m * effect, dx, slopes[i], least))
+    a, a0 = (number(v.inputs[i], m.dtype) for v in (x, base))
+    found.append(divided(m * effect, a - a0, slopes[i], least(a, a0)))
   return _back(moving, found)
 
 
@@ -196,7 +250,7 @@ def _effects(equation, x, base, dtype):
   places = [i for i, moves in enumerate(moving) if moves]
   if len(places) > 2:
     primitives.rule({}, equation, 'multipliers of three inputs')
-  y, y0 = (_number(v.outputs[0], dtype) for v in (x, base))
+  y, y0 = (number(v.outputs[0], dtype) for v in (x, base))
   if len(places) == 1:
     return {places[0]: y - y0}
   i, j = places
@@ -204,20 +258,10 @@ def _effects(equation, x, base, dtype):
   def mixed(first, second):
     args = list(first.inputs)
     args[j] = second.inputs[j]
-    return _number(jaxprs.bind(eqn, *args)[0], dtype)
+    return number(jaxprs.bind(eqn, *args)[0], dtype)
 
   y10, y01 = mixed(x, base), mixed(base, x)
   return {i: ((y - y01) + (y10 - y0)) / 2, j: ((y - y10) + (y01 - y0)) / 2}
-
-
-def _divided(effect, dx, slope, least=0):
-  """Returns `effect / dx`, and the slope where `dx` is not above the least.
-
-  Nor is it between two infinities: those of masked logits.
-  """
-  moves = jnp.abs(dx) > least
-  effect = _summed(effect, dx.shape).astype(dx.dtype)
-  return jnp.where(moves, effect / jnp.where(moves, dx, 1), slope)
 
 
 def _summed(a, shape):
@@ -228,31 +272,19 @@ def _summed(a, shape):
   return jnp.sum(a, axes, keepdims=True)
 
 
-def _middle(equation, x, base):
-  """Returns the inputs, halfway between the two where they move."""
-  return [
-    (a + a0) / 2 if moves else a
-    for a, a0, moves in zip(x.inputs, base.inputs, equation.moving, strict=True)
-  ]
-
-
 def _as_floats(equation, inputs, dtype):
   """Returns an equation that moves truth values as one that moves floats."""
   eqn, moving = equation
   if all(map(primitives.is_float, _where(moving, eqn.invars))):
     return equation, inputs
   data = range(len(inputs))[primitives.facts(eqn).data]
-  inputs = [_number(a, dtype) if i in data else a for i, a in enumerate(inputs)]
+  inputs = [number(a, dtype) if i in data else a for i, a in enumerate(inputs)]
   retype = lambda v: core.Var(v.aval.update(dtype=dtype))
   eqn = eqn.replace(
     invars=[retype(v) if i in data else v for i, v in enumerate(eqn.invars)],
     outvars=[retype(v) for v in eqn.outvars],
   )
   return primitives.Equation(eqn, moving), inputs
-
-
-def _number(a, dtype):
-  return a.astype(dtype) if a.dtype == bool else a
 
 
 def _is_whole(v):
