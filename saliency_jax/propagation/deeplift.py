@@ -18,6 +18,7 @@ References:
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from jax.extend import core
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
