@@ -1,0 +1,139 @@
+"""Games: a score as a function of which players of a masker are present.
+
+`v(S) = f(hide(S))` for a coalition `S` of the players. Methods of coalitions
+know the game alone, and share out what all players are worth together,
+`v(everyone) - v(nobody)`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from saliency_jax import maskers
+from saliency_jax.core import checks
+from saliency_jax.core import examples
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+
+
+class Game(NamedTuple):
+  """The worth of every coalition.
+
+  Attributes:
+    num: players, `p`.
+    worth: which of them are present, `[p]`, to a number.
+    shaped: a number a player, `[p]`, on the grid of the masker's players.
+    spread: a number a player, `[p]`, to a map of the example.
+    dtype: of the numbers, float32 at least.
+  """
+
+  num: int
+  worth: Callable[[Bool[Array, 'p']], Float[Array, '']]
+  shaped: Callable[[Float[Array, 'p']], Float[Array, '*players']]
+  spread: Callable[[Float[Array, 'p']], types.Example]
+  dtype: Any
+
+
+class Worths(NamedTuple):
+  """What some coalitions are worth.
+
+  Attributes:
+    nobody: the score with every player hidden.
+    everyone: the score of the example.
+    of: what each coalition that was asked for is worth.
+  """
+
+  nobody: Float[Array, '']
+  everyone: Float[Array, '']
+  of: Float[Array, 'n']
+
+  @property
+  def total(self) -> Float[Array, '']:
+    """What all players are worth together."""
+    return self.everyone - self.nobody
+
+  @property
+  def num_calls(self) -> Int[Array, '']:
+    """How often the score was called."""
+    return jnp.asarray(len(self.of) + 2, jnp.int32)
+
+
+def of(
+  fn: types.ScoreFn,
+  x: types.Example,
+  masker: maskers.Constructor,
+  key: Key[Array, ''] | None,
+) -> Game:
+  """Returns the game of a score and a masker.
+
+  Args:
+    fn: score of one example.
+    x: the example, of JAX's arrays.
+    masker: its players.
+    key: for a baseline that draws.
+
+  Raises:
+    ValueError: for a masker of one player, which shares with nobody.
+  """
+  players = masker(x, key=key)
+  if players.num < 2:
+    raise ValueError(
+      f'expected a masker of at least 2 players, got {players.num}: one player '
+      'alone is worth fn(x) less the score of its baseline'
+    )
+  dtype = examples.accumulator(examples.result_dtype(x))
+  fn, _ = examples.widened(fn, x)
+  shaped = lambda values: values.reshape(players.shape)
+  spread = lambda values: players.spread(shaped(values))
+  worth = lambda keep: fn(players.blend(spread(keep.astype(dtype)))).astype(
+    dtype
+  )
+  return Game(players.num, worth, shaped, spread, dtype)
+
+
+def worths(
+  game: Game,
+  coalition: Callable[[Int[Array, '']], Bool[Array, 'p']],
+  num: int,
+  *,
+  batch_size: int | None,
+) -> Worths:
+  """Returns what coalitions are worth, and nobody and everyone.
+
+  Args:
+    game: in which they play.
+    coalition: the number of a coalition, from 0, to its members.
+    num: coalitions, at least one.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+  """
+
+  def worth(i):
+    asked = coalition(jnp.clip(i - 1, 0, num - 1))
+    # The first call has nobody, and the last has everyone.
+    return game.worth((i > num) | ((i > 0) & asked))
+
+  values = sampling.batched_map(
+    worth, jnp.arange(num + 2), batch_size=batch_size
+  )
+  return Worths(values[0], values[-1], values[1:-1])
+
+
+def random_order(key: Key[Array, ''], num: int) -> Int[Array, 'p']:
+  """Draws the place of each player in a uniformly random order.
+
+  The players at the first `k` places are a uniformly random set of size `k`.
+  """
+  return jax.random.permutation(key, num)
+
+
+def enough(name: str, value: int, least: int, game: Game) -> None:
+  """Raises `ValueError` for too few draws for the players of a game."""
+  checks.count(name, value)
+  if value < least:
+    raise ValueError(
+      f'{name} must be at least {least} for {game.num} players, got {value}: '
+      'ask for more, or bind fewer players to the masker'
+    )

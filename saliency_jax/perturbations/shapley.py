@@ -1,0 +1,287 @@
+"""Shapley values: what a player adds, in the mean over orders of arrival.
+
+`phi_i = sum_{S without i} s! (p - s - 1)! / p! (v(S + i) - v(S))`, for sets of
+`s` of the other players. They sum to `v(everyone) - v(nobody)`.
+
+References:
+  Shapley, A value for n-person games, 1953.
+  Castro, Gomez, Tejada, Polynomial calculation of the Shapley value based on
+    sampling, 2009. https://doi.org/10.1016/j.cor.2008.04.004
+  Mitchell, Cooper, Frank, Holmes, Sampling permutations for Shapley value
+    estimation, 2022. https://arxiv.org/abs/2104.12199
+  Kolpaczki, Bengs, Muschalik, Huellermeier, Approximating the Shapley value
+    without marginal contributions, 2024. https://arxiv.org/abs/2302.00736
+"""
+
+from collections.abc import Callable
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+import numpy as np
+
+from saliency_jax import maskers
+from saliency_jax.core import checks
+from saliency_jax.core import examples
+from saliency_jax.core import sampling
+from saliency_jax.core import types
+from saliency_jax.perturbations import games
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+# Players of `exact`: 65,536 coalitions.
+_MOST_PLAYERS = 16
+
+
+class ShapleyInfo(NamedTuple):
+  """The value of each player, and how far it may be from the truth.
+
+  Attributes:
+    values: of the players, on their grid.
+    stderr: standard error of each; 0 for `exact`.
+    efficiency_error: `|sum of values - (f(x) - v(nobody))|`: rounding.
+    score: `f(x)`.
+    baseline_score: `v(nobody)`.
+    num_calls: of the score.
+  """
+
+  values: Float[Array, '*players']
+  stderr: Float[Array, '*players']
+  efficiency_error: Float[Array, '']
+  score: Float[Array, '']
+  baseline_score: Float[Array, '']
+  num_calls: Int[Array, '']
+
+
+class Estimate(NamedTuple):
+  """What an estimator returns."""
+
+  values: Float[Array, 'p']
+  stderr: Float[Array, 'p']
+  worths: games.Worths
+
+
+# `(game, *, key, batch_size) -> Estimate`, its settings bound.
+Estimator = Callable[..., Estimate]
+
+
+def shapley(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  masker: maskers.Constructor,
+  estimator: Estimator | None = None,
+  batch_size: int | None = 16,
+) -> types.Attribution:
+  """Shares out what the players of a masker are worth together.
+
+  Args:
+    fn: score of one example; no gradient is taken.
+    x: the example.
+    key: consumed; required by the estimators that draw.
+    masker: the players.
+    estimator: `exact`, `permutation` or `stratified`, its settings bound by
+      `functools.partial`; `None` is `permutation`.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+
+  Returns:
+    Scores as the masker spreads them, in units of `fn`.
+
+  Raises:
+    ValueError: without a key where one is needed, or for more or fewer players,
+      or fewer draws, than the estimator takes.
+  """
+  x = examples.arrays(x)
+  game = games.of(fn, x, masker, key)
+  estimator = permutation if estimator is None else estimator
+  values, stderr, worths = estimator(game, key=key, batch_size=batch_size)
+  info = ShapleyInfo(
+    values=game.shaped(values),
+    stderr=game.shaped(stderr),
+    efficiency_error=jnp.abs(jnp.sum(values) - worths.total),
+    score=worths.everyone,
+    baseline_score=worths.nobody,
+    num_calls=worths.num_calls,
+  )
+  return examples.attribution(x, game.spread(values), info)
+
+
+def exact(
+  game: games.Game,
+  *,
+  key: Key[Array, ''] | None = None,
+  batch_size: int | None,
+) -> Estimate:
+  """Calls the score for all `2^p` coalitions of at most 16 players.
+
+  Args:
+    game: whose values are wanted.
+    key: not used.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+  """
+  del key
+  p = game.num
+  if p > _MOST_PLAYERS:
+    raise ValueError(
+      f'exact takes at most {_MOST_PLAYERS} players, got {p}: bind fewer to '
+      'the masker, or use estimator=permutation'
+    )
+  bits = jnp.arange(p)
+  member = lambda i: (i >> bits) & 1 == 1
+  # Coalition 0 is nobody, and the last one everyone.
+  num = 2**p - 2
+  worths = games.worths(
+    game, lambda i: member(i + 1), num, batch_size=batch_size
+  )
+  members = jax.vmap(member)(jnp.arange(1, num + 1))
+  sizes = np.arange(p + 1)
+  # s! (p - s)! / p! of a set of `s`, for one member and for one who is not.
+  chance = np.array([1 / math.comb(p, s) for s in sizes])
+  inside = jnp.asarray(chance / np.maximum(sizes, 1), game.dtype)
+  outside = jnp.asarray(chance / np.maximum(p - sizes, 1), game.dtype)
+  size = jnp.sum(members, 1)
+  weights = jnp.where(members, inside[size][:, None], -outside[size][:, None])
+  # Scores less the baseline's are small numbers, which float32 sums well.
+  values = _times(worths.of - worths.nobody, weights) + worths.total / p
+  return Estimate(values, jnp.zeros_like(values), worths)
+
+
+def permutation(
+  game: games.Game,
+  *,
+  key: Key[Array, ''] | None,
+  batch_size: int | None,
+  num_pairs: int = 10,
+) -> Estimate:
+  """Averages what players add in random orders, each with its reverse.
+
+  Pairs are exact for games of interactions of two players at most. A pair takes
+  `2 (p - 1)` calls.
+
+  Args:
+    game: whose values are wanted.
+    key: consumed; required.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+    num_pairs: of an order and its reverse, 2 at least: standard errors come
+      from their differences.
+  """
+  checks.count('num_pairs', num_pairs, 2)
+  p = game.num
+  orders = jnp.arange(num_pairs)
+  places = _random_orders(key, game, num_pairs)
+
+  def coalition(i):
+    place = places[i // (2 * p - 2)]
+    first = i % (p - 1) + 1
+    turned = i % (2 * p - 2) >= p - 1
+    # The first so many to arrive, from the one end or the other.
+    return jnp.where(turned, p - 1 - place, place) < first
+
+  num = num_pairs * (2 * p - 2)
+  worths = games.worths(game, coalition, num, batch_size=batch_size)
+  paths = worths.of.reshape(num_pairs, 2, p - 1)
+  ends = [
+    jnp.full((num_pairs, 2, 1), end) for end in (worths.nobody, worths.everyone)
+  ]
+  added = jnp.diff(jnp.concatenate([ends[0], paths, ends[1]], 2), axis=2)
+  terms = added[orders[:, None], 0, places]
+  terms = (terms + added[orders[:, None], 1, p - 1 - places]) / 2
+  return _mean(terms, worths)
+
+
+def stratified(
+  game: games.Game,
+  *,
+  key: Key[Array, ''] | None,
+  batch_size: int | None,
+  num_orders: int = 10,
+) -> Estimate:
+  """Averages sets with and without a player, for each size apart.
+
+  `phi_i = 1/p sum_s (E[v(S) | i in S, |S| = s + 1] - E[v(S) | i not in S, |S| =
+  s])`: as in stratified SVARM, the worth of a set tells of every player. The
+  sets of a size are windows that cover a random order, and their complements;
+  single players and their complements are enumerated. What is missing from the
+  sum of all is then shared equally, which moves no expectation. An order takes
+  about `2 p log(p)` calls.
+
+  Args:
+    game: whose values are wanted.
+    key: consumed; required.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+    num_orders: 2 at least: standard errors come from their differences.
+  """
+  checks.count('num_orders', num_orders, 2)
+  p = game.num
+  if p < 4:
+    raise ValueError(
+      f'stratified draws for 4 players or more, got {p}: use estimator=exact'
+    )
+  singles, windows = np.eye(p, dtype=bool), _windows(p)
+  whole = np.concatenate([singles, ~singles])
+  table, by_place = jnp.asarray(whole), jnp.asarray(windows)
+  places = _random_orders(key, game, num_orders)
+
+  def coalition(i):
+    j = jnp.maximum(i - 2 * p, 0)
+    drawn = by_place[j % len(windows)][places[j // len(windows)]]
+    return jnp.where(i < 2 * p, table[jnp.minimum(i, 2 * p - 1)], drawn)
+
+  num = 2 * p + num_orders * len(windows)
+  worths = games.worths(game, coalition, num, batch_size=batch_size)
+  above = worths.of - worths.nobody
+  fixed = _times(above[: 2 * p], _shares(whole))
+  drawn = _times(above[2 * p :].reshape(num_orders, -1), _shares(windows))
+  terms = jnp.take_along_axis(drawn, places, 1) + fixed[None]
+  missing = worths.total - jnp.sum(terms, 1, keepdims=True)
+  return _mean(terms + missing / p, worths)
+
+
+def _random_orders(key, game, num):
+  """Draws the places `[num, p]` of the players in random orders."""
+  draw = lambda i: games.random_order(sampling.draw_key(key, i), game.num)
+  return jax.vmap(draw)(jnp.arange(num))
+
+
+def _windows(p):
+  """Returns sets of places, of sizes 2 to `p - 2`, that cover all places.
+
+  Each place is in one or two windows of a size, the last of which begins anew,
+  and out of one at least; and the other way round for their complements.
+  """
+  sets = []
+  for size in range(2, p // 2 + 1):
+    starts = size * np.arange(-(-p // size))
+    windows = np.zeros((len(starts), p), bool)
+    np.put_along_axis(
+      windows, (starts[:, None] + np.arange(size)) % p, True, axis=1
+    )
+    # Two halves are each other's complements.
+    sets += [windows] if 2 * size == p else [windows, ~windows]
+  return np.concatenate(sets)
+
+
+def _shares(sets: Bool[np.ndarray, 'n p']) -> Float[np.ndarray, 'n p']:
+  """Returns the share of each set in each player's value, over all sizes."""
+  p = sets.shape[1]
+  shares = np.zeros(sets.shape)
+  size = sets.sum(1)
+  for s in np.unique(size):
+    rows = sets[size == s]
+    shares[size == s] = np.where(
+      rows, 1 / np.maximum(rows.sum(0), 1), -1 / np.maximum((~rows).sum(0), 1)
+    )
+  return shares / p
+
+
+def _times(worths, shares):
+  shares = jnp.asarray(shares, worths.dtype)
+  return jnp.matmul(worths, shares, precision=_HIGHEST)
+
+
+def _mean(terms, worths):
+  """Returns the mean of independent estimates `[n, p]`, and its error."""
+  stderr = sampling.standard_error(jnp.var(terms, 0), len(terms))
+  return Estimate(jnp.mean(terms, 0), stderr, worths)

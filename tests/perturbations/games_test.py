@@ -1,0 +1,79 @@
+"""Tests for `games.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saliency_jax import maskers
+from saliency_jax import scores
+from saliency_jax.perturbations import games
+from tests import random_games
+
+
+class GamesTest(parameterized.TestCase):
+  @parameterized.parameters(None, 1, 3)
+  def test_worths(self, batch_size):
+    want = random_games.numbers(3)
+    x = random_games.row(want)
+    game = games.of(random_games.score(want), x, maskers.entries, None)
+    sets = jnp.array([1, 6, 3, 4])
+    got = games.worths(
+      game,
+      lambda i: sets[i] >> jnp.arange(3) & 1 == 1,
+      4,
+      batch_size=batch_size,
+    )
+    np.testing.assert_array_equal(got.of, want[sets])
+    self.assertEqual(got.nobody, want[0])
+    self.assertEqual(got.everyone, want[-1])
+    self.assertEqual(got.total, want[-1] - want[0])
+    self.assertEqual(got.num_calls, 6)
+
+  def test_black_box_is_called_with_batches(self):
+    sizes = []
+
+    def predict(batch):
+      sizes.append(len(batch))
+      return batch @ np.array([1.0, 2, 4, 8], np.float32)
+
+    game = games.of(
+      scores.from_host(predict), jnp.ones(4), maskers.entries, None
+    )
+    got = games.worths(
+      game, lambda i: i >> jnp.arange(4) & 1 == 1, 14, batch_size=4
+    )
+    np.testing.assert_array_equal(got.of, np.arange(14))
+    self.assertEqual(got.everyone, 15)
+    self.assertEqual(set(sizes), {4})
+
+  def test_a_tree_and_its_map(self):
+    x = {'a': jnp.ones((2, 3)), 'b': jnp.ones(4)}
+    masker = functools.partial(maskers.leaves, baseline=0)
+    fn = lambda x: jnp.sum(x['a']) + 10 * jnp.sum(x['b'])
+    game = games.of(fn, x, masker, None)
+    self.assertEqual(game.worth(jnp.array([True, False])), 6)
+    self.assertEqual(game.worth(jnp.array([False, True])), 40)
+    self.assertEqual(
+      jax.tree.map(jnp.shape, game.spread(jnp.ones(2))),
+      {'a': (1, 1), 'b': (1,)},
+    )
+
+  def test_orders_are_uniform(self):
+    keys = jax.random.split(jax.random.key(0), 6000)
+    orders = jax.vmap(lambda k: games.random_order(k, 3))(keys)
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    # A multinomial of six orders, 1000 of each.
+    self.assertEqual(len(counts), 6)
+    self.assertLess(np.abs(counts - 1000).max() / np.sqrt(6000 * 5 / 36), 4.5)
+
+  def test_one_player(self):
+    with self.assertRaisesRegex(ValueError, 'at least 2 players, got 1'):
+      games.of(jnp.sum, jnp.ones(1), maskers.entries, None)
+
+
+if __name__ == '__main__':
+  absltest.main()
