@@ -36,6 +36,7 @@ EXTRAS = {
     'scikit-learn>=1.3',
   ],
   'peers': [
+    'autolrp==0.2.0',
     'captum>=0.8',
     'efficientnet-lite-pytorch==0.1.0',
     'quantus>=0.6',
