@@ -122,7 +122,7 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
     objective = functools.partial(
       objective, k=selection.count(config['k'], x.size)
     )
-  found = attack(
+  adversary = attack(
     logits_fn,
     x,
     rho=rho,
@@ -134,14 +134,14 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
   )
   label = jnp.argmax(logits_fn(x))
   fn = lambda x: logits_fn(x)[label]
-  clean, attacked = (method(fn, at, key=None).scores for at in (x, found.x))
+  clean, attacked = (method(fn, at, key=None).scores for at in (x, adversary.x))
   k = selection.count(config['k'], clean.size)
   return {
-    'found': found.found,
+    'feasible': adversary.feasible,
     'overlap': metrics.top_k_overlap(clean, attacked, k),
-    'objective': found.objective,
-    'clean_objective': found.clean_objective,
-    'norm': found.norm,
+    'objective': adversary.objective,
+    'clean_objective': adversary.clean_objective,
+    'norm': adversary.norm,
   }
 
 

@@ -103,21 +103,23 @@ def _run(
 
 
 def _prepare(config, folder, mesh) -> looping.Run:
-  learnt, held = (_examples(config, part) for part in ('train', 'validation'))
+  training, validation = (
+    _examples(config, part) for part in ('train', 'validation')
+  )
   network = config['network']
   model = models.create(
     network['name'],
     key=jax.random.key(config['seed']),
-    class_names=learnt.class_names,
+    class_names=training.class_names,
     **network['settings'],
   )
-  if learnt.images.shape[1:] != model.spec.input_shape:
+  if training.images.shape[1:] != model.spec.input_shape:
     raise ValueError(
-      f'{config["data"]["name"]!r} has images of {learnt.images.shape[1:]}, '
+      f'{config["data"]["name"]!r} has images of {training.images.shape[1:]}, '
       f'{network["name"]} takes {model.spec.input_shape}'
     )
   per_epoch = feeding.num_steps(
-    len(learnt.labels), config['data']['batch_size']
+    len(training.labels), config['data']['batch_size']
   )
   num_steps = config['max_steps'] or config['epochs'] * per_epoch
   trainer = recipes.trainer(
@@ -131,7 +133,7 @@ def _prepare(config, folder, mesh) -> looping.Run:
   whole = mesh.size * _NUM_PARTS.value
   size = -(-config['data']['batch_size'] // whole) * whole
   return looping.Run(
-    config, folder, mesh, model, trainer, learnt, held, num_steps, size
+    config, folder, mesh, model, trainer, training, validation, num_steps, size
   )
 
 

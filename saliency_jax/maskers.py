@@ -343,13 +343,13 @@ def alone(method: Callable[..., Any], **settings: Any) -> None:
 
 def _masker(x, key, baseline, shape, spread, pool):
   """Returns a masker that mixes floats with a baseline."""
-  blank = examples.wide(baselines.evaluate(baseline, x, key))
+  fill = examples.wide(baselines.evaluate(baseline, x, key))
   wide = examples.wide(x)
 
   def blend(mask):
-    # Exact at both ends, as `blank + mask * (wide - blank)` is not.
+    # Exact at both ends, as `fill + mask * (wide - fill)` is not.
     mix = lambda m, a, b: a * m.astype(a.dtype) + b * (1 - m.astype(a.dtype))
-    return jax.tree.map(mix, mask, wide, blank)
+    return jax.tree.map(mix, mask, wide, fill)
 
   return _finished(x, shape, spread, pool, blend)
 

@@ -62,7 +62,7 @@ def get_config():
     metrics={
       'igos_protocol': common.use('igos_protocol'),
       'rise_protocol': common.use('rise_protocol', deleted='black'),
-      'sensitivity': common.use('sensitivity', most=1.0, num_points=51),
+      'sensitivity': common.use('sensitivity', max_fraction=1.0, num_points=51),
       'infidelity': common.use('infidelity'),
     },
     comparisons=(

@@ -21,20 +21,20 @@ Command: python -m experiments.evaluate \\
   --config=experiments/configs/invariant_digits.py \\
   --workdir=out/invariant_digits
   (:mnist after `.py`, with --data_dir=FOLDER and a folder of its own.)
-Seen, on 1000 digits: it does not reproduce. Gray fill, area and ratio at
+Seen, on 1000 digits: it does not reproduce. Grey fill, area and ratio at
   tau = .5: SmoothGrad .085, .03; gradient .118, .04; occlusion .130, .02;
   integrated gradients .165, .11; LP(Smooth) .184, .06; LP .207, .09;
   invariant_tuned .215, .05; invariant .321, .20; random .338, .22. Refuted
-  against every rival but chance, except that tuned against LP (gray) and
+  against every rival but chance, except that tuned against LP (grey) and
   against occlusion (black) stay undecided, by .008 and -.006. At d / 10 the box
   is the whole cube on half of the digits, on average 99% of widths are 1, and
   the map orders pixels all but at random (-.017 [-.028, -.007] from chance by
-  gray, undecided by black); 21% of draws change the decision. Tuned, .6% of
+  grey, undecided by black); 21% of draws change the decision. Tuned, .6% of
   them do. An attack leaves .2% of either's boxes, 10% of LP's and 43% of
   LP(Smooth)'s, whose widths are at most .1. 2 cores, 40 minutes.
   Seen on 600 of MNIST's digits, with 32 draws: what 8 draws leave undecided is
-  reproduced, tuned against LP by -.062 (-.075 to -.048; gray: .175 and .237),
-  against occlusion by -.021 (-.037 to -.005; black: .213 and .234). Of gray
+  reproduced, tuned against LP by -.062 (-.075 to -.048; grey: .175 and .237),
+  against occlusion by -.021 (-.037 to -.005; black: .213 and .234). Of grey
   occlusion keeps its lead (.116), of black LP (.139). 1.4 s a map.
 """
 

@@ -2,7 +2,7 @@
 
 Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
   optimization, 2018, https://arxiv.org/abs/1807.05077.
-Claim: of what the maps score lowest, a part tau is set to gray; the ratio of
+Claim: of what the maps score lowest, a part tau is set to grey; the ratio of
   images whose decision changes stays near zero up to tau = .5 for the
   stochastic box, below the gradient, SmoothGrad, integrated gradients and
   occlusion (Figure 1, of VGG16, ResNet and Inception on ImageNet).
@@ -13,7 +13,7 @@ Here: SqueezeNet and the 20 photos, which are no validation images of ImageNet;
   is left out: it takes the gradients of 1000 logits, of 11 copies for
   LP(Smooth).
 Rule: see `common.py`; fixed before the run.
-Seen, gray fill, area and ratio at tau = .2 and .5: invariant .385, .10, .25;
+Seen, grey fill, area and ratio at tau = .2 and .5: invariant .385, .10, .25;
   occlusion .455, 0, .40; invariant_tuned .465, .20, .45; SmoothGrad .585, .30,
   .55; gradient .703, .55, .70; random .855, .70, .90; integrated gradients
   .888, .85, .95. Reproduced, by all three fills, against the gradient,

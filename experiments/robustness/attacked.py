@@ -15,10 +15,10 @@ from experiments.core import statistics
 def report(
   config: Mapping[str, Any],
   folder: pathlib.Path,
-  found: Sequence[Mapping[str, Any]],
+  records: Sequence[Mapping[str, Any]],
 ) -> None:
   """Writes, draws and prints what the records of a run say."""
-  summary = {**summarize(config, found), **app.machine()}
+  summary = {**summarize(config, records), **app.machine()}
   print(table(config, summary))
   for c in summary['comparisons']:
     print(
@@ -31,7 +31,7 @@ def report(
 
 
 def summarize(
-  config: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+  config: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
   """Returns the mean overlaps, their paired differences and the verdicts.
 
@@ -40,8 +40,10 @@ def summarize(
   labels, rhos = list(config['methods']), [f'{r:g}' for r in config['rho']]
   overlaps, left_out = {}, {}
   for rho in rhos:
-    kept = [r for r in found if all(r['maps'][m][rho]['found'] for m in labels)]
-    left_out[rho] = len(found) - len(kept)
+    kept = [
+      r for r in records if all(r['maps'][m][rho]['feasible'] for m in labels)
+    ]
+    left_out[rho] = len(records) - len(kept)
     overlaps[rho] = {
       m: np.array([r['maps'][m][rho]['overlap'] for r in kept]) for m in labels
     }
@@ -59,7 +61,7 @@ def summarize(
     }
 
   return {
-    'num_examples': len(found),
+    'num_examples': len(records),
     'left_out': left_out,
     'overlaps': {
       m: {rho: statistics.mean_interval(overlaps[rho][m]) for rho in rhos}

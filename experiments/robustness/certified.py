@@ -17,10 +17,10 @@ _STYLES = ('-', '--', ':', '-.')
 def report(
   config: Mapping[str, Any],
   folder: pathlib.Path,
-  found: Sequence[Mapping[str, Any]],
+  records: Sequence[Mapping[str, Any]],
 ) -> None:
   """Writes, draws and prints what the records of a run say."""
-  summary = {**summarize(config, found), **app.machine()}
+  summary = {**summarize(config, records), **app.machine()}
   print(table(config, summary))
   # What is drawn is of the first K.
   curves = {
@@ -38,7 +38,7 @@ def report(
 
 
 def summarize(
-  config: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+  config: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
   """Returns what `config.share` of the examples have at least.
 
@@ -52,18 +52,18 @@ def summarize(
 
   maps = {}
   for label, chosen in config['methods'].items():
-    records = [r['maps'][label] for r in found]
+    mine = [r['maps'][label] for r in records]
     for bound in chosen['bounds']:
-      overlaps = np.array([r[bound] for r in records if bound in r])
+      overlaps = np.array([r[bound] for r in mine if bound in r])
       maps[f'{label}, {bound}'] = {
         'guaranteed': [
           [guaranteed(overlaps[:, i, j]) for j in range(len(config['k']))]
           for i in range(len(config['rho']))
         ],
-        'refused': sum('refused' in r for r in records),
+        'refused': sum('refused' in r for r in mine),
       }
   return {
-    'num_examples': len(found),
+    'num_examples': len(records),
     'rho': config['rho'],
     'k': config['k'],
     'maps': maps,

@@ -111,7 +111,7 @@ def _one(apply, config, shared, x, key):
     'clean': clean,
     'moved': moved.scores,
     'stderr': moved.info.stderr,
-    'found': adversary.found,
+    'feasible': adversary.feasible,
     'norm': adversary.norm,
   }
 
@@ -139,7 +139,7 @@ def _judge(out, config, rho):
     'certified': float(np.ravel(certificate.overlap)[0]),
     'overlap': float(np.mean(stay)),
     'at_most': float(np.mean(maybe)),
-    'found': bool(out['found']),
+    'feasible': bool(out['feasible']),
     'norm': float(out['norm']),
   }
 
@@ -147,7 +147,7 @@ def _judge(out, config, rho):
 def _findings(found, config):
   rows, numbers = [], {'trials': found, 'by_rho': {}}
   for rho in config['rho']:
-    mine = [r for r in found if r['rho'] == rho and r['found']]
+    mine = [r for r in found if r['rho'] == rho and r['feasible']]
     broken = sum(r['overlap'] < r['certified'] for r in mine)
     surely = sum(r['at_most'] < r['certified'] for r in mine)
     allowed = int(stats.binom.ppf(0.99, len(mine), 1 - config['confidence']))
@@ -194,7 +194,7 @@ def _figure(found, config):
   fig = figure.Figure(figsize=(4.6, 4.2), layout='constrained')
   ax = fig.subplots()
   for rho in config['rho']:
-    mine = [r for r in found if r['rho'] == rho and r['found']]
+    mine = [r for r in found if r['rho'] == rho and r['feasible']]
     ax.scatter(
       [r['certified'] for r in mine],
       [r['overlap'] for r in mine],

@@ -36,17 +36,17 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   # A cached program would make the first call look cheap.
   jax.config.update('jax_enable_compilation_cache', False)
   source = examples.open_source(config['data'], config['split'])
-  learnt = feeding.stack(source)
+  training = feeding.stack(source)
   network = config['network']
   model = models.create(
     network['name'],
     key=jax.random.key(config['seed']),
-    class_names=learnt.class_names,
+    class_names=training.class_names,
     **network['settings'],
   )
   size = config['batch_size']
   batch = feeding.batch(
-    learnt,
+    training,
     np.arange(size),
     -(-size // mesh.size) * mesh.size,
     sharding.of_batch(mesh),

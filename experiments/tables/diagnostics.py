@@ -44,7 +44,7 @@ def warnings(
     scores.log_prob,
     scores.loss,
   )
-  found = {
+  reasons = {
     'the probability rounds to 1 and is flat there: explain the logit': (
       saturated
     ),
@@ -69,7 +69,7 @@ def warnings(
       'relative_error', lambda a: not np.all(a <= _COMPLETE)
     ),
   }
-  return tuple(sentence for sentence, holds in found.items() if holds)
+  return tuple(sentence for sentence, holds in reasons.items() if holds)
 
 
 def counted(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -213,17 +213,18 @@ def smooth_caso(out: types.Attribution) -> str:
 
 def invariant(out: types.Attribution) -> str:
   """States how the decision fares in the box, and the objective (3.3)."""
-  mine, most = float(out.info.final_objective), float(out.info.most_objective)
-  return f'{_box(out)}; objective {mine:.4g}, {most:.4g} if all are'
+  own = float(out.info.final_objective)
+  whole = float(out.info.max_width_objective)
+  return f'{_box(out)}; objective {own:.4g}, {whole:.4g} if all are'
 
 
 def _box(out):
   """States how often the decision fails in the box, and whether it can."""
-  found = out.info.inspection
-  attacked = 'an attack' if float(found.attack_margin) < 0 else 'no attack'
+  inspection = out.info.inspection
+  attacked = 'an attack' if float(inspection.attack_margin) < 0 else 'no attack'
   return (
-    f'decision fails on {float(found.violation):.1%} of draws '
-    f'(to {float(found.violation_high):.1%}), and under {attacked}; '
+    f'decision fails on {float(inspection.violation):.1%} of draws '
+    f'(to {float(inspection.violation_high):.1%}), and under {attacked}; '
     f'{float(out.info.saturated):.0%} of widths at their limit'
   )
 

@@ -134,12 +134,12 @@ def sensitivity(
   scores: Float[Array, '...'],
   *,
   key: Key[Array, ''],
-  most: float = 0.4,
+  max_fraction: float = 0.4,
   num_points: int = 41,
   baseline: baselines.Baseline = baselines.black,
   batch_size: int = 32,
 ) -> Result:
-  """Measures LEG's key size and log-odds, up to the part `most` of the pixels.
+  """Measures LEG's key size and log-odds, up to a part of the pixels.
 
   A decision that nothing up to there changes has the key size 1, the most that
   there can be. The log-odds ratio and log-probability are means of the curves.
@@ -150,7 +150,7 @@ def sensitivity(
     scores,
     key=key,
     label=case.label,
-    fractions=jnp.linspace(0, most, num_points, dtype=x.dtype),
+    fractions=jnp.linspace(0, max_fraction, num_points, dtype=x.dtype),
     baseline=baseline,
     batch_size=batch_size,
   )

@@ -42,7 +42,7 @@ class Judged(NamedTuple):
   """What is measured of one example, and its maps."""
 
   predicted: Int[Array, '']
-  found: Array
+  feasible: Array
   overlap: Float[Array, '']
   signed_overlap: Float[Array, '']
   sparsity: Float[Array, '']
@@ -151,7 +151,7 @@ def _judge_one(apply, settings, params, x, key) -> Judged:
     )
   return Judged(
     predicted=label,
-    found=adversary.found,
+    feasible=adversary.feasible,
     overlap=metrics.top_k_overlap(m, m_moved, k),
     signed_overlap=metrics.top_k_overlap(clean, moved, k),
     sparsity=metrics.gini(m),
@@ -167,7 +167,7 @@ def _judge_one(apply, settings, params, x, key) -> Judged:
 def _record(index, label, one, settings):
   """Returns the numbers of an example; none of an attack that found nothing."""
   values = {c: float(getattr(one, c)) for c in COLUMNS if c != 'certified'}
-  if not one.found:
+  if not one.feasible:
     values |= {'overlap': None, 'signed_overlap': None}
   certified = None
   if one.smoothed is not None:
@@ -179,7 +179,7 @@ def _record(index, label, one, settings):
     'index': index,
     'label': label,
     'predicted': int(one.predicted),
-    'found': bool(one.found),
+    'feasible': bool(one.feasible),
     **values,
     'certified': certified,
   }

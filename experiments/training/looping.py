@@ -30,8 +30,8 @@ class Run(NamedTuple):
     mesh: all devices.
     model: at its start.
     trainer: the compiled parts.
-    learnt: the examples of steps.
-    held: the examples of validation.
+    training: the examples of steps.
+    validation: the examples of validation.
     num_steps: of the whole training.
     size: to which batches are filled up.
   """
@@ -41,8 +41,8 @@ class Run(NamedTuple):
   mesh: jax.sharding.Mesh
   model: types.Model
   trainer: recipes.Trainer
-  learnt: feeding.Examples
-  held: feeding.Examples
+  training: feeding.Examples
+  validation: feeding.Examples
   num_steps: int
   size: int
 
@@ -63,7 +63,7 @@ def train(run: Run) -> None:
   """Takes the steps that are missing, and leaves the trained network."""
   config, patience = run.config, run.config['patience']
   per_epoch = feeding.num_steps(
-    len(run.learnt.labels), config['data']['batch_size']
+    len(run.training.labels), config['data']['batch_size']
   )
   first_steps = config['first_epochs'] * per_epoch
   state, progress = _start(run)
@@ -87,7 +87,7 @@ def train(run: Run) -> None:
         for what in ('log', 'validate', 'save')
       }
       advance = run.trainer.first if step <= first_steps else run.trainer.step
-      batch = _batch(run, run.learnt, config['seed'], step - 1)
+      batch = _batch(run, run.training, config['seed'], step - 1)
       state, metrics = advance(state, batch, config['seed'])
       waiting.append((step, metrics))
       if any(due.values()):
@@ -157,11 +157,13 @@ def _log(run, write, waiting, begin, per_epoch):
 def _validate(run, write, step, params):
   """Returns the mean loss of the examples that are held out."""
   num = feeding.num_steps(
-    len(run.held.labels), run.config['data']['batch_size']
+    len(run.validation.labels), run.config['data']['batch_size']
   )
   sums = [
     run.trainer.validate(
-      params, _batch(run, run.held, None, i), np.int32(_VALIDATION_SEED + i)
+      params,
+      _batch(run, run.validation, None, i),
+      np.int32(_VALIDATION_SEED + i),
     )
     for i in range(num)
   ]

@@ -158,9 +158,9 @@ def trainer(
   chosen = loss(config['loss'])
   measured = spread(training.measure(chosen, apply))
   if config['augment']:
-    learnt = training.crop_and_flip
+    augmented = training.crop_and_flip
   else:
-    learnt = lambda loss: loss
+    augmented = lambda loss: loss
   return Trainer(
     init=jax.jit(init, out_shardings=places),
     like=jax.tree.map(
@@ -168,8 +168,8 @@ def trainer(
       shapes,
       places,
     ),
-    step=step(learnt(chosen)),
-    first=step(learnt(training.plain)) if config['first_epochs'] else None,
+    step=step(augmented(chosen)),
+    first=step(augmented(training.plain)) if config['first_epochs'] else None,
     validate=jax.jit(
       lambda params, batch, seed: measured(params, batch, jax.random.key(seed))
     ),

@@ -52,7 +52,7 @@ class Adversary(NamedTuple):
     clean_objective: at the example.
     trace: the least objective so far, from the starts on, `[num_steps + 1]`;
       NaN while no restart had a start.
-    found: whether a start kept the class.
+    feasible: whether a start kept the class.
     norm: of the step from the example.
   """
 
@@ -60,12 +60,12 @@ class Adversary(NamedTuple):
   objective: Float[Array, '']
   clean_objective: Float[Array, '']
   trace: Float[Array, 'n']
-  found: Bool[Array, '']
+  feasible: Bool[Array, '']
   norm: Float[Array, '']
 
 
 def top_k_share(
-  found: Float[Array, '...'],
+  attacked: Float[Array, '...'],
   clean: Float[Array, '...'],
   *,
   k: int | None = None,
@@ -73,19 +73,19 @@ def top_k_share(
   """Returns the share of the mass of a map on the top `k` of the clean one.
 
   Args:
-    found: the map of the neighbour, at least zero.
+    attacked: the map of the neighbour, at least zero.
     clean: the map of the example.
     k: number of entries; `None` takes a quarter, as the paper does.
   """
   k = selection.count(0.25, clean.size) if k is None else k
   checks.count('k', k, 1, clean.size)
   _, top = jax.lax.top_k(clean.ravel(), k)
-  total = jnp.sum(found)
-  return jnp.sum(found.ravel()[top]) / jnp.where(total > 0, total, 1)
+  total = jnp.sum(attacked)
+  return jnp.sum(attacked.ravel()[top]) / jnp.where(total > 0, total, 1)
 
 
 def mass_centre(
-  found: Float[Array, 'H W C'], clean: Float[Array, 'H W C']
+  attacked: Float[Array, 'H W C'], clean: Float[Array, 'H W C']
 ) -> Float[Array, '']:
   """Returns minus the distance, in pixels, between the centres of the maps."""
 
@@ -102,21 +102,21 @@ def mass_centre(
     )
     return sums / jnp.where(total > 0, total, 1)
 
-  squared = jnp.sum((centre(found) - centre(clean)) ** 2)
+  squared = jnp.sum((centre(attacked) - centre(clean)) ** 2)
   # The root has no derivative at zero, where the attack starts.
   return -jnp.sqrt(squared + jnp.finfo(squared.dtype).eps)
 
 
 def target_share(
-  found: Float[Array, '...'],
+  attacked: Float[Array, '...'],
   clean: Float[Array, '...'],
   *,
   target: Bool[Array, '...'],
 ) -> Float[Array, '']:
   """Returns minus the share of the mass of a map on a target's entries."""
   del clean
-  total = jnp.sum(found)
-  inside = jnp.sum(jnp.where(target, found, 0))
+  total = jnp.sum(attacked)
+  inside = jnp.sum(jnp.where(target, attacked, 0))
   return -inside / jnp.where(total > 0, total, 1)
 
 
@@ -216,7 +216,7 @@ def top_k_attack(
     return (now, slope, best, least), least
 
   def restart(r):
-    start, found = task.start(key, r * num_tries, num_tries)
+    start, kept = task.start(key, r * num_tries, num_tries)
     least, slope = judge(start)
     first = jnp.linalg.norm(slope.ravel())
     (_, _, best, _), trace = jax.lax.scan(
@@ -225,7 +225,7 @@ def top_k_attack(
       jnp.arange(num_steps),
     )
     trace = jnp.append(least, trace)
-    return best, jnp.where(found, trace, jnp.inf), found
+    return best, jnp.where(kept, trace, jnp.inf), kept
 
   tried = sampling.batched_map(
     restart, jnp.arange(num_restarts), batch_size=batch_size
@@ -321,12 +321,12 @@ def _task(logits_fn, x, rho, method, objective, ball, box):
       now = draw(sampling.draw_key(key, first + i))
       return i + 1, now, keeps(now)
 
-    _, now, found = jax.lax.while_loop(
+    _, now, kept = jax.lax.while_loop(
       lambda state: (state[0] < num) & ~state[2],
       body,
       (jnp.array(0, jnp.int32), x, jnp.array(False)),
     )
-    return jnp.where(found, now, x), found
+    return jnp.where(kept, now, x), kept
 
   clean_map = map_of(logits_fn, x)
   return _Task(
@@ -350,16 +350,16 @@ def _judge(task, logits_fn, surrogate):
 
 
 def _best(task, x, tried, ball):
-  points, traces, found = tried
+  points, traces, kept = tried
   best = points[jnp.argmin(traces[:, -1])]
-  any_found = jnp.any(found)
-  best = jnp.where(any_found, best, x)
+  feasible = jnp.any(kept)
+  best = jnp.where(feasible, best, x)
   trace = jnp.min(traces, 0)
   return Adversary(
     x=best,
-    objective=jnp.where(any_found, trace[-1], task.clean),
+    objective=jnp.where(feasible, trace[-1], task.clean),
     clean_objective=task.clean,
     trace=jnp.where(jnp.isfinite(trace), trace, jnp.nan),
-    found=any_found,
+    feasible=feasible,
     norm=ball.norm(best - x),
   )

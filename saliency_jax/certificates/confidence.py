@@ -98,13 +98,13 @@ def population(
     ValueError: for a map of draws.
   """
   del confidence
-  found = terms.read(smoothed)
-  if found.num_samples:
+  evidence = terms.read(smoothed)
+  if evidence.num_samples:
     raise ValueError(
       f'population is for maps that are known exactly, and this one has '
-      f'{found.num_samples} draws: use hoeffding'
+      f'{evidence.num_samples} draws: use hoeffding'
     )
-  return found.mean, found.mean
+  return evidence.mean, evidence.mean
 
 
 def of_new_draws(
@@ -145,10 +145,10 @@ def _half_width(n, num_samples, confidence):
 
 def _drawn(smoothed, confidence):
   """Returns mean, variance, number and kind of the draws of a map."""
-  found = terms.read(smoothed)
+  evidence = terms.read(smoothed)
   checks.within('confidence', confidence, '(0, 1)')
-  if not found.num_samples:
+  if not evidence.num_samples:
     raise ValueError(
       'expected a map of draws, got one that is known exactly: use population'
     )
-  return found.mean, found.variance, found.num_samples, found.binary
+  return evidence.mean, evidence.variance, evidence.num_samples, evidence.binary

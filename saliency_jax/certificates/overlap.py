@@ -142,8 +142,8 @@ def top_k_overlap(
     ValueError: for a `k` that is not among the entries, `rho < 0`, or a map
       that a certificate or the bound refuses.
   """
-  found = terms.read(smoothed)
-  h = found.mean.ravel()
+  evidence = terms.read(smoothed)
+  h = evidence.mean.ravel()
   ks, rhos = np.atleast_1d(np.asarray(k)), np.atleast_1d(np.asarray(rho, float))
   if not np.issubdtype(ks.dtype, np.integer) or not np.all(
     (ks >= 1) & (ks <= h.size)
@@ -161,10 +161,10 @@ def top_k_overlap(
   place = 1 + np.arange(h.size)
   overlaps = []
   for radius in rhos:
-    least, most = shift(lower, upper, radius / found.sigma)
+    least, most = shift(lower, upper, radius / evidence.sigma)
     if num_new_samples is not None:
       least, most = bounds.of_new_draws(
-        least, most, num_new_samples, level, binary=found.binary
+        least, most, num_new_samples, level, binary=evidence.binary
       )
     # Entries that `i` does not beat are a head of the list; what it must beat
     # starts at 2K - i + 1. Both sides grow with i: valid i are a prefix.
@@ -175,8 +175,8 @@ def top_k_overlap(
     overlap=np.stack(overlaps),
     k=ks,
     rho=rhos,
-    sigma=found.sigma,
-    num_samples=found.num_samples,
+    sigma=evidence.sigma,
+    num_samples=evidence.num_samples,
     num_new_samples=num_new_samples,
     confidence=confidence,
     bound=getattr(bound, 'func', bound).__name__,

@@ -43,12 +43,12 @@ def certified_rank(
     ValueError: for `rho < 0`, a factor below 1, or a map that a certificate
       or the bound refuses.
   """
-  found = terms.read(smoothed)
+  evidence = terms.read(smoothed)
   checks.within('rho', rho, '[0, inf)')
   checks.within('factor', factor, '[1, inf)')
   lower, _ = bound(smoothed, confidence)
-  least = special.ndtr(special.ndtri(lower) - factor * rho / found.sigma)
+  least = special.ndtr(special.ndtri(lower) - factor * rho / evidence.sigma)
   # Entries that are as many as `mass / least` but for rounding are as many.
   with np.errstate(divide='ignore'):
-    worst = np.floor(found.mass / least * (1 + 1e-12))
+    worst = np.floor(evidence.mass / least * (1 + 1e-12))
   return np.minimum(worst, lower.size).astype(np.int64)

@@ -377,9 +377,9 @@ def _largest_root(krylov, values, part):
     return (jnp.where(over, low, middle), jnp.where(over, middle, high)), None
 
   # The factors are at least the distance to the largest of the values.
-  most = jnp.exp(target / jnp.maximum(jnp.sum(used), 1).astype(values.dtype))
+  limit = jnp.exp(target / jnp.maximum(jnp.sum(used), 1).astype(values.dtype))
   (_, root), _ = jax.lax.scan(
-    halve, (jnp.zeros_like(most), most), None, length=50
+    halve, (jnp.zeros_like(limit), limit), None, length=50
   )
   # A space that is exhausted, from a start with a part in every direction,
   # holds the top eigenvector.

@@ -57,9 +57,9 @@ def _powered(equation, a):
     raise ValueError(f'interval bounds have no rule for the power {power}')
   low, high = a.low**power, a.high**power
   if power % 2 == 0:
-    most = jnp.maximum(low, high)
+    upper = jnp.maximum(low, high)
     low = jnp.where((a.low < 0) & (a.high > 0), 0, jnp.minimum(low, high))
-    high = most
+    high = upper
   return rounded(Interval(low, high), 2 * power)
 
 

@@ -36,8 +36,8 @@ def weighted(equation: primitives.Equation, *boxes: Interval) -> list[Interval]:
   if primitives.facts(eqn).kind == primitives.PRODUCTS:
     return [_product(eqn, boxes, moving.index(True))]
   (box,) = ends(equation, *boxes)
-  most = [jnp.maximum(jnp.abs(b.low), jnp.abs(b.high)) for b in boxes]
-  (size,) = sizes(eqn, *most)
+  magnitudes = [jnp.maximum(jnp.abs(b.low), jnp.abs(b.high)) for b in boxes]
+  (size,) = sizes(eqn, *magnitudes)
   return [rounding.widened(*box, primitives.facts(eqn).num_terms(eqn), size)]
 
 
@@ -50,11 +50,11 @@ def _product(eqn, boxes, place):
     pair = [constant, value] if place else [value, constant]
     return precise(eqn, *pair)[0]
 
-  center = product(middle, constant)
+  centre = product(middle, constant)
   spread = product(radius, jnp.abs(constant))
   size = product(jnp.abs(middle), jnp.abs(constant)) + spread
   num_terms = primitives.facts(eqn).num_terms(eqn)
-  return rounding.widened(center - spread, center + spread, num_terms, size)
+  return rounding.widened(centre - spread, centre + spread, num_terms, size)
 
 
 def precise(eqn: core.JaxprEqn, *args: Any) -> list[Array]:

@@ -114,15 +114,15 @@ def _tail(tape: tapes.Tape, v: core.Var) -> Interval:
   middle, radius = zip(
     *(rounding.split(tape.values[b]) for b in region.basis), strict=True
   )
-  center, pullback = jax.vjp(lambda m: value(m, interval_sums.precise), middle)
-  rows = jnp.eye(center.size, dtype=center.dtype).reshape(-1, *center.shape)
+  centre, pullback = jax.vjp(lambda m: value(m, interval_sums.precise), middle)
+  rows = jnp.eye(centre.size, dtype=centre.dtype).reshape(-1, *centre.shape)
   (jacobian,) = jax.vmap(pullback)(rows)
   spread = sum(
     jnp.matmul(
-      jnp.abs(j).reshape(center.size, -1), r.ravel(), precision=_HIGHEST
+      jnp.abs(j).reshape(centre.size, -1), r.ravel(), precision=_HIGHEST
     )
     for j, r in zip(jacobian, radius, strict=True)
-  ).reshape(center.shape)
+  ).reshape(centre.shape)
   sizes = [jnp.abs(m) + r for m, r in zip(middle, radius, strict=True)]
   size = value(sizes, interval_sums.sizes)
   # Sums on the way, ours and of `fn`; sums of the Jacobian, each of which
@@ -131,7 +131,7 @@ def _tail(tape: tapes.Tape, v: core.Var) -> Interval:
     2 * primitives.facts(e).num_terms(e) + max(v.aval.size for v in e.outvars)
     for e in region.closed.jaxpr.eqns
   )
-  return rounding.widened(center - spread, center + spread, num_terms, size)
+  return rounding.widened(centre - spread, centre + spread, num_terms, size)
 
 
 def around(x: Float[Array, '...'], widths: Any) -> Interval:

@@ -203,12 +203,12 @@ def _open(file: io.BufferedIOBase) -> Image.Image:
       'not an image: expected JPEG, PNG, WebP, GIF, TIFF, BMP or PPM'
     )
   image = reader(file)
-  most = Image.MAX_IMAGE_PIXELS or math.inf
-  if math.prod(image.size) > most:
+  limit = Image.MAX_IMAGE_PIXELS or math.inf
+  if math.prod(image.size) > limit:
     full = image.size
     # Decode at half the size. Only JPEG can; elsewhere this does nothing.
     image.draft(None, (full[0] // 2, full[1] // 2))
-    if math.prod(image.size) > most:
+    if math.prod(image.size) > limit:
       raise ValueError(
         f'it has {full[0]} x {full[1]} pixels, more than the {most} of '
         'PIL.Image.MAX_IMAGE_PIXELS: save a smaller copy'

@@ -51,9 +51,9 @@ def of_range(
   """Returns `fraction (max x - min x)`: PAIR's `stdev_spread`, as a `sigma`."""
   checks.within('fraction', fraction, '(0, inf)')
   leaves = jax.tree.leaves(x)
-  most = jnp.max(jnp.stack([jnp.max(a) for a in leaves]))
-  least = jnp.min(jnp.stack([jnp.min(a) for a in leaves]))
-  return jnp.asarray(fraction, most.dtype) * (most - least)
+  high = jnp.max(jnp.stack([jnp.max(a) for a in leaves]))
+  low = jnp.min(jnp.stack([jnp.min(a) for a in leaves]))
+  return jnp.asarray(fraction, high.dtype) * (high - low)
 
 
 def smooth_grad(

@@ -140,21 +140,21 @@ def infidelity(
     change = perturbation(sampling.draw_key(key, i), x)
     return jnp.sum(change * slopes), whole - fn(x - change)
 
-  promised, found = sampling.batched_map(
+  promised, changes = sampling.batched_map(
     sample, jnp.arange(num_samples), batch_size=batch_size
   )
   beta = jnp.ones((), x.dtype)
   if rescale:
     squares = jnp.sum(promised**2)
     # A map that promises nothing has no scale.
-    beta = jnp.sum(promised * found) / jnp.where(squares > 0, squares, 1)
-  errors = (beta * promised - found) ** 2
-  found = Infidelity(
+    beta = jnp.sum(promised * changes) / jnp.where(squares > 0, squares, 1)
+  errors = (beta * promised - changes) ** 2
+  out = Infidelity(
     infidelity=jnp.mean(errors),
     stderr=sampling.standard_error(jnp.var(errors), num_samples),
     beta=beta,
   )
-  return maps.if_finite(found, scores)
+  return maps.if_finite(out, scores)
 
 
 def per_unit(
@@ -221,5 +221,5 @@ def max_sensitivity(
     change, jnp.arange(num_samples), batch_size=batch_size
   )
   changes = maps.relative(changes, jnp.sqrt(jnp.sum(scores**2)))
-  found = MaxSensitivity(jnp.max(changes), jnp.mean(changes))
-  return maps.if_finite(found, scores)
+  out = MaxSensitivity(jnp.max(changes), jnp.mean(changes))
+  return maps.if_finite(out, scores)

@@ -46,7 +46,7 @@ def fit_small(
 
   Args:
     name: one of `small.NETS`.
-    images: gray, in [0, 1].
+    images: grey, in [0, 1].
     labels: in 0..9; `None`, which `data.arrays` returns of images without
       labels, is refused.
     activation: one of `trained.ACTIVATIONS`; `None` is the network's own.

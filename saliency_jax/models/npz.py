@@ -134,8 +134,8 @@ def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
   with zipfile.ZipFile(stream) as archive:
     members = archive.infolist()
     # What is stored as it is, a file cannot state more of than it holds.
-    stated, most = sum(m.file_size for m in members), max(size, _MOST)
-    if stated > most:
+    stated, limit = sum(m.file_size for m in members), max(size, _MOST)
+    if stated > limit:
       raise ValueError(
         f'it unpacks to {stated} bytes, more than the {most} that are read '
         'of a packed file'

@@ -1,4 +1,4 @@
-"""Small networks for 28 x 28 gray images: two convolutions, then dense layers.
+"""Small networks for 28 x 28 grey images: two convolutions, then dense layers.
 
 References:
   LeCun et al., Gradient-based learning applied to document recognition, 1998.

@@ -75,11 +75,11 @@ def margins_of(fn: types.MarginsFn) -> types.MarginsFn:
   """
 
   def margins(x):
-    found = fn(x)
-    if found.ndim != 1 or not found.size:
+    margins = fn(x)
+    if margins.ndim != 1 or not margins.size:
       raise ValueError(
-        f'expected margins [m] of a decision, got outputs {found.shape}: pass '
-        'scores.margins or scores.prob_margins, or a margin of your own, '
+        f'expected margins [m] of a decision, got outputs {margins.shape}: '
+        'pass scores.margins or scores.prob_margins, or a margin of your own, '
         'negative where the decision changes, as lambda x: margin(x)[None]'
       )
     return found

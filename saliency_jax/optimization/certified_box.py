@@ -55,7 +55,7 @@ def certified_box(
   *,
   key: Key[Array, ''] | None = None,
   start: Float[Array, '...'] | None = None,
-  most: types.Scalar = 1.0,
+  max_width: types.Scalar = 1.0,
   num_rounds: int = 8,
   num_halvings: int = 30,
   patch: int = 1,
@@ -70,7 +70,7 @@ def certified_box(
     key: not used.
     start: widths to start from, as shared: the largest verified multiple of
       them is the first box. `None` starts from a cube.
-    most: largest width `C`.
+    max_width: largest width `C`.
     num_rounds: rounds of growth; none scales `start` only.
     num_halvings: of the interval that the scale is sought in.
     patch: side of the squares that share a width.
@@ -85,13 +85,13 @@ def certified_box(
   """
   del key
   x = examples.floats(x)
-  checks.within('most', most, '(0, inf)')
+  checks.within('max_width', max_width, '(0, inf)')
   checks.count('num_rounds', num_rounds, 0)
   checks.count('num_halvings', num_halvings)
-  most = jnp.asarray(most, x.dtype)
+  max_width = jnp.asarray(max_width, x.dtype)
   shape = boxes.grid_shape(x, patch, per_channel)
   if start is None:
-    start = jnp.full(shape, most)
+    start = jnp.full(shape, max_width)
   checks.same_shape('start', start, jnp.zeros(shape, x.dtype))
   spread = lambda widths: boxes.spread(widths, x.shape, patch)
   # How many entries have each width.
@@ -137,7 +137,7 @@ def certified_box(
           counts,
           price,
           low + jnp.sum(price * widths),
-          jnp.minimum(most, growth * base),
+          jnp.minimum(max_width, growth * base),
         )
       )
 
@@ -149,13 +149,13 @@ def certified_box(
     best = jnp.argmax(jnp.nan_to_num(sizes, nan=-1.0))
     return tried[best], sizes[best]
 
-  first = verified(jnp.minimum(start, most))
+  first = verified(jnp.minimum(start, max_width))
   widths, sizes = jax.lax.scan(grow, first, None, length=num_rounds)
   info = CertifiedInfo(
     box=boxes.Box(widths, widths),
     margin=lower(widths),
     size=jnp.concatenate([size(first)[None], sizes]),
-    saturated=jnp.mean((widths >= 0.999 * most).astype(x.dtype)),
+    saturated=jnp.mean((widths >= 0.999 * max_width).astype(x.dtype)),
   )
   return types.Attribution(-spread(widths), info)
 

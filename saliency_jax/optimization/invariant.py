@@ -44,12 +44,12 @@ class InvariantInfo(NamedTuple):
 
   Attributes:
     box: widths, shared by entries as asked; both ends alike unless asymmetric.
-    saturated: share of the widths that are `most`, and so tie.
+    saturated: share of the widths that are `max_width`, and so tie.
     inspection: of the box found, on draws of its own.
     objective: (3.3) at each step, before it, on the draws of the step.
     final_objective: (3.3) at the box, on the inspection's draws and with the
       last weight.
-    most_objective: likewise at `w = C`. No less: the box is a transient.
+    max_width_objective: likewise at `w = C`. No less: the box is a transient.
     violation: share of those on which the decision did not hold.
     lam: weight of the penalty at each step.
   """
@@ -59,7 +59,7 @@ class InvariantInfo(NamedTuple):
   inspection: boxes.Inspection
   objective: Float[Array, 'n']
   final_objective: Float[Array, '']
-  most_objective: Float[Array, '']
+  max_width_objective: Float[Array, '']
   violation: Float[Array, 'n']
   lam: Float[Array, 'n']
 
@@ -71,7 +71,7 @@ def invariant_perturbation(
   key: Key[Array, ''] | None = None,
   lam: types.Scalar | None = None,
   target: types.Scalar | None = None,
-  most: types.Scalar = 1.0,
+  max_width: types.Scalar = 1.0,
   num_steps: int = 500,
   num_samples: int = 32,
   optimizer: optax.GradientTransformation | None = None,
@@ -92,7 +92,7 @@ def invariant_perturbation(
     lam: weight of the penalty; `None` is `d / 10`. With a target, the first.
     target: violation rate to reach, in (0, 1), by dual ascent on `log lam`;
       `None` keeps `lam`.
-    most: largest width `C`.
+    max_width: largest width `C`.
     num_steps: updates.
     num_samples: draws `M` of each.
     optimizer: makes updates of gradients; `None` is Adam at `LEARNING_RATE`.
@@ -114,7 +114,7 @@ def invariant_perturbation(
   x = examples.floats(x)
   for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):
     checks.count(name, count)
-  checks.within('most', most, '(0, inf)')
+  checks.within('max_width', max_width, '(0, inf)')
   lam = x.size / 10 if lam is None else lam
   checks.within('lam', lam, '(0, inf)')
   if target is not None:
@@ -123,7 +123,7 @@ def invariant_perturbation(
     optimizer = optax.adam(LEARNING_RATE)
   # Half precision would lose the steps; only the points are of its type.
   kind = examples.accumulator(x.dtype)
-  most = jnp.asarray(most, kind)
+  max_width = jnp.asarray(max_width, kind)
   goal = jnp.asarray(1 if target is None else target, kind)
   shape = boxes.grid_shape(x, patch, per_channel)
   fn = boxes.margins_of(fn)
@@ -165,7 +165,7 @@ def invariant_perturbation(
       excess = jnp.clip(rate / goal - 1, -1, 1)
       log_lam = log_lam + jnp.asarray(dual_rate, kind) * excess
     trace = (value - lam * penalty, violation, lam)
-    return (jnp.clip(moved, 0, most), state, log_lam, rate), trace
+    return (jnp.clip(moved, 0, max_width), state, log_lam, rate), trace
 
   widths = jnp.zeros((2 if asymmetric else 1, *shape), kind)
   log_lam = jnp.log(jnp.asarray(lam, kind))
@@ -174,7 +174,7 @@ def invariant_perturbation(
     (widths, optimizer.init(widths), log_lam, goal),
     jnp.arange(num_steps),
   )
-  box, whole = box_of(widths), box_of(jnp.full_like(widths, most))
+  box, whole = box_of(widths), box_of(jnp.full_like(widths, max_width))
   inspection = boxes.inspect(
     fn,
     x,
@@ -190,11 +190,11 @@ def invariant_perturbation(
   final, largest = sizes - lam[-1] * inspection.shortfall
   info = InvariantInfo(
     box=boxes.Box(widths[0], widths[-1]),
-    saturated=jnp.mean((widths >= most).astype(kind)),
+    saturated=jnp.mean((widths >= max_width).astype(kind)),
     inspection=inspection,
     objective=objective,
     final_objective=final,
-    most_objective=largest,
+    max_width_objective=largest,
     violation=violation,
     lam=lam,
   )

@@ -54,7 +54,7 @@ def linear_invariant(
   *,
   key: Key[Array, ''] | None = None,
   slack: types.Scalar | None = 0.5,
-  most: types.Scalar = 0.1,
+  max_width: types.Scalar = 0.1,
   num_noisy: int = 0,
   sigma: types.Scalar = 0.05,
   patch: int = 8,
@@ -73,7 +73,7 @@ def linear_invariant(
     key: consumed; required.
     slack: `lambda`, .5 in the paper and 1e-4 in the authors' code; `None`
       allows no slack.
-    most: largest width `delta`.
+    max_width: largest width `delta`.
     num_noisy: noisy copies of `x`; 10 for LP(Smooth).
     sigma: deviation of their noise.
     patch: side of the squares that share a width.
@@ -90,7 +90,7 @@ def linear_invariant(
     ValueError: for a score of one number, which may be no margin.
   """
   x = examples.floats(x)
-  checks.within('most', most, '(0, inf)')
+  checks.within('max_width', max_width, '(0, inf)')
   checks.count('num_noisy', num_noisy, 0)
   checks.within('sigma', sigma, '[0, inf)')
   if slack is not None:
@@ -106,7 +106,7 @@ def linear_invariant(
   )
   costs = gather(jnp.full_like(x, -1 / (2 * x.size)))
   costs = jnp.concatenate([costs, costs])
-  upper = jnp.full_like(costs, most)
+  upper = jnp.full_like(costs, max_width)
   if slack is not None:
     # More slack than the largest box needs is never of use.
     enough = jnp.max(jnp.sum(matrix, 1) * upper[0] - limits, initial=0)

@@ -100,14 +100,14 @@ def mask(
     return (jnp.clip(moved, 0, 1), state), value
 
   first = masks.first(players, x)
-  (found, _), values = jax.lax.scan(
+  (last, _), values = jax.lax.scan(
     advance, (first, optimizer.init(first)), None, length=num_steps
   )
-  last = score(found)
+  value = score(last)
   info = MaskInfo(
-    mask=found,
-    removed=masks.sparsity(found),
+    mask=last,
+    removed=masks.sparsity(last),
     score=last,
-    objective=jnp.append(values, last + price(found)),
+    objective=jnp.append(values, value + price(last)),
   )
-  return examples.attribution(x, players.spread(1 - found), info)
+  return examples.attribution(x, players.spread(1 - last), info)

@@ -89,9 +89,9 @@ def search(
   checks.within('first', first, '(0, inf)')
   checks.count('num_decades', num_decades)
   checks.count('num_halvings', num_halvings)
-  most = jnp.max(jnp.abs(problem.gradient))
-  dtype = most.dtype
-  decades = jnp.ceil(jnp.log10(most / jnp.asarray(first, dtype)))
+  peak = jnp.max(jnp.abs(problem.gradient))
+  dtype = peak.dtype
+  decades = jnp.ceil(jnp.log10(peak / jnp.asarray(first, dtype)))
   zeroing = jnp.asarray(first, dtype) * 10 ** jnp.maximum(decades, 0)
   factors = [10.0**-i for i in range(1, num_decades + 1)]
   factors += [2.0**-i for i in range(1, num_halvings + 1)]

@@ -80,10 +80,10 @@ def tv_dantzig(
   constant = radius >= grid.largest(score)
 
   # Units in which |Dg|, the weights and |k D M g| have mean one.
-  scale, heft = tv.mean_size(b), tv.mean_size(weights)
+  scale, weight_scale = tv.mean_size(b), tv.mean_size(weights)
   unit = 1 / tv.mean_size(score)
   b = _map(lambda b: b / scale, b)
-  weights = _map(lambda w: w / heft, weights)
+  weights = _map(lambda w: w / weight_scale, weights)
   waves = waves / scale
   score = _map(lambda e: e * unit, score)
   gain, limit = gain * (scale * unit), radius * unit
@@ -190,10 +190,11 @@ def tv_dantzig(
     tolerance=tolerance,
   )
   c, move = run.seen.displacement
+  unit_objective = scale * weight_scale
   info = tv.summary(
     run,
-    objective=jnp.where(constant, 0, run.seen.objective) * (scale * heft),
-    gap=run.seen.gap * (scale * heft),
+    objective=jnp.where(constant, 0, run.seen.objective) * unit_objective,
+    gap=run.seen.gap * unit_objective,
     violation=jnp.maximum(grid.largest(move[1]) - limit, 0) / unit,
     tolerance=tolerance,
   )

@@ -156,10 +156,10 @@ def tv_box_from(
   """
   radius, weights = checked(g, radius, weights, num_steps, tolerance)
   b = grid.difference(g)
-  scale, heft = mean_size(b), mean_size(weights)
+  scale, weight_scale = mean_size(b), mean_size(weights)
   box = _Box(
     b=jax.tree.map(lambda b: b / scale, b),
-    weights=jax.tree.map(lambda w: w / heft, weights),
+    weights=jax.tree.map(lambda w: w / weight_scale, weights),
     radius=radius / scale,
   )
   centred = (g - jnp.mean(g)) / scale
@@ -217,10 +217,11 @@ def tv_box_from(
     tolerance=tolerance,
   )
   d, e = run.seen.displacement
+  unit_objective = scale * weight_scale
   info = summary(
     run,
-    objective=jnp.where(constant, 0, run.seen.objective) * (scale * heft),
-    gap=run.seen.gap * (scale * heft),
+    objective=jnp.where(constant, 0, run.seen.objective) * unit_objective,
+    gap=run.seen.gap * unit_objective,
     violation=jnp.maximum(grid.largest(e) - box.radius, 0) * scale,
     tolerance=tolerance,
   )

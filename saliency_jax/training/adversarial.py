@@ -87,7 +87,7 @@ def interpretation(
   neighbour = jax.lax.stop_gradient(adversary.x)
   moved = jnp.mean((u(neighbour) - u(x)) ** 2)
   return losses.terms(
-    logits, label, penalty=moved, weight=lam, found=adversary.found
+    logits, label, penalty=moved, weight=lam, feasible=adversary.feasible
   )
 
 
@@ -133,8 +133,8 @@ def classification(
   logits = apply(params, x)
   clean = -classes.at(jax.nn.log_softmax(logits), label)
   attacked = loss(params, jax.lax.stop_gradient(neighbour))
-  found = losses.terms(logits, label, penalty=attacked - clean)
-  return found._replace(loss=attacked)
+  terms = losses.terms(logits, label, penalty=attacked - clean)
+  return terms._replace(loss=attacked)
 
 
 def l2_pgd(
@@ -184,7 +184,7 @@ def _unit(values: Float[Array, '...']) -> Float[Array, '...']:
   """Divides by the L2 norm; zeros stay, and have the derivative zero."""
   # The result does not depend on this scale, so neither does its derivative:
   # squares of small gradients would be lost.
-  most = jax.lax.stop_gradient(jnp.max(jnp.abs(values)))
-  values = values / jnp.where(most > 0, most, 1)
+  peak = jax.lax.stop_gradient(jnp.max(jnp.abs(values)))
+  values = values / jnp.where(peak > 0, peak, 1)
   squared = jnp.sum(values**2)
   return values / jnp.sqrt(jnp.where(squared > 0, squared, 1))

@@ -27,14 +27,14 @@ class Terms(NamedTuple):
     cross_entropy: at the example itself.
     penalty: what is added to it, before its weight `lam`.
     correct: 1 where the example is put into its class, else 0.
-    found: 1 where the penalty counts, 0 where an attack found no neighbour.
+    feasible: 1 where the penalty counts, 0 where an attack found no neighbour.
   """
 
   loss: Float[Array, '']
   cross_entropy: Float[Array, '']
   penalty: Float[Array, '']
   correct: Float[Array, '']
-  found: Float[Array, '']
+  feasible: Float[Array, '']
 
 
 # `(apply, params, x, label, key) -> Terms`, with all settings bound.
@@ -47,7 +47,7 @@ def terms(
   *,
   penalty: Float[Array, ''] | None = None,
   weight: types.Scalar = 1,
-  found: Array | bool = True,
+  feasible: Array | bool = True,
 ) -> Terms:
   """Returns the terms of one example; no penalty counts where none is found.
 
@@ -56,18 +56,18 @@ def terms(
     label: its class.
     penalty: added to the cross-entropy; `None` adds nothing.
     weight: of the penalty, at least 0.
-    found: whether the penalty counts.
+    feasible: whether the penalty counts.
   """
   checks.within('lam', weight, '[0, inf)')
   cross_entropy = -classes.at(jax.nn.log_softmax(logits), label)
   penalty = jnp.zeros((), logits.dtype) if penalty is None else penalty
-  penalty = jnp.where(found, penalty, 0)
+  penalty = jnp.where(feasible, penalty, 0)
   return Terms(
     loss=cross_entropy + jnp.asarray(weight, logits.dtype) * penalty,
     cross_entropy=cross_entropy,
     penalty=penalty,
     correct=(jnp.argmax(logits) == label).astype(logits.dtype),
-    found=jnp.asarray(found, logits.dtype),
+    feasible=jnp.asarray(feasible, logits.dtype),
   )
 
 

@@ -76,7 +76,7 @@ class Metrics(NamedTuple):
     cross_entropy: at the examples.
     penalty: over all examples, before its weight.
     accuracy: part of the examples that are put into their class.
-    found: part for which the penalty counts.
+    feasible: part for which the penalty counts.
     grad_norm: L2 norm of the mean gradient.
   """
 
@@ -84,7 +84,7 @@ class Metrics(NamedTuple):
   cross_entropy: Float[Array, '']
   penalty: Float[Array, '']
   accuracy: Float[Array, '']
-  found: Float[Array, '']
+  feasible: Float[Array, '']
   grad_norm: Float[Array, '']
 
 
@@ -111,11 +111,11 @@ def total(loss: losses.Loss, apply: types.Apply) -> Total:
 
   def sums(params, batch, key):
     def objective(params):
-      found = measured(params, batch, key)
-      return found.terms.loss, found
+      sums = measured(params, batch, key)
+      return sums.terms.loss, sums
 
-    grads, found = jax.grad(objective, has_aux=True)(params)
-    return found._replace(grads=grads)
+    grads, sums = jax.grad(objective, has_aux=True)(params)
+    return sums._replace(grads=grads)
 
   return sums
 
@@ -132,9 +132,9 @@ def measure(loss: losses.Loss, apply: types.Apply) -> Total:
     def one(x, label, index):
       return loss(apply, params, x, label, sampling.draw_key(key, index))
 
-    found = jax.vmap(one)(batch.x, batch.label, batch.index)
-    found = jax.tree.map(lambda t: jnp.sum(batch.weight * t), found)
-    return Sums(jnp.sum(batch.weight), found, ())
+    terms = jax.vmap(one)(batch.x, batch.label, batch.index)
+    terms = jax.tree.map(lambda t: jnp.sum(batch.weight * t), terms)
+    return Sums(jnp.sum(batch.weight), terms, ())
 
   return sums
 
@@ -164,8 +164,8 @@ def accumulate(total: Total, num_parts: int) -> Total:
     )
 
     def add(carry, part):
-      found = examples.wide(total(params, part, key))
-      return jax.tree.map(jnp.add, carry, found), None
+      sums = examples.wide(total(params, part, key))
+      return jax.tree.map(jnp.add, carry, sums), None
 
     first = jax.tree.map(lambda a: a[0], parts)
     shapes = jax.eval_shape(total, params, first, key)
@@ -214,7 +214,7 @@ def step(
     cross_entropy=terms.cross_entropy,
     penalty=terms.penalty,
     accuracy=terms.correct,
-    found=terms.found,
+    feasible=terms.feasible,
     grad_norm=jnp.sqrt(sum(squares)),
   )
   return State(state.step + 1, params, inner), metrics

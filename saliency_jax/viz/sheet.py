@@ -184,8 +184,8 @@ def _draw_color_bar(ax, kind: drawings.Drawing) -> None:
     label.set_horizontalalignment(side)
 
 
-def _fit(text: str, most: int, line: int | None = None) -> str:
+def _fit(text: str, max_chars: int, line: int | None = None) -> str:
   """Shortens text to what its place holds, on lines of `line` characters."""
   # Dollars would start matplotlib's own markup.
-  text = textwrap.shorten(text.replace('$', r'\$'), most, placeholder='…')
+  text = textwrap.shorten(text.replace('$', r'\$'), max_chars, placeholder='…')
   return text if line is None else textwrap.fill(text, line)

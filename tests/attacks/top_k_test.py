@@ -148,7 +148,7 @@ class AttackTest(parameterized.TestCase):
     out = attacks.top_k_attack(
       logits, x, rho=2.0, key=jax.random.key(0), box=None
     )
-    self.assertFalse(out.found)
+    self.assertFalse(out.feasible)
     np.testing.assert_array_equal(out.x, x)
     self.assertTrue(np.all(np.isnan(out.trace)))
     self.assertEqual(out.norm, 0)

@@ -75,7 +75,7 @@ class AttackTest(parameterized.TestCase):
     for record in found.values():
       for row in record['maps'].values():
         one = row['2']
-        self.assertTrue(one['found'])
+        self.assertTrue(one['feasible'])
         self.assertBetween(one['norm'], 0.01, 2.0001)
         self.assertBetween(one['overlap'], 0, 1)
         self.assertLess(one['objective'], one['clean_objective'])
@@ -123,7 +123,7 @@ class AttackTest(parameterized.TestCase):
     self.assertEqual(done.code, 0)
     path = folder / 'records-0.jsonl'
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[0]['maps']['chance']['2']['found'] = False
+    lines[0]['maps']['chance']['2']['feasible'] = False
     path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
     done = self._run(folder, num_examples=2, methods=_TWO)
     self.assertEqual(done.code, 0)

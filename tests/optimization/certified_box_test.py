@@ -27,19 +27,19 @@ def _two_classes(x):
 
 class CertifiedBoxTest(parameterized.TestCase):
   @parameterized.parameters(1.0, 0.2)
-  def test_linear_model_is_a_knapsack(self, most):
+  def test_linear_model_is_a_knapsack(self, max_width):
     with jax.enable_x64():
       x = jnp.zeros(20)
       out = jax.jit(
         lambda x: certified_box.certified_box(
           lambda x: _two_classes(x)[0],
           x,
-          most=most,
+          max_width=max_width,
           num_rounds=1,
           num_halvings=40,
         )
       )(x)
-      best = linear_invariant_test.knapsack(_two_classes(x)[1], 2, most)
+      best = linear_invariant_test.knapsack(_two_classes(x)[1], 2, max_width)
       np.testing.assert_allclose(-np.sum(out.scores), best, rtol=1e-6)
       self.assertLessEqual(-np.sum(out.scores), best)
       self.assertGreater(out.info.margin, 0)
@@ -102,7 +102,7 @@ class CertifiedBoxTest(parameterized.TestCase):
     equivalence.check(self, method, score=scores.margins, dtypes=[jnp.float32])
 
   @parameterized.parameters(
-    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    ({'max_width': 0.0}, r'max_width must be in \(0, inf\), got 0.0'),
     (
       {'num_rounds': -1},
       r'num_rounds must be a whole number of at least 0, got -1',

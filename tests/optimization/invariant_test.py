@@ -31,7 +31,7 @@ def _explain_linear(optimizer, **settings):
       _linear,
       jnp.zeros(64),
       key=key,
-      most=20.0,
+      max_width=20.0,
       num_steps=600,
       num_samples=64,
       optimizer=optimizer,
@@ -111,7 +111,7 @@ class InvariantTest(parameterized.TestCase):
       x,
       key=_KEY,
       lam=250.0,
-      most=0.2,
+      max_width=0.2,
       optimizer=optax.rmsprop(0.02),
       asymmetric=asymmetric,
       **_SMALL,
@@ -151,7 +151,7 @@ class InvariantTest(parameterized.TestCase):
   def test_objective_at_the_box_and_at_the_largest(self):
     # One margin 1 + .05 s.x, on the draws that follow those of the steps.
     out = invariant.invariant_perturbation(
-      _linear, jnp.zeros(64), key=_KEY, lam=3.0, most=20.0, **_SMALL
+      _linear, jnp.zeros(64), key=_KEY, lam=3.0, max_width=20.0, **_SMALL
     )
     t = np.array(
       [
@@ -162,13 +162,15 @@ class InvariantTest(parameterized.TestCase):
     signs = np.where(np.arange(64) % 2 == 0, 1.0, -1.0)
     for got, w in (
       (out.info.final_objective, -np.asarray(out.scores)),
-      (out.info.most_objective, np.full(64, 20.0)),
+      (out.info.max_width_objective, np.full(64, 20.0)),
     ):
       margins = 1 + 0.05 * (t * w) @ signs
       want = w.sum() - 3 * np.maximum(0, -margins).mean()
       np.testing.assert_allclose(got, want, rtol=1e-5)
     # At 1280, the largest box is the better one by far.
-    self.assertLess(out.info.final_objective, 0.1 * out.info.most_objective)
+    self.assertLess(
+      out.info.final_objective, 0.1 * out.info.max_width_objective
+    )
 
   def test_wants_floats(self):
     with self.assertRaisesRegex(ValueError, 'floats, got int32: cast it'):
@@ -186,7 +188,7 @@ class InvariantTest(parameterized.TestCase):
 
   def test_saturates_and_says_so(self):
     out = invariant.invariant_perturbation(
-      _linear, jnp.zeros(4), key=_KEY, most=0.5, optimizer=optax.sgd(1.0),
+      _linear, jnp.zeros(4), key=_KEY, max_width=0.5, optimizer=optax.sgd(1.0),
       **_SMALL,
     )  # fmt: skip
     self.assertEqual(out.info.saturated, 1)
@@ -287,7 +289,7 @@ class InvariantTest(parameterized.TestCase):
       {'num_ascent': 0},
       r'num_ascent must be a whole number of at least 1, got 0',
     ),
-    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    ({'max_width': 0.0}, r'max_width must be in \(0, inf\), got 0.0'),
     ({'lam': -1.0}, r'lam must be in \(0, inf\), got -1.0'),
     ({'target': 0.0}, r'target must be in \(0, 1\], got 0.0'),
     ({'target': 2.0}, r'target must be in \(0, 1\], got 2.0'),

@@ -27,16 +27,16 @@ def _explain(fn, x, **settings):
   return explain(_KEY)
 
 
-def knapsack(slopes, margin, most):
+def knapsack(slopes, margin, max_width):
   """Returns the largest sum of widths: the flattest entries come first."""
   left, total = margin, 0.0
   for slope in np.sort(np.abs(slopes)):
-    width = min(most, left / slope)
+    width = min(max_width, left / slope)
     left, total = left - slope * width, total + width
   return total
 
 
-def _highs(fn, x, slack, most, num_noisy, sigma):
+def _highs(fn, x, slack, max_width, num_noisy, sigma):
   """Solves the program as the paper writes it, a width for each entry."""
   rows, limits, d = [], [], x.size
   for i in range(num_noisy + 1):
@@ -50,7 +50,7 @@ def _highs(fn, x, slack, most, num_noisy, sigma):
     [*(-np.ones(2 * d)), 2 * d * slack],
     A_ub=rows,
     b_ub=limits,
-    bounds=[(0, most)] * (2 * d) + [(0, None)],
+    bounds=[(0, max_width)] * (2 * d) + [(0, None)],
     method='highs',
   )
   return found.fun / (2 * d)
@@ -65,7 +65,7 @@ class LinearInvariantTest(parameterized.TestCase):
         lambda x: (2 + slopes @ x)[None],
         jnp.zeros(20),
         slack=None,
-        most=1.0,
+        max_width=1.0,
         num_noisy=num_noisy,
         patch=1,
       )
@@ -84,7 +84,7 @@ class LinearInvariantTest(parameterized.TestCase):
   def test_matches_highs(self, slack, num_noisy):
     x = equivalence.examples(1)[0]
     fn = scores.margins(*equivalence.network(), 2)
-    settings = {'most': 0.1, 'num_noisy': num_noisy, 'sigma': 0.05}
+    settings = {'max_width': 0.1, 'num_noisy': num_noisy, 'sigma': 0.05}
     out = _explain(fn, x, slack=slack, patch=1, **settings)
     want = _highs(fn, x, slack, **settings)
     solver = out.info.solver
@@ -143,7 +143,7 @@ class LinearInvariantTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ({'most': 0.0}, r'most must be in \(0, inf\), got 0.0'),
+    ({'max_width': 0.0}, r'max_width must be in \(0, inf\), got 0.0'),
     (
       {'num_noisy': -1},
       r'num_noisy must be a whole number of at least 0, got -1',

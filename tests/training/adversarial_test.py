@@ -15,14 +15,14 @@ from saliency_jax.gradients import integrated
 from tests.training import problems
 
 
-def _fixed_attack(shift, found=True):
+def _fixed_attack(shift, feasible=True):
   """Returns an attack that always finds `x + shift`."""
 
   def attack(logits_fn, x, *, rho, key, method):
     zero = jnp.zeros((), x.dtype)
     point = x + jnp.asarray(shift, x.dtype)
     return attacks.Adversary(
-      point, zero, zero, zero[None], jnp.asarray(found), zero
+      point, zero, zero, zero[None], jnp.asarray(feasible), zero
     )
 
   return attack
@@ -67,7 +67,7 @@ class InterpretationTest(parameterized.TestCase):
     np.testing.assert_allclose(terms.cross_entropy, entropy, rtol=1e-5)
     np.testing.assert_allclose(terms.loss, entropy + 50 * want, rtol=1e-5)
     self.assertEqual(terms.correct, float(top == 2))
-    self.assertEqual(terms.found, 1)
+    self.assertEqual(terms.feasible, 1)
 
   def test_reference_loop(self):
     # The attack's own neighbour, and the batch's mean, as the paper has them.
@@ -109,7 +109,7 @@ class InterpretationTest(parameterized.TestCase):
         for x in (xs[i], adversary.x)
       )
       u, v = (np.abs(a) / np.linalg.norm(a) for a in (g, h))
-      penalty = float(adversary.found) * np.mean((u - v) ** 2)
+      penalty = float(adversary.feasible) * np.mean((u - v) ** 2)
       cross_entropy = -float(jax.nn.log_softmax(logits)[labels[i]])
       want.append(cross_entropy + 50 * penalty)
       grads.append(held(params, xs[i], labels[i], adversary.x - xs[i]))
@@ -159,7 +159,7 @@ class InterpretationTest(parameterized.TestCase):
       )
 
     got = jax.jit(terms)(jnp.array(1e3), jnp.array(0))
-    self.assertEqual((got.found, got.penalty), (0, 0))
+    self.assertEqual((got.feasible, got.penalty), (0, 0))
     self.assertEqual(got.loss, got.cross_entropy)
     slope = jax.jit(jax.grad(lambda p: terms(p, jnp.array(0)).loss))
     grad = slope(jnp.array(1e3))
@@ -173,7 +173,7 @@ class InterpretationTest(parameterized.TestCase):
       jax.random.key(0),
       lam=1000.0,
       rho=0.5,
-      attack=_fixed_attack(0.3, found=False),
+      attack=_fixed_attack(0.3, feasible=False),
     )
     self.assertEqual(nan.loss, nan.cross_entropy)
 
