@@ -210,7 +210,7 @@ def _open(file: io.BufferedIOBase) -> Image.Image:
     image.draft(None, (full[0] // 2, full[1] // 2))
     if math.prod(image.size) > limit:
       raise ValueError(
-        f'it has {full[0]} x {full[1]} pixels, more than the {most} of '
+        f'it has {full[0]} x {full[1]} pixels, more than the {limit} of '
         'PIL.Image.MAX_IMAGE_PIXELS: save a smaller copy'
       )
   return image

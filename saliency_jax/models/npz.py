@@ -137,7 +137,7 @@ def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
     stated, limit = sum(m.file_size for m in members), max(size, _MOST)
     if stated > limit:
       raise ValueError(
-        f'it unpacks to {stated} bytes, more than the {most} that are read '
+        f'it unpacks to {stated} bytes, more than the {limit} that are read '
         'of a packed file'
       )
     return {

@@ -82,7 +82,7 @@ def margins_of(fn: types.MarginsFn) -> types.MarginsFn:
         'pass scores.margins or scores.prob_margins, or a margin of your own, '
         'negative where the decision changes, as lambda x: margin(x)[None]'
       )
-    return found
+    return margins
 
   return margins
 

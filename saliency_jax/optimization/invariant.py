@@ -186,7 +186,7 @@ def invariant_perturbation(
     num_ascent=num_ascent,
     batch_size=batch_size,
   )
-  sizes = jnp.stack([size(widths), x.size * most])
+  sizes = jnp.stack([size(widths), x.size * max_width])
   final, largest = sizes - lam[-1] * inspection.shortfall
   info = InvariantInfo(
     box=boxes.Box(widths[0], widths[-1]),
