@@ -107,7 +107,7 @@ def mask(
   info = MaskInfo(
     mask=last,
     removed=masks.sparsity(last),
-    score=last,
+    score=value,
     objective=jnp.append(values, value + price(last)),
   )
   return examples.attribution(x, players.spread(1 - last), info)
