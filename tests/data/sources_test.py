@@ -96,8 +96,10 @@ class PackagedTest(_CacheTest):
       with self.assertRaisesRegex(ImportError, r'saliency-jax\[experiments\]'):
         builders.Photos.find()
 
-  @parameterized.parameters(('PIL', 'Pillow'), ('platformdirs', 'platformdirs'))
-  def test_missing_import_names_the_extra(self, module, package):
+  @parameterized.parameters(
+    ('PIL', 'Pillow', 'viz'), ('platformdirs', 'platformdirs', 'experiments')
+  )
+  def test_missing_import_names_the_extra(self, module, package, extra):
     program = (
       f'import sys; sys.modules["{module}"] = None\n'
       'import saliency_jax.data as data; data.load("photos")'
@@ -108,7 +110,7 @@ class PackagedTest(_CacheTest):
       capture_output=True,
       text=True,
     )
-    self.assertRegex(run.stderr, rf"{package}: pip install 'saliency-jax\[exp")
+    self.assertIn(f"{package}: pip install 'saliency-jax[{extra}]'", run.stderr)
 
   def test_import_is_light(self):
     program = (
