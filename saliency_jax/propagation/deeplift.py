@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import baselines
+from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
 from saliency_jax.core import jaxprs
@@ -64,6 +65,7 @@ def deeplift(
   num_baselines: int = 1,
   at: str | None = None,
   rule: Rule = multipliers.rescale,
+  unroll: int = 32,
   batch_size: int | None = 8,
 ) -> types.Attribution:
   """Multiplies the way from a baseline with multipliers that are complete.
@@ -80,16 +82,19 @@ def deeplift(
       if all of `x` goes through it.
     rule: what variables contribute between two tapes: `multipliers.rescale`, or
       `reveal_cancel.reveal_cancel`, which keeps apart what pushes up and down.
+    unroll: loops by `scan` of at most so many steps are written out; longer
+      ones have no rule.
     batch_size: baselines held in memory at once; `None` holds them all.
 
   Raises:
     ValueError: for a baseline unlike `x`, several without a key, a name that
-      is not there, or an equation without a rule: a loop or a branch, or a
+      is not there, or an equation without a rule: a long loop, a branch, or a
       primitive that is not known.
   """
+  checks.count('unroll', unroll, 0)
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
-  tape = _record(fn, wide)
+  tape = _record(fn, wide, unroll)
   outvars = tape.closed.jaxpr.outvars
   (score,) = map(jnp.asarray, tapes.read(tape, outvars))
   invars = tape.closed.jaxpr.invars
@@ -125,13 +130,13 @@ def deeplift(
   return examples.attribution(x, scores, info)
 
 
-def _record(fn, x):
+def _record(fn, x, unroll):
   """Returns a tape on which all that depends on `x` moves.
 
   The values of a baseline differ in constants of the gradient too: truth
   values, and what `stop_gradient` holds fast.
   """
-  tape = tapes.record(fn, x)
+  tape = tapes.record(fn, x, unroll=unroll)
   depends = jaxprs.environment(
     tape.closed,
     *(True for _ in tape.closed.jaxpr.invars),

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from jax.extend import core
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from saliency_jax.core import jaxprs
 from saliency_jax.core import primitives
@@ -64,19 +65,25 @@ def between(
   return rule
 
 
-def linear(equation, x, base, m):
+def linear(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Applies the transpose."""
   del base
   equation, inputs = _as_floats(equation, x.inputs, m[0].dtype)
   return tapes.vjp(equation, inputs, x.outputs, m)
 
 
-def product(equation, x, base, m):
+def product(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Takes `(b + b0)/2` for `a` in a product of any kind, and the reverse."""
   return tapes.vjp(equation, middle(equation, x, base), x.outputs, m)
 
 
-def quotient(equation, x, base, m):
+def quotient(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Takes `(1/b + 1/b0)/2` for `a` in `a / b`, `-(a + a0) / (2 b b0)` for b."""
   del equation
   ((a, b), (a0, b0)), (m,) = (x.inputs, base.inputs), m
@@ -84,7 +91,9 @@ def quotient(equation, x, base, m):
   return [_summed(above, a.shape), _summed(below, b.shape)]
 
 
-def smooth(equation, x, base, m):
+def smooth(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Takes `dy / dx`, and the derivative halfway where `x` hardly moves.
 
   There the quotient would be rounding: below 1e-6 of the values, or in narrow
@@ -93,12 +102,16 @@ def smooth(equation, x, base, m):
   return _elementwise(equation, x, base, m, least_step)
 
 
-def steps(equation, x, base, m):
+def steps(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Takes `dy / dx` however small `dx` is, for what may jump or bend there."""
   return _elementwise(equation, x, base, m, lambda a, a0: 0)
 
 
-def extreme(equation, x, base, m):
+def extreme(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Gives a maximum, or minimum, to the entry that wins at the further end."""
   eqn, moving = equation
   (y,), (y0,), (m,) = x.outputs, base.outputs, m
@@ -121,7 +134,9 @@ def extreme(equation, x, base, m):
   return _back(moving, map(divided, effects, dxs, slopes))
 
 
-def select(equation, x, base, m):
+def select(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Gives what is chosen its multiplier, and the choice the effect of it."""
   eqn, moving = equation
   if not moving[0]:
@@ -144,7 +159,9 @@ def select(equation, x, base, m):
   return [chosen, *added[1:]]
 
 
-def convert(equation, x, base, m):
+def convert(
+  equation: primitives.Equation, x: Values, base: Values, m: list[Any]
+) -> list[Any]:
   """Passes on what changes its type: of a number made a truth value, a step."""
   (v,) = equation.eqn.outvars
   rule = linear if primitives.is_float(v) else steps
@@ -201,7 +218,9 @@ def rescale(
   ]
 
 
-def divided(effect, way, slope, least=0):
+def divided(
+  effect: Array, way: Array, slope: Array, least: Array | int = 0
+) -> Array:
   """Returns `effect / way`, and the slope where the way is not above `least`.
 
   Nor is it between two infinities: those of masked logits.
@@ -211,13 +230,13 @@ def divided(effect, way, slope, least=0):
   return jnp.where(moves, effect / jnp.where(moves, way, 1), slope)
 
 
-def least_step(a, a0):
+def least_step(a: Array, a0: Array) -> Array:
   """Returns the change of a value below which its quotients are rounding."""
   relative = max(1e-6, float(jnp.finfo(a.dtype).eps) ** 0.5)
   return relative * jnp.maximum(jnp.abs(a), jnp.abs(a0))
 
 
-def middle(equation, x, base):
+def middle(equation: primitives.Equation, x: Values, base: Values) -> list[Any]:
   """Returns the inputs, halfway between the two examples where they move."""
   return [
     (a + a0) / 2 if moves else a
@@ -225,7 +244,7 @@ def middle(equation, x, base):
   ]
 
 
-def number(a, dtype):
+def number(a: Any, dtype: Any) -> Any:
   """Returns truth values as numbers of a dtype, and numbers as they are."""
   return a.astype(dtype) if a.dtype == bool else a
 

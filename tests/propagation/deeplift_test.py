@@ -192,7 +192,7 @@ class DeepLiftTest(parameterized.TestCase):
     (lambda x: jnp.sort(x)[0], {}, r"'sort' \(unknown\) at .*test.py:\d+"),
     (
       lambda x: jax.lax.scan(lambda c, a: (c * a, c), x[0], x)[0],
-      {},
+      {'unroll': 2},
       r"'scan' \(control flow\) at .*test.py:\d+",
     ),
     (
@@ -207,6 +207,7 @@ class DeepLiftTest(parameterized.TestCase):
     ),
     (jnp.sum, {'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
     (jnp.sum, {'num_baselines': 0}, 'got 0'),
+    (jnp.sum, {'unroll': -1}, 'unroll .* got -1'),
     (jnp.sum, {'num_baselines': 2}, 'key=jax.random.key'),
   )
   def test_bad_arguments(self, fn, settings, message):

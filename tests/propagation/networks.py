@@ -173,6 +173,24 @@ def _tokens():
   return fn, draw(5, 6, seed=4)
 
 
+def _lstm():
+  """A long short-term memory, by scan."""
+  w, u = draw(16, 7) / 2, draw(4, seed=1)
+
+  def step(carry, x):
+    h, c = carry
+    i, f, o, g = jnp.split(w @ jnp.concatenate([h, x]), 4)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (h, c), None
+
+  def fn(x):
+    (h, _), _ = jax.lax.scan(step, (jnp.zeros(4, float),) * 2, x)
+    return u @ h
+
+  return fn, draw(3, 3, seed=2)
+
+
 def _reductions():
   """Maxima, minima, norms and log-sum-exps."""
   w = draw(7, 5) / 2
@@ -199,5 +217,6 @@ NETWORKS = {
   'resnet': _resnet,
   'vit': _vit,
   'tokens': _tokens,
+  'lstm': _lstm,
   'reductions': _reductions,
 }
