@@ -138,12 +138,10 @@ class LayeringTest(parameterized.TestCase):
     ),
     # Batches are spread and compiled by `over_batch`; networks are leaves.
     (('jax.shard_map',), {'core/batching.py'}),
-    # (By jit, too, `regions` makes many equations of a jaxpr one.)
     (
       ('jax.jit',),
       {
         'core/batching.py',
-        'core/regions.py',
         'models/convolutions.py',
         'models/fitting.py',
       },
