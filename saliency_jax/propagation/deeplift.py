@@ -87,8 +87,8 @@ def deeplift(
     batch_size: baselines held in memory at once; `None` holds them all.
 
   Raises:
-    ValueError: for a baseline unlike `x`, several without a key, a name that
-      is not there, or an equation without a rule: a long loop, a branch, or a
+    ValueError: for more than one score, a baseline unlike `x`, several without
+      a key, a name that is not there, or an equation without a rule: a long loop, a branch, or a
       primitive that is not known.
   """
   checks.count('unroll', unroll, 0)
@@ -96,7 +96,10 @@ def deeplift(
   fn, wide = examples.widened(fn, x)
   tape = _record(fn, wide, unroll)
   outvars = tape.closed.jaxpr.outvars
-  (score,) = map(jnp.asarray, tapes.read(tape, outvars))
+  score = jnp.asarray(tapes.read(tape, outvars)[0])
+  if len(outvars) > 1 or score.ndim:
+    shapes = [v.aval.shape for v in outvars]
+    raise ValueError(f'expected fn to return one number, got shapes {shapes}')
   invars = tape.closed.jaxpr.invars
   explained = invars if at is None else [tapes.named(tape, at)]
 

@@ -206,6 +206,7 @@ class DeepLiftTest(parameterized.TestCase):
       r"of three inputs have no rule for the primitive 'clamp'",
     ),
     (jnp.sum, {'baseline': lambda x, key: x[:2]}, 'baseline has shape'),
+    (lambda x: 2 * x, {}, r'return one number, got shapes \[\(3,\)\]'),
     (jnp.sum, {'num_baselines': 0}, 'got 0'),
     (jnp.sum, {'unroll': -1}, 'unroll .* got -1'),
     (jnp.sum, {'num_baselines': 2}, 'key=jax.random.key'),
