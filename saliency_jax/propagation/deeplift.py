@@ -88,8 +88,8 @@ def deeplift(
 
   Raises:
     ValueError: for more than one score, a baseline unlike `x`, several without
-      a key, a name that is not there, or an equation without a rule: a long loop, a branch, or a
-      primitive that is not known.
+      a key, a name that is not there, or an equation without a rule: a long
+      loop, a branch, or a primitive that is not known.
   """
   checks.count('unroll', unroll, 0)
   x = examples.floats(x)
