@@ -39,8 +39,11 @@ EXTRAS = {
     'autolrp==0.2.0',
     'captum>=0.8',
     'efficientnet-lite-pytorch==0.1.0',
+    'lime>=0.2',
     'quantus>=0.6',
     'saliency>=0.2.1',
+    'shap>=0.51',
+    'shapiq>=1.4',
     'torch>=2.2',
   ],
 }

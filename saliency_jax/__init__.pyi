@@ -34,8 +34,10 @@ from .optimization.linear_invariant import linear_invariant as linear_invariant
 from .optimization.mask import mask as mask
 from .optimization.smooth_caso import smooth_cafo as smooth_cafo
 from .optimization.smooth_caso import smooth_caso as smooth_caso
+from .perturbations.banzhaf import banzhaf as banzhaf
 from .perturbations.kernel_shap import kernel_shap as kernel_shap
 from .perturbations.leg import leg as leg
+from .perturbations.lime import lime as lime
 from .perturbations.occlusion import occlusion as occlusion
 from .perturbations.rise import rise as rise
 from .perturbations.shapley import shapley as shapley

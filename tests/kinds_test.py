@@ -86,6 +86,8 @@ _LEG = {'num_samples': 400, 'sigma': 0.5}
 FORWARD = {
   'occlusion': saliency_jax.occlusion,
   'rise': _partial(saliency_jax.rise, num_masks=400),
+  'shapley': saliency_jax.shapley,
+  'kernel_shap': _partial(saliency_jax.kernel_shap, num_samples=400),
   'leg': _partial(saliency_jax.leg, draw=leg.gaussian, **_LEG),
   'leg_tv': _partial(
     saliency_jax.leg_tv, draw=leg.gaussian, level=0.01, **_LEG

@@ -8,10 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import saliency_jax
 from saliency_jax import maskers
 from saliency_jax import scores
 from saliency_jax.perturbations import games
 from tests import random_games
+
+# Settings by which each is exact for seven players that add up.
+METHODS = {
+  'shapley': saliency_jax.shapley,
+  'kernel_shap': functools.partial(saliency_jax.kernel_shap, num_samples=40),
+  'banzhaf': functools.partial(saliency_jax.banzhaf, num_samples=126),
+  'lime': functools.partial(saliency_jax.lime, num_samples=40, alpha=0.0),
+}
 
 
 class GamesTest(parameterized.TestCase):
@@ -61,6 +70,23 @@ class GamesTest(parameterized.TestCase):
       jax.tree.map(jnp.shape, game.spread(jnp.ones(2))),
       {'a': (1, 1), 'b': (1,)},
     )
+
+  @parameterized.parameters(*METHODS)
+  def test_tokens_of_a_black_box(self, name):
+    # 5 is worth 1 and 8 is worth 2; the ends, which are never hidden, a tenth.
+    def predict(batch):
+      self.assertTrue(np.issubdtype(batch.dtype, np.integer))
+      return (batch == 5).sum(1) + 2.0 * (batch == 8).sum(1) + 0.1
+
+    masker = functools.partial(maskers.tokens, mask_id=0, special=(101, 102))
+    out = METHODS[name](
+      scores.from_host(predict),
+      jnp.array([101, 5, 7, 8, 7, 7, 102]),
+      key=jax.random.key(0),
+      masker=masker,
+    )
+    np.testing.assert_allclose(out.scores, [0, 1, 0, 2, 0, 0, 0], atol=1e-5)
+    np.testing.assert_array_equal(out.scores[jnp.array([0, 6])], 0)
 
   def test_orders_are_uniform(self):
     keys = jax.random.split(jax.random.key(0), 6000)

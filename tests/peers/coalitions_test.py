@@ -1,0 +1,134 @@
+"""Coalitions against shap, shapiq and lime, on the same values and draws."""
+
+import functools
+import importlib
+import unittest
+import warnings
+
+from absl.testing import absltest
+import jax
+import numpy as np
+
+from saliency_jax import maskers
+from saliency_jax.perturbations import banzhaf
+from saliency_jax.perturbations import kernel_shap
+from saliency_jax.perturbations import lime
+from saliency_jax.perturbations import shapley
+from tests import equivalence
+from tests import random_games
+
+_NUM = 8
+_WORTHS = random_games.numbers(_NUM)
+
+
+def _peer(name):
+  """Returns a package, or skips the test."""
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # Of the packages' own dependencies.
+      return importlib.import_module(name)
+  except ImportError as e:
+    raise unittest.SkipTest(f'{name} is not installed: {e}') from e
+
+
+def _explain(method, **settings):
+  explain = functools.partial(method, masker=maskers.entries, batch_size=None)
+  fn, x = random_games.score(_WORTHS), random_games.row(_WORTHS)
+  return equivalence.compiled(explain)(fn, x, **settings)
+
+
+def _worth(sets):
+  sets = np.asarray(sets) > 0.5
+  return _WORTHS[sets.astype(int) @ 2 ** np.arange(_NUM)]
+
+
+class ShapTest(absltest.TestCase):
+  def test_exact(self):
+    shap = _peer('shap')
+    explainer = shap.ExactExplainer(_worth, np.zeros((1, _NUM)))
+    want = explainer(np.ones((1, _NUM))).values[0]
+    for method, settings in (
+      (shapley.shapley, {'estimator': shapley.exact}),
+      (kernel_shap.kernel_shap, {'num_samples': 2**_NUM - 2}),
+    ):
+      got = _explain(method, **settings).scores
+      np.testing.assert_allclose(got, want, atol=1e-5)
+
+  def test_kernel(self):
+    shap = _peer('shap')
+    explainer = shap.KernelExplainer(_worth, np.zeros((1, _NUM)))
+    want = explainer.shap_values(
+      np.ones(_NUM), nsamples=2**_NUM, l1_reg=False, silent=True
+    )
+    out = _explain(kernel_shap.kernel_shap, num_samples=2**_NUM - 2)
+    np.testing.assert_allclose(out.scores, want, atol=1e-5)
+
+  def test_is_closer_at_equal_calls(self):
+    shap = _peer('shap')
+    want = random_games.shapley(_WORTHS)
+    num_pairs, num_orders, seeds = 8, 3, range(20)
+    # Both pass through every player of 8 orders and their reverses.
+    num_calls = 2 + num_pairs * (2 * _NUM - 2)
+    theirs = []
+    for seed in seeds:
+      explainer = shap.PermutationExplainer(
+        _worth, np.zeros((1, _NUM)), seed=seed
+      )
+      row = np.ones((1, _NUM))
+      got = explainer(
+        row, max_evals=num_pairs * (2 * _NUM + 1), silent=True
+      ).values[0]
+      theirs.append(np.mean((got - want) ** 2))
+    estimator = functools.partial(shapley.stratified, num_orders=num_orders)
+    ours = []
+    for seed in seeds:
+      out = _explain(
+        shapley.shapley, key=jax.random.key(seed), estimator=estimator
+      )
+      self.assertLessEqual(out.info.num_calls, num_calls)
+      ours.append(np.mean((out.scores - want) ** 2))
+    self.assertLess(np.mean(ours), np.mean(theirs))
+
+
+class ShapiqTest(absltest.TestCase):
+  def test_exact(self):
+    shapiq = _peer('shapiq')
+    game = lambda sets: _worth(sets).astype(np.float64)
+    computer = shapiq.ExactComputer(n_players=_NUM, game=game)
+    for index, got in (
+      ('SV', _explain(shapley.shapley, estimator=shapley.exact)),
+      ('BV', _explain(banzhaf.banzhaf, num_samples=2**_NUM - 2)),
+    ):
+      values = computer(index)
+      want = [values[(i,)] for i in range(_NUM)]
+      np.testing.assert_allclose(got.scores, want, atol=1e-5)
+
+
+class LimeTest(absltest.TestCase):
+  def test_same_draws(self):
+    lime_base = _peer('lime.lime_base')
+    num, width, key = 100, 0.25, jax.random.key(3)
+    out = _explain(lime.lime, key=key, num_samples=num, num_fresh=2)
+    key = jax.random.clone(key)
+    draw = lambda i: jax.random.bernoulli(
+      jax.random.fold_in(key, i), 0.5, (_NUM,)
+    )
+    sets = np.array([draw(i) for i in range(num)])
+    cosine = sets.sum(1) / np.sqrt(_NUM * np.maximum(sets.sum(1), 1))
+    kernel = lambda distance: np.exp(-(distance**2) / width**2)
+    base = lime_base.LimeBase(kernel, random_state=0)
+    intercept, pairs, _, _ = base.explain_instance_with_data(
+      sets.astype(float),
+      _worth(sets)[:, None].astype(np.float64),
+      1 - cosine,
+      label=0,
+      num_features=_NUM,
+      feature_selection='none',
+    )
+    want = [weight for _, weight in sorted(pairs)]
+    np.testing.assert_allclose(out.scores, want, atol=2e-6)
+    np.testing.assert_allclose(out.info.intercept, intercept, atol=2e-6)
+
+
+if __name__ == '__main__':
+  absltest.main()

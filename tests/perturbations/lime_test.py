@@ -1,0 +1,110 @@
+"""Tests for `lime.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn import linear_model
+
+from saliency_jax import maskers
+from saliency_jax.perturbations import lime
+from tests import equivalence
+from tests import random_games
+
+_explain = functools.partial(lime.lime, masker=maskers.entries, batch_size=None)
+
+
+class LimeTest(parameterized.TestCase):
+  def test_linear_score(self):
+    w = np.array([3.0, 0, -1, 0.5], np.float32)
+    out = equivalence.compiled(_explain)(
+      lambda x: jnp.sum(w * x) + 2,
+      jnp.ones(4),
+      key=jax.random.key(0),
+      num_samples=40,
+      alpha=0.0,
+      num_fresh=10,
+    )
+    np.testing.assert_allclose(out.scores, w, atol=1e-5)
+    np.testing.assert_allclose(out.info.intercept, 2, atol=1e-5)
+    np.testing.assert_allclose(out.info.explained, 1, atol=1e-5)
+    np.testing.assert_allclose(out.info.stderr, 0, atol=1e-5)
+    self.assertEqual(out.info.num_calls, 52)
+
+  @parameterized.parameters((0.25, 1.0), (0.6, 5.0))
+  def test_matches_scikit_learn(self, width, alpha):
+    worths, key = random_games.numbers(5), jax.random.key(3)
+    out = equivalence.compiled(_explain)(
+      random_games.score(worths),
+      random_games.row(worths),
+      key=key,
+      num_samples=60,
+      width=width,
+      alpha=alpha,
+      num_fresh=20,
+    )
+    sets = np.array(
+      [
+        jax.random.bernoulli(
+          jax.random.fold_in(jax.random.clone(key), i), 0.5, (5,)
+        )
+        for i in range(80)
+      ]
+    )
+    worth = worths[sets @ 2 ** np.arange(5)]
+    # The cosine of nobody to everyone is 0, as scikit-learn has it.
+    cosine = sets.sum(1) / np.sqrt(5 * np.maximum(sets.sum(1), 1))
+    weights = np.exp(-((1 - cosine) ** 2) / width**2)
+    model = linear_model.Ridge(alpha=alpha)
+    model.fit(sets[:60], worth[:60], sample_weight=weights[:60])
+    np.testing.assert_allclose(out.scores, model.coef_, atol=1e-5)
+    np.testing.assert_allclose(out.info.intercept, model.intercept_, atol=1e-5)
+    np.testing.assert_allclose(
+      out.info.explained,
+      model.score(sets[60:], worth[60:], sample_weight=weights[60:]),
+      atol=1e-4,
+    )
+    np.testing.assert_allclose(
+      out.info.effective_samples,
+      weights[:60].sum() ** 2 / (weights[:60] ** 2).sum(),
+      rtol=1e-5,
+    )
+
+  def test_standard_errors(self):
+    worths = random_games.numbers(5)
+    fn, x = random_games.score(worths), random_games.row(worths)
+    keys = jax.random.split(jax.random.key(1), 400)
+    explain = lambda key: _explain(fn, x, key=key, num_samples=120, num_fresh=2)
+    out = jax.device_get(jax.jit(jax.vmap(explain))(keys))
+    ratio = (out.info.stderr**2).mean(0) / out.scores.var(0, ddof=1)
+    # The penalty and the weights make them right to the order 1 / samples.
+    self.assertBetween(ratio.min(), 0.75, 1.3)
+    self.assertBetween(ratio.max(), 0.75, 1.3)
+
+  def test_equivalence(self):
+    method = functools.partial(
+      lime.lime,
+      masker=functools.partial(maskers.grid, cells=2),
+      num_samples=11,
+      num_fresh=5,
+    )
+    equivalence.check(self, method, draws=True)
+
+  @parameterized.parameters(
+    ({'key': None}, 'this method draws: pass key=jax.random.key'),
+    ({'num_samples': 9}, 'at least 10 for 8 players, got 9: ask for more'),
+    ({'num_fresh': 1}, 'num_fresh must be .* at least 2, got 1'),
+    ({'width': 0}, r'width must be in \(0, inf\), got 0'),
+    ({'alpha': -1.0}, r'alpha must be in \[0, inf\), got -1.0'),
+  )
+  def test_bad_arguments(self, settings, message):
+    settings = {'key': jax.random.key(0), 'num_samples': 30} | settings
+    with self.assertRaisesRegex(ValueError, message):
+      equivalence.traced(_explain)(jnp.sum, jnp.ones(8), **settings)
+
+
+if __name__ == '__main__':
+  absltest.main()
