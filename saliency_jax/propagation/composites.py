@@ -37,13 +37,13 @@ class Place(NamedTuple):
   """Where in a network an equation is.
 
   Attributes:
-    equation: it may be a unit.
+    equation: with what moves in it; it may be a unit. `None` of an input.
     depth: products with constant coefficients on the longest way to it: 0 of
       the first layer.
     tap: the last name, by `checkpoint_name`, on the way to it, or `None`.
   """
 
-  equation: primitives.Equation
+  equation: primitives.Equation | None
   depth: int
   tap: str | None
 
@@ -96,6 +96,8 @@ def epsilon_gamma_box(
 
 def is_layer(place: Place) -> bool:
   """Returns whether it is a sum of products with coefficients."""
+  if place.equation is None:
+    return False
   main = units.main(place.equation)
   facts = primitives.facts(main.eqn)
   return (
@@ -107,7 +109,7 @@ def is_layer(place: Place) -> bool:
 
 def depth_after(place: Place) -> int:
   """Returns the depth of what reads an equation's outputs."""
-  return place.depth + (place.equation is not None and is_layer(place))
+  return place.depth + is_layer(place)
 
 
 def is_convolution(place: Place) -> bool:

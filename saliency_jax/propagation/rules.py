@@ -190,7 +190,10 @@ def z_box(layer: Layer, *, low: End = 0.0, high: End = 1.0) -> Inputs:
 
 @of_layer
 def w_square(layer: Layer) -> Inputs:
-  """Gives in proportion to squared coefficients, whatever the inputs are."""
+  """Gives in proportion to squared coefficients, whatever the inputs are.
+
+  Biases have no part; in zennit they have that of their squares.
+  """
   return _by_coefficients(layer, jnp.square)
 
 
