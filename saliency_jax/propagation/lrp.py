@@ -25,6 +25,7 @@ from jax.extend import core
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import primitives
 from saliency_jax.core import tapes
@@ -76,6 +77,7 @@ def lrp(
   at: str | None = None,
   merge: bool = True,
   absorb_bias: bool = True,
+  unroll: int = 32,
 ) -> types.Attribution:
   """Propagates the score back to the input, or to a tap.
 
@@ -91,6 +93,8 @@ def lrp(
       around it.
     absorb_bias: whether biases take their share; otherwise they are left out of
       denominators.
+    unroll: loops by `scan` of at most so many steps are written out; longer
+      ones, and other loops, are refused.
 
   Returns:
     Scores like `x`, or like the tap.
@@ -99,9 +103,10 @@ def lrp(
     ValueError: where no rule is known for an equation, or no such tap.
   """
   del key  # Nothing is drawn.
+  checks.count('unroll', unroll, 0)
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
-  tape = tapes.record(fn, wide)
+  tape = tapes.record(fn, wide, unroll=unroll)
   (out,) = tape.closed.jaxpr.outvars
   (score,) = tapes.read(tape, [out])
   if score.ndim:
