@@ -2,8 +2,8 @@
 
 A pool is one windowed reduction, a reduction of an axis, or a chain of maxima
 of pairs. Behind a ReLU whole windows are zero, and where entries tie JAX's
-gradient shares or does not by how the pool is written; a rule that does not
-vanish there gives all to the first, as torch does.
+gradient shares or does not by how the pool is written. Here the first has all,
+as in torch: of a window in the order of its entries, of a chain in its own.
 """
 
 import math
