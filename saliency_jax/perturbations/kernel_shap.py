@@ -100,7 +100,8 @@ def kernel_shap(
     num_samples: coalitions beside nobody and everyone. The values are exact
       from `2^p - 2` on.
     unbiased: whether the expectation of the matrix stands in for the sample's:
-      no bias for any number of draws, and more variance.
+      no bias for any number of draws, but more variance for players that nearly
+      add up, whom the sample's matrix fits exactly.
     num_fresh: pairs that judge the fit, each two calls more.
     batch_size: coalitions held in memory at once; `None` holds them all.
 
