@@ -205,7 +205,9 @@ def stratified(
   sets of a size are windows that cover a random order, and their complements;
   single players and their complements are enumerated. What is missing from the
   sum of all is then shared equally, which moves no expectation. An order takes
-  about `2 p log(p)` calls.
+  about `2 p log(p)` calls. It is closer than `permutation` for games that are
+  far from adding up; where players nearly do, `permutation` and `kernel_shap`
+  are closer.
 
   Args:
     game: whose values are wanted.

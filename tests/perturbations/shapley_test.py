@@ -154,7 +154,7 @@ class ShapleyTest(parameterized.TestCase):
     self.assertBetween(ratio.min(), 0.75, 1.3)
     self.assertBetween(ratio.max(), 0.75, 1.3)
 
-  def test_stratified_is_closer_at_fewer_calls(self):
+  def test_stratified_is_closer_where_nothing_adds_up(self):
     errors = {}
     for name in SAMPLED:
       want, out = _many(name)
