@@ -115,7 +115,7 @@ def _descend(config, path_steps, wells):
       weight_path=(1.0,),
       num_steps=1,
       path_steps=path_steps,
-      search=dict(config['search']),
+      search=descent.Search(**config['search']),
       batch_size=None,
       combine=lambda mask: mask[None],
     )
