@@ -113,8 +113,8 @@ def sparsify(
 
   Args:
     method: the method to thin out.
-    sparsity: share of the scores that become zero, in [0, 1]; a little more
-      where scores tie.
+    sparsity: share of the scores that become zero at least, in [0, 1]: rounded
+      up to a whole number, and more where scores tie.
   """
   checks.within('sparsity', sparsity, '[0, 1]')
 

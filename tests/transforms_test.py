@@ -48,7 +48,7 @@ class TransformsTest(parameterized.TestCase):
     np.testing.assert_allclose(scores, want)
     self.assertEqual(info['value'], _cube(_X))
 
-  @parameterized.parameters((0.0, 6), (0.5, 3), (0.75, 2), (1.0, 0))
+  @parameterized.parameters((0.0, 6), (0.5, 3), (0.75, 1), (1.0, 0))
   def test_sparsify(self, sparsity, kept):
     x = jnp.array([[[0.0, -5.0, 2.0], [1.0, -3.0, 4.0]]])
     method = lambda fn, x, *, key=None: types.Attribution(x, ())
