@@ -180,12 +180,13 @@ METHODS: dict[str, Entry] = {
   'deeplift': _differences(
     saliency_jax.deeplift, costs.walks, diagnostics.completeness
   ),
-  # Contrastive, as in the paper's comparisons, at the layer of Grad-CAM.
+  # Contrastive, as in the paper's comparisons, at the layer of Grad-CAM. Of a
+  # pooled class map a few cells alone would be the negated network's.
   'excitation_backprop': _walk(
     transforms.to_image(saliency_jax.excitation_backprop),
     describe=diagnostics.winning,
     drawing=viz.SIGNED,
-    settings={'contrastive': True},
+    settings={'contrastive': True, 'prior': 'activations'},
     for_model=lambda spec: {'at': spec.taps[0]} if spec.taps else {},
   ),
   'occlusion': Entry(
