@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import taps
 from saliency_jax import transforms
 from saliency_jax.core import baselines
 from saliency_jax.core import sampling
@@ -161,6 +162,19 @@ class TransformsTest(parameterized.TestCase):
   def test_channels_need_an_image(self):
     with self.assertRaisesRegex(ValueError, r'\[H, W, C\], got shape \(3,\)'):
       transforms.sum_channels(_gradient)(_cube, jnp.ones(3))
+
+  def test_a_layer_is_summed_and_stretched(self):
+    x = jnp.zeros((4, 6, 3))
+    layer = lambda fn, x, *, key=None: types.Attribution(_X[None])
+    summed = jnp.sum(_X, -1)[..., None]
+    want = jax.image.resize(summed, (4, 6, 1), 'bilinear')
+    got = transforms.to_image(layer)(_cube, x).scores
+    np.testing.assert_allclose(got, want)
+    first = transforms.to_image(layer, layout=taps.channels_first)
+    want = jax.image.resize(_X[0], (4, 6), 'bilinear')[..., None]
+    np.testing.assert_allclose(first(_cube, x).scores, want)
+    with self.assertRaisesRegex(ValueError, r'\[H, W, C\], got shape \(3,\)'):
+      transforms.to_image(layer)(_cube, jnp.ones(3))
 
   def test_keeps_the_name(self):
     self.assertEqual(transforms.absolute(_gradient).__name__, '_gradient')

@@ -12,6 +12,8 @@ from saliency_jax.core import types
 
 # Below this, two halves of the draws say different things.
 _HALVES_AGREE = 0.5
+# Above this share of the paths, most have come to an end before the layer.
+_MOST = 0.5
 # Above this share of the score's change, a sum is not complete.
 _COMPLETE = 0.1
 
@@ -64,6 +66,9 @@ def warnings(
     'nothing was rectified: the map is the plain gradient': (
       some('num_rectifiers', lambda a: np.all(a == 0))
       and some('num_smooth', lambda a: np.all(a == 0))
+    ),
+    'most of the winning probability was lost on the way': some(
+      'lost', lambda a: not np.all(a <= _MOST)
     ),
     "the map does not sum to the score's change: more steps or draws": some(
       'relative_error', lambda a: not np.all(a <= _COMPLETE)

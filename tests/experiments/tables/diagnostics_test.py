@@ -16,6 +16,9 @@ class _Info(NamedTuple):
   split_half: Any = 0.9
   accepted_fraction: Any = 0.3
   relative_error: Any = 0.01
+  num_rectifiers: Any = 3
+  num_smooth: Any = 0
+  lost: Any = 0.1
   solver: Any = ()
 
 
@@ -46,6 +49,8 @@ class WarningsTest(parameterized.TestCase):
     ({'relative_error': 0.2}, "does not sum to the score's change"),
     ({'relative_error': np.inf}, "does not sum to the score's change"),
     ({'solver': _Solver(np.array([True, False]))}, 'has not converged'),
+    ({'num_rectifiers': 0}, 'nothing was rectified'),
+    ({'lost': 0.9}, 'probability was lost'),
   )
   def test_info_that_speaks(self, fields, want):
     (sentence,) = _warnings(_Info(**fields))
@@ -66,9 +71,9 @@ class WarningsTest(parameterized.TestCase):
     self.assertEqual(bool(found), warns)
 
   def test_sentences_fit_their_place_in_a_figure(self):
-    info = _Info(-1.0, 0.0, 0.0, 1.0, _Solver(np.array(False)))
+    info = _Info(-1.0, 0.0, 0.0, 1.0, 0, 0, 1.0, _Solver(np.array(False)))
     found = _warnings(info, scale=0, score=scores.prob, prob=1.0)
-    self.assertLen(found, 7)
+    self.assertLen(found, 9)
     self.assertLessEqual(max(map(len, found)), 80)
 
   def test_counted(self):
