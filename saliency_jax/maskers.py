@@ -22,9 +22,8 @@ References:
 """
 
 from collections.abc import Callable, Sequence
-import inspect
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -322,23 +321,6 @@ def leaves(
     return jnp.stack([jnp.sum(_summed(s, a, (1,) * a.ndim)) for s, a in parts])
 
   return _masker(x, key, baseline, (len(arrays),), spread, pool)
-
-
-def alone(method: Callable[..., Any], **settings: Any) -> None:
-  """Refuses settings of a method's own parts beside a masker.
-
-  Raises:
-    ValueError: for one that is not its default.
-  """
-  defaults = inspect.signature(method).parameters
-  for name, value in settings.items():
-    default = defaults[name].default
-    same = value is default or (np.isscalar(value) and value == default)
-    if not same:
-      raise ValueError(
-        f'{name} is a setting of the parts that {method.__name__} cuts by '
-        f'itself: leave it out beside masker=, or bind it to the masker'
-      )
 
 
 def _masker(x, key, baseline, shape, spread, pool):

@@ -3,6 +3,8 @@
 Only what is known while tracing is checked; a traced setting passes.
 """
 
+from collections.abc import Callable
+import inspect
 import operator
 from typing import Any
 
@@ -70,6 +72,23 @@ def image(x: Any) -> None:
       'first: pass jnp.moveaxis(x, 0, -1), and explain '
       'lambda x: fn(jnp.moveaxis(x, -1, 0))'
     )
+
+
+def no_masker(method: Callable[..., Any], **settings: Any) -> None:
+  """Refuses settings of a method's own parts beside a masker.
+
+  Raises:
+    ValueError: for one that is not its default.
+  """
+  defaults = inspect.signature(method).parameters
+  for name, value in settings.items():
+    default = defaults[name].default
+    same = value is default or (np.isscalar(value) and value == default)
+    if not same:
+      raise ValueError(
+        f'{name} is a setting of the parts that {method.__name__} cuts by '
+        f'itself: leave it out beside masker=, or bind it to the masker'
+      )
 
 
 def same_shape(name: str, value: Any, x: Any) -> None:

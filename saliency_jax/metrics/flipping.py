@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax import maskers
 from saliency_jax.core import baselines
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
@@ -80,7 +81,7 @@ def decision_flips(
       cells = x.shape[:2]
       masker = functools.partial(maskers.grid, cells=cells, baseline=baseline)
   else:
-    maskers.alone(decision_flips, baseline=baseline, per_pixel=per_pixel)
+    checks.no_masker(decision_flips, baseline=baseline, per_pixel=per_pixel)
   players = masker(x, key=key)
   values = maps.per_player(scores, players, by_size=by_size)
   order = ranking.ranks(values, key=key, largest_first=largest_first)

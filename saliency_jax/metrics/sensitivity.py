@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key
 from saliency_jax import maskers
 from saliency_jax import scores as score_functions
 from saliency_jax.core import baselines
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import types
 from saliency_jax.metrics import flipping
@@ -83,7 +84,7 @@ def log_odds_curves(
     cells = x.shape[:2]
     masker = functools.partial(maskers.grid, cells=cells, baseline=baseline)
   else:
-    maskers.alone(log_odds_curves, baseline=baseline)
+    checks.no_masker(log_odds_curves, baseline=baseline)
   flips = flipping.decision_flips(
     logits_fn,
     x,

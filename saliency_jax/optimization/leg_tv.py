@@ -261,7 +261,7 @@ def leg_tv(
     moves = leg.of_image(x, cells, colours, stretch, clip)
   else:
     x = examples.arrays(x)
-    maskers.alone(leg_tv, cells=cells, colours=colours, stretch=stretch)
+    checks.no_masker(leg_tv, cells=cells, colours=colours, stretch=stretch)
     moves = leg.of_masker(masker(x, key=key), clip)
   design = leg.Design(
     sigma, num_samples, covariance, antithetic, draw, batch_size

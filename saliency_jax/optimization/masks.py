@@ -60,7 +60,7 @@ def players(
       settings of the grid beside a masker.
   """
   if masker is not None:
-    maskers.alone(method, resolution=resolution, baseline=baseline)
+    checks.no_masker(method, resolution=resolution, baseline=baseline)
     return masker(x, key=key)
   checks.image(x)
   checks.count('resolution', resolution, 1, min(x.shape[:2]))

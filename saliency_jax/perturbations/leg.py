@@ -208,7 +208,7 @@ def leg(
     moves = of_image(x, cells, colours, stretch, clip)
   else:
     x = examples.arrays(x)
-    maskers.alone(leg, cells=cells, colours=colours, stretch=stretch)
+    checks.no_masker(leg, cells=cells, colours=colours, stretch=stretch)
     moves = of_masker(masker(x, key=key), clip)
   design = Design(sigma, num_samples, covariance, antithetic, draw, batch_size)
   info = estimate(fn, x, key, moves, design).info

@@ -90,7 +90,7 @@ def occlusion(
     windows = _windows(x, key, window, stride, baseline)
   else:
     settings = {'window': window, 'stride': stride, 'baseline': baseline}
-    maskers.alone(occlusion, **settings)
+    checks.no_masker(occlusion, **settings)
     windows = _players(masker(x, key=key))
   fn, wide = examples.widened(fn, x)
   num = math.prod(windows.shape)

@@ -84,7 +84,7 @@ def rise(
   if masker is None:
     masker, mask = _cells(x, key, cells, keep_prob, baseline)
   else:
-    maskers.alone(rise, cells=cells, baseline=baseline)
+    checks.no_masker(rise, cells=cells, baseline=baseline)
     masker, mask = _players(masker(x, key=key), keep_prob)
   fn, _ = examples.widened(fn, x)
 
