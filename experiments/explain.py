@@ -69,7 +69,8 @@ def main(setup: app.Setup) -> None:
   """Explains `--image`."""
   app.alone('explain')
   begin = time.perf_counter()
-  names = methods.choose(subsets.METHODS.value or ['quick'])
+  chosen = subsets.METHODS.value
+  names = methods.choose(['quick'] if chosen is None else chosen)
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)
   model = models.load(choices.MODEL.value)

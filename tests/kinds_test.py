@@ -154,6 +154,21 @@ class KindsTest(parameterized.TestCase):
     self.assertEqual(int(flips.flipped[-1]), 1)
     np.testing.assert_allclose(odds.log_odds, logit(nothing), rtol=1e-4)
 
+  @parameterized.parameters('series', 'tokens', 'two inputs', 'volume')
+  def test_infidelity_of_an_exact_map_of_players(self, kind):
+    x, masker, logit, _ = KINDS[kind]
+    measure = jax.jit(
+      lambda x, key: metrics.infidelity(
+        logit,
+        x,
+        saliency_jax.occlusion(logit, x, masker=masker).scores,
+        key=key,
+        masker=masker,
+      )
+    )
+    # The logit adds up over players: occlusion is exact.
+    self.assertLess(measure(x, jax.random.key(0)).infidelity, 1e-8)
+
   def test_infidelity_takes_players_out(self):
     x, masker, _, _ = KINDS['series']
     slope = _draw(100, 2)

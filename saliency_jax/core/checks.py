@@ -65,7 +65,10 @@ def image(x: Any) -> None:
   if shape is None or len(shape) != 3:
     row = len(shape or ()) == 1
     hint = f'; a row of numbers is x.reshape(1, {shape[0]}, 1)' if row else ''
-    raise ValueError(f'expected one image [H, W, C], got shape {shape}{hint}')
+    raise ValueError(
+      f'expected one image [H, W, C], got shape {shape}{hint}; what is none '
+      'is explained with a masker, of saliency_jax.maskers'
+    )
   if shape[0] in (1, 3) and shape[-1] not in (1, 3):
     raise ValueError(
       f'expected one image [H, W, C], got shape {tuple(shape)}, its channels '

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Key
 from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.metrics import maps
@@ -90,6 +91,9 @@ def players(
 ) -> Float[Array, '*x']:
   """Draws players of a masker to take out of the example, down to its baseline.
 
+  It is for maps of entries, such as gradients; a map that the masker itself has
+  spread takes `infidelity(masker=...)`.
+
   Args:
     key: consumed.
     x: the example.
@@ -104,12 +108,13 @@ def players(
 
 def infidelity(
   fn: types.ScoreFn,
-  x: Float[Array, '*x'],
-  scores: Float[Array, '...'],
+  x: types.Example,
+  scores: types.Example,
   *,
   key: Key[Array, ''],
   perturbation: Perturbation = gaussian,
   baseline: baselines.Baseline | None = None,
+  masker: maskers.Constructor | None = None,
   num_samples: int = 100,
   rescale: bool = False,
   batch_size: int | None = None,
@@ -120,10 +125,12 @@ def infidelity(
 
   Args:
     fn: score of one example.
-    x: the example.
+    x: the example, of floats; any example with a masker.
     scores: broadcastable against `x`: slopes, or differences of the score.
     key: consumed.
     perturbation: draws `I`: `gaussian`, `square` or `players`, settings bound.
+    masker: of a map that a masker has spread, each player's score a difference:
+      half of the players are hidden at a time, and promise the sum of theirs.
     baseline: of a map that sums to the score's difference from it, such as 0
       for gradient x input; `None` for slopes, such as a gradient.
     num_samples: draws.
@@ -131,19 +138,31 @@ def infidelity(
     batch_size: calls of `fn` held in memory at once; `None` holds all.
   """
   checks.count('num_samples', num_samples)
-  slopes = maps.per_entry(scores, x)
-  if baseline is not None:
-    slopes = per_unit(slopes, x, baseline, key=key)
+  x = examples.arrays(x)
   whole = fn(x)
+  if masker is not None:
+    checks.no_masker(infidelity, perturbation=perturbation, baseline=baseline)
+    parts = masker(x, key=key)
+    values = maps.per_player(scores, parts)
 
-  def sample(i):
-    change = perturbation(sampling.draw_key(key, i), x)
-    return jnp.sum(change * slopes), whole - fn(x - change)
+    def sample(i):
+      hidden = sampling.uniform(sampling.draw_key(key, i), values) < 0.5
+      hidden = hidden.astype(values.dtype)
+      return jnp.sum(hidden * values), whole - fn(parts.hide(1 - hidden))
+
+  else:
+    slopes = maps.per_entry(scores, x)
+    if baseline is not None:
+      slopes = per_unit(slopes, x, baseline, key=key)
+
+    def sample(i):
+      change = perturbation(sampling.draw_key(key, i), x)
+      return jnp.sum(change * slopes), whole - fn(x - change)
 
   promised, changes = sampling.batched_map(
     sample, jnp.arange(num_samples), batch_size=batch_size
   )
-  beta = jnp.ones((), x.dtype)
+  beta = jnp.ones((), examples.result_dtype(x))
   if rescale:
     squares = jnp.sum(promised**2)
     # A map that promises nothing has no scale.

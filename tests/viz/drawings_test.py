@@ -220,7 +220,7 @@ class PaintTest(parameterized.TestCase):
     sys.modules['matplotlib'] = None
     try:
       with self.assertRaisesRegex(
-        ImportError, r"pip install 'saliency-jax\[experiments\]'"
+        ImportError, r"pip install 'saliency-jax\[viz\]'"
       ):
         __import__(name)
     finally:
