@@ -91,7 +91,7 @@ def from_host(
     del primals, tangents
     raise ValueError(
       'a black box has no gradient: use a method of forward calls only '
-      '(occlusion, rise, leg)'
+      '(occlusion, rise, leg, shapley, kernel_shap, lime)'
     )
 
   return fn

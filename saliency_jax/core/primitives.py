@@ -139,6 +139,11 @@ def rule(table: Mapping[str, Any], equation: Equation, what: str) -> Any:
   """
   own, part = name(equation.eqn), role(equation)
   found = table.get(own, table.get(part))
+  if found is None and own.endswith('callback'):
+    raise ValueError(
+      f'{what} look into the function, and cannot look into a black box: use a '
+      'method of forward calls only, such as occlusion, rise, leg or shapley'
+    )
   if found is None:
     where = source_info_util.summarize(equation.eqn.source_info) or 'no line'
     raise ValueError(

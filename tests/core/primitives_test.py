@@ -12,6 +12,7 @@ from jax.interpreters import mlir
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import scores
 from saliency_jax.core import intervals
 from saliency_jax.core import jaxprs
 from saliency_jax.core import primitives
@@ -137,6 +138,11 @@ class PrimitivesTest(parameterized.TestCase):
     }
     # The name that remat has in other versions of JAX.
     self.assertEqual(names - known - seen - {'checkpoint'}, set())
+
+  def test_a_black_box_is_told(self):
+    black_box = scores.from_host(lambda xs: xs.sum(-1), ())
+    with self.assertRaisesRegex(ValueError, 'cannot look into a black box'):
+      intervals.bounds(black_box, intervals.around(_X, jnp.ones_like(_X)))
 
 
 if __name__ == '__main__':
