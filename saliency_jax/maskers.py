@@ -55,6 +55,8 @@ class Masker(NamedTuple):
       over its other entries is averaged.
     blend: a number an entry, as `spread` makes it, to the example that `hide`
       makes, in the dtype that methods compute in (float32 at least).
+    ordered: whether being neighbours means something, as of cells, times and
+      tokens; not of columns, regions and inputs.
   """
 
   shape: tuple[int, ...]
@@ -62,6 +64,7 @@ class Masker(NamedTuple):
   spread: Callable[[Keep], types.Example]
   pool: Callable[[types.Example], Keep]
   blend: Callable[[types.Example], types.Example]
+  ordered: bool = True
 
   @property
   def num(self) -> int:
@@ -171,7 +174,8 @@ def segments(
     totals = jnp.zeros(counts.size, summed.dtype).at[labels].add(summed)
     return totals / jnp.asarray(counts, summed.dtype)
 
-  return _masker(x, key, baseline, (counts.size,), spread, pool)
+  masker = _masker(x, key, baseline, (counts.size,), spread, pool)
+  return masker._replace(ordered=False)
 
 
 def entries(
@@ -188,8 +192,9 @@ def entries(
     baseline: what a hidden entry shows: a number, an array or a function.
   """
   x = _one_array('entries', x)
-  axes = range(x.ndim)
-  return grid(x, key=key, cells=x.shape, axes=[*axes], baseline=baseline)
+  axes = [*range(x.ndim)]
+  masker = grid(x, key=key, cells=x.shape, axes=axes, baseline=baseline)
+  return masker._replace(ordered=False)
 
 
 def groups(
@@ -248,7 +253,8 @@ def steps(
   (axis,) = _known_axes((axis,), x)
   checks.count('width', width, 1, x.shape[axis])
   labels = np.arange(x.shape[axis]) // width
-  return groups(x, key=key, labels=labels, axis=axis, baseline=baseline)
+  masker = groups(x, key=key, labels=labels, axis=axis, baseline=baseline)
+  return masker._replace(ordered=True)
 
 
 def tokens(
@@ -320,7 +326,8 @@ def leaves(
     parts = zip(treedef.flatten_up_to(scores), arrays, strict=True)
     return jnp.stack([jnp.sum(_summed(s, a, (1,) * a.ndim)) for s, a in parts])
 
-  return _masker(x, key, baseline, (len(arrays),), spread, pool)
+  masker = _masker(x, key, baseline, (len(arrays),), spread, pool)
+  return masker._replace(ordered=False)
 
 
 def _masker(x, key, baseline, shape, spread, pool):
@@ -375,7 +382,6 @@ def _known_labels(labels):
 
 
 def _back(axes, ndim):
-  """Returns the order that brings `axes` to the front."""
   return [*axes, *(k for k in range(ndim) if k not in axes)]
 
 

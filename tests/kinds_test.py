@@ -94,7 +94,7 @@ FORWARD = {
   ),
 }
 BY_GRADIENTS = {
-  'mask': _partial(saliency_jax.mask, tv=0.0, num_steps=50),
+  'mask': _partial(saliency_jax.mask, num_steps=50),
   'igos': _partial(saliency_jax.igos, tv=0.0, sigma=0.0),
 }
 

@@ -91,19 +91,18 @@ def weights(
   """Returns `(l1, tv)`, each preset where it is `None`.
 
   The preset is the one of the nearest side in `WEIGHTS`; the side of a grid of
-  any number of axes is its geometric mean.
+  any number of axes is its geometric mean. The variation of players without
+  order weighs nothing.
 
   Raises:
     ValueError: for a negative weight.
   """
   side = players.num ** (1 / len(players.shape))
   preset = WEIGHTS[min(WEIGHTS, key=lambda s: abs(math.log(side / s)))]
-  chosen = tuple(
-    default if weight is None else weight
-    for weight, default in zip((l1, tv), preset, strict=True)
-  )
-  masks.check(*chosen)
-  return chosen
+  l1 = preset[0] if l1 is None else l1
+  tv = masks.variation_weight(players, tv, preset[1])
+  masks.check(l1, tv)
+  return l1, tv
 
 
 def descend(

@@ -75,8 +75,8 @@ def igos(
       `descent.WEIGHTS`.
     baseline: image put in the place of what is removed.
     objective: `masks.deletion` or `masks.insertion`.
-    masker: the mask is on its players, in the place of cells, and `tv` is the
-      weight of their variation: 0 where their order means nothing.
+    masker: the mask is on its players, in the place of cells. For players
+      without order, such as columns, `tv` is 0 unless it is given.
     num_steps: descent steps.
     path_steps: points `S` of the integrated gradient.
     sigma: deviation of the noise at each, in the units of `x`; the paper's .2

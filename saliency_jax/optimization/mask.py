@@ -47,7 +47,7 @@ def mask(
   key: Key[Array, ''] | None = None,
   resolution: int = 28,
   l1: types.Scalar = 0.01,
-  tv: types.Scalar = 0.2,
+  tv: types.Scalar | None = None,
   baseline: baselines.Baseline = baselines.gaussian_blur,
   objective: masks.Objective = masks.deletion,
   masker: maskers.Constructor | None = None,
@@ -62,11 +62,11 @@ def mask(
     key: consumed by a baseline that draws.
     resolution: side `s` of the mask, in cells.
     l1: weight of the part removed.
-    tv: weight of the mask's variation.
+    tv: weight of the mask's variation; `None` is .2.
     baseline: image put in the place of what is removed.
     objective: `masks.deletion` or `masks.insertion`.
-    masker: the mask is on its players, in the place of cells, and `tv` is the
-      weight of their variation: 0 where their order means nothing.
+    masker: the mask is on its players, in the place of cells. For players
+      without order, such as columns, `tv` is 0 unless it is given.
     num_steps: updates.
     optimizer: makes updates of gradients; `None` is Adam at `LEARNING_RATE`.
 
@@ -76,12 +76,13 @@ def mask(
   """
   x = examples.floats(x)
   checks.count('num_steps', num_steps)
-  masks.check(l1, tv)
   if optimizer is None:
     optimizer = optax.adam(LEARNING_RATE)
   players = masks.players(
     mask, x, key, resolution=resolution, baseline=baseline, masker=masker
   )
+  tv = masks.variation_weight(players, tv, 0.2)
+  masks.check(l1, tv)
   fn, _ = examples.widened(fn, x)
 
   def score(m):

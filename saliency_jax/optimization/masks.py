@@ -79,6 +79,15 @@ def first(masker: maskers.Masker, x: types.Example) -> Float[Array, '*players']:
   return jnp.ones(masker.shape, dtype)
 
 
+def variation_weight(
+  players: maskers.Masker, tv: types.Scalar | None, preset: float
+) -> types.Scalar:
+  """Returns `tv`; for `None` the preset, and 0 of players without order."""
+  if tv is not None:
+    return tv
+  return preset if players.ordered else 0.0
+
+
 def check(l1: types.Scalar, tv: types.Scalar) -> None:
   """Raises `ValueError` for a bad price."""
   checks.within('l1', l1, '[0, inf)')

@@ -257,17 +257,21 @@ class IgosTest(parameterized.TestCase):
       igos.igos(fn, x, **_SMALL)
 
   def test_weights(self):
-    preset = lambda *cells: descent.weights(
-      maskers.entries(jnp.zeros(cells)), None, None
-    )
+    def preset(*cells):
+      axes = [*range(len(cells))]
+      players = maskers.grid(jnp.zeros(cells), cells=cells, axes=axes)
+      return descent.weights(players, None, None)
+
     self.assertEqual(preset(28, 28), (1.0, 20.0))
     self.assertEqual(preset(200, 200), descent.WEIGHTS[224])
     self.assertEqual(preset(2, 2), descent.WEIGHTS[7])
     # Thirteen columns are a chain of thirteen; a volume has its cube root.
     self.assertEqual(preset(13), descent.WEIGHTS[14])
     self.assertEqual(preset(28, 28, 28), descent.WEIGHTS[28])
+    # Columns have no order, and their variation no price.
     players = maskers.entries(jnp.zeros(7))
-    self.assertEqual(descent.weights(players, 0.5, None), (0.5, 2.0))
+    self.assertEqual(descent.weights(players, 0.5, None), (0.5, 0.0))
+    self.assertEqual(descent.weights(players, None, 3.0), (1.0, 3.0))
     with self.assertRaisesRegex(ValueError, 'tv must be in'):
       descent.weights(players, None, -1)
 
