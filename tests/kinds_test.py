@@ -188,6 +188,13 @@ class KindsTest(parameterized.TestCase):
     np.testing.assert_array_equal(gone.all(-1), gone.any(-1))
     self.assertBetween(gone.mean(), 0.4, 0.6)
 
+  @parameterized.parameters('occlusion', 'rise', 'leg')
+  def test_several_scores_are_refused(self, name):
+    x, masker, _, _ = KINDS['row of a table']
+    method = _partial(FORWARD[name], lambda x: 2 * x, masker=masker)
+    with self.assertRaisesRegex(ValueError, r'one number, got \(13,\)'):
+      jax.eval_shape(method, x, key=jax.random.key(0))
+
 
 if __name__ == '__main__':
   absltest.main()

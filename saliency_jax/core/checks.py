@@ -77,6 +77,16 @@ def image(x: Any) -> None:
     )
 
 
+def one_number(score: Any) -> Any:
+  """Returns a score, or raises `ValueError` unless it is one number."""
+  if np.shape(score):
+    raise ValueError(
+      f'expected a score of one number, got {np.shape(score)}: take one '
+      'output, such as by scores.logit(apply, params, label)'
+    )
+  return score
+
+
 def no_masker(method: Callable[..., Any], **settings: Any) -> None:
   """Refuses settings of a method's own parts beside a masker.
 

@@ -88,9 +88,11 @@ def of(
   fn, _ = examples.widened(fn, x)
   shaped = lambda values: values.reshape(players.shape)
   spread = lambda values: players.spread(shaped(values))
-  worth = lambda keep: fn(players.blend(spread(keep.astype(dtype)))).astype(
-    dtype
-  )
+
+  def worth(keep):
+    kept = players.blend(spread(keep.astype(dtype)))
+    return checks.one_number(fn(kept)).astype(dtype)
+
   return Game(players.num, worth, shaped, spread, dtype)
 
 

@@ -289,7 +289,7 @@ def estimate(
     return _each(lambda u: grid.idct(gain * u))(design.draw(key, i, like))
 
   order = jnp.arange(design.num_samples // num_signs)
-  score = fn(x).astype(dtype)
+  score = checks.one_number(fn(x)).astype(dtype)
   scores, outside = sampling.batched_map(
     lambda i: _evaluate(fn, moves, noise(i, jnp.sqrt(spectrum)), num_signs),
     order,

@@ -96,7 +96,9 @@ def occlusion(
   num = math.prod(windows.shape)
   # The call after the last window hides nothing: it gives f(x).
   values = sampling.batched_map(
-    lambda i: fn(windows.hidden(i)), jnp.arange(num + 1), batch_size=batch_size
+    lambda i: checks.one_number(fn(windows.hidden(i))),
+    jnp.arange(num + 1),
+    batch_size=batch_size,
   )
   score = values[-1]
   drops = (score - values[:-1]).reshape(windows.shape)

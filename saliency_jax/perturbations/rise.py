@@ -90,7 +90,7 @@ def rise(
 
   def draw(i):
     kept = mask(sampling.draw_key(key, i))
-    score = fn(masker.blend(kept)).astype(dtype)
+    score = checks.one_number(fn(masker.blend(kept))).astype(dtype)
     return jax.tree.map(lambda m: score * m, kept), score
 
   (mean, mean_score), (var, score_var) = sampling.batched_moments(

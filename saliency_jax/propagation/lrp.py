@@ -109,8 +109,7 @@ def lrp(
   tape = tapes.record(fn, wide, unroll=unroll)
   (out,) = tape.closed.jaxpr.outvars
   (score,) = tapes.read(tape, [out])
-  if score.ndim:
-    raise ValueError(f'expected a score of one number, got {score.shape}')
+  checks.one_number(score)
   tape = _units(tape, composite, merge)
   places = _places(tape)
   tap = None if at is None else tapes.named(tape, at)
