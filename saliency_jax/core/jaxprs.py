@@ -119,7 +119,7 @@ def inline(
     if inner is not None and enter(eqn):
       return evaluate(inner, *args, rule=inside)
     if eqn.primitive.name == 'scan' and eqn.params['length'] <= unroll:
-      return _written_out(eqn.params, args, inside)
+      return _written_out(eqn, args, inside)
     return bind(eqn, *args)
 
   whole = functools.partial(rule, None)
@@ -128,16 +128,24 @@ def inline(
   )
 
 
-def _written_out(params, args, rule):
+def _written_out(eqn, args, rule):
   """Evaluates a scan step by step."""
-  first, last = np.cumsum([params['num_consts'], params['num_carry']])
+  body, length = eqn.params['jaxpr'], eqn.params['length']
+  # How constants, carry and rows are told apart in the parameters depends on
+  # the version of JAX: rows have an axis more outside than inside.
+  rank = lambda avals: np.array([len(a.shape) for a in avals], int)
+  inside, outside = rank(body.in_avals), rank(v.aval for v in eqn.invars)
+  num_rows = int(np.sum(outside > inside))
+  inside, outside = rank(body.out_avals), rank(v.aval for v in eqn.outvars)
+  num_carry = int(np.sum(outside == inside))
+  last = len(args) - num_rows
+  first = last - num_carry
   consts, carry, xs = args[:first], args[first:last], args[last:]
-  steps = range(params['length'])[:: -1 if params['reverse'] else 1]
   made = {}
-  for i in steps:
+  for i in range(length)[:: -1 if eqn.params['reverse'] else 1]:
     at = [jax.lax.index_in_dim(x, i, keepdims=False) for x in xs]
-    outs = evaluate(params['jaxpr'], *consts, *carry, *at, rule=rule)
-    carry, made[i] = outs[: len(carry)], outs[len(carry) :]
+    outs = evaluate(body, *consts, *carry, *at, rule=rule)
+    carry, made[i] = outs[:num_carry], outs[num_carry:]
   ys = zip(*(made[i] for i in sorted(made)), strict=True)
   return [*carry, *map(jnp.stack, ys)]
 
