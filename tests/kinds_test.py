@@ -188,12 +188,39 @@ class KindsTest(parameterized.TestCase):
     np.testing.assert_array_equal(gone.all(-1), gone.any(-1))
     self.assertBetween(gone.mean(), 0.4, 0.6)
 
-  @parameterized.parameters('occlusion', 'rise', 'leg')
+  @parameterized.parameters(
+    'occlusion',
+    'rise',
+    'leg',
+    'shapley',
+    'guided_backprop',
+    'deconvnet',
+    'excitation_backprop',
+  )
   def test_several_scores_are_refused(self, name):
     x, masker, _, _ = KINDS['row of a table']
-    method = _partial(FORWARD[name], lambda x: 2 * x, masker=masker)
+    method = _partial(getattr(saliency_jax, name), lambda x: 2 * x)
+    if name in ('occlusion', 'rise', 'leg', 'shapley'):
+      method = FORWARD[name]
+      method = _partial(method, lambda x: 2 * x, masker=masker)
     with self.assertRaisesRegex(ValueError, r'one number, got \(13,\)'):
       jax.eval_shape(method, x, key=jax.random.key(0))
+
+  def test_a_decision_needs_classes(self):
+    x, masker, logit, _ = KINDS['series']
+    with self.assertRaisesRegex(ValueError, 'logits of several classes'):
+      metrics.decision_flips(logit, x, jnp.ones((100, 1)), masker=masker)
+
+  def test_nan_in_nan_out(self):
+    x, masker, logit, _ = KINDS['row of a table']
+    out = jax.jit(_partial(saliency_jax.igos, logit, masker=masker, sigma=0.0))(
+      x.at[3].set(jnp.nan)
+    )
+    logit_sees_it = jax.jit(
+      _partial(saliency_jax.igos, jnp.sum, masker=masker, sigma=0.0)
+    )(x.at[3].set(jnp.nan))
+    self.assertTrue(np.isnan(logit_sees_it.scores).all())
+    self.assertTrue(np.isfinite(out.scores).all())
 
 
 if __name__ == '__main__':

@@ -161,7 +161,7 @@ def attack(
 
   Args:
     about: the config's docstring.
-    methods: by label: the use of a map, and as its `attack` that of an attack.
+    methods: by label: the use of a map, and as its `attack` the use of one.
     comparisons: of the metric 'overlap', at every radius, by the rule at the
       top of this file.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,

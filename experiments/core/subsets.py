@@ -10,7 +10,7 @@ from experiments.core import naming
 METHODS = flags.DEFINE_list(
   'methods',
   None,
-  'Comma list: methods; or quick, those of a few seconds, the default; or all. '
+  'Comma list: methods; or quick, what takes seconds, the default; or all. '
   'With a config: labels of its methods, in double quotes where a label has a '
   'comma; all by default.',
 )
@@ -20,7 +20,7 @@ def restrict(config: dict[str, Any]) -> dict[str, Any]:
   """Returns a config with the methods of `--methods` alone, and says so.
 
   Comparisons of the others are dropped. What is returned names the others as
-  `absent`, and so its records are never taken for those of the whole config,
+  `absent`, so its records are never taken for records of the whole config,
   whose folder must be another one.
 
   Raises:

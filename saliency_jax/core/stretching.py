@@ -90,7 +90,7 @@ def apply(
   """Applies one matrix `[pixels, cells]` to each leading axis of a grid.
 
   Args:
-    values: `[*cells, ...]`; axes after those of the cells stay as they are.
+    values: `[*cells, ...]`; the axes after the cells stay as they are.
     matrices: one an axis of cells.
   """
   axes = list(range(values.ndim))
@@ -108,7 +108,7 @@ def apply(
 
 
 def per_axis(size: int | Sequence[int], num_axes: int = 2) -> tuple[int, ...]:
-  """Returns one number an axis of a size given as one for all, or as each.
+  """Returns one number for each axis, from one for all of them or from each.
 
   Raises:
     ValueError: for another number of numbers than of axes.

@@ -44,7 +44,7 @@ Rule = Callable[
 
 
 class Tape(NamedTuple):
-  """A function's equations, and the value of each.
+  """A function's equations, and the values that they made.
 
   It holds variables of a jaxpr, and so cannot leave the jit it was made in.
 

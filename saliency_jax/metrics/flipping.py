@@ -96,6 +96,11 @@ def decision_flips(
     jnp.concatenate([jnp.zeros(1, counts.dtype), counts]),
     batch_size=batch_size,
   )
+  if logits.ndim != 2 or logits.shape[1] < 2:
+    raise ValueError(
+      f'expected logits of several classes, got {logits.shape[1:]}: a decision '
+      'needs model.apply(params, x), not the score of one class'
+    )
   whole, logits = logits[0], maps.if_finite(logits[1:], scores)
   flipped = (jnp.argmax(logits, -1) != jnp.argmax(whole)).astype(dtype)
   unknown = jnp.any(jnp.isnan(logits), -1) | jnp.any(jnp.isnan(whole))

@@ -192,6 +192,9 @@ def descend(
   (mask, *_), (infos, scale) = jax.lax.scan(
     advance, start, jnp.arange(num_steps)
   )
+  # No step lowers NaN, and a mask that never moved would pass for an answer.
+  known = jnp.isfinite(first)
+  mask = jax.tree.map(lambda m: jnp.where(known, m, jnp.nan), mask)
   info = DescentInfo(
     objective=jnp.concatenate([first[None], infos.objective]),
     step_size=infos.step_size,

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import jaxprs
 from saliency_jax.core import primitives
@@ -99,6 +100,7 @@ def excitation_backprop(
   tape = units.affine(units.activations(units.softmaxes(plain)))
   (out,), invars = tape.closed.jaxpr.outvars, tape.closed.jaxpr.invars
   (score,) = tapes.read(tape, [out])
+  checks.one_number(score)
   tap = None if at is None else tapes.named(tape, at)
 
   def paths(tape, negated=None):

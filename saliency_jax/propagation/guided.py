@@ -30,6 +30,7 @@ from jax.extend import source_info_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import primitives
 from saliency_jax.core import tapes
@@ -120,6 +121,7 @@ def _rectified(through, what, fn, x, at, smooth):
   tape, kinds = activations.find(tapes.record(fn, wide))
   outvars, invars = tape.closed.jaxpr.outvars, tape.closed.jaxpr.invars
   (score,) = tapes.read(tape, outvars)
+  checks.one_number(score)
   explained = invars if at is None else [tapes.named(tape, at)]
   gradient = tapes.by_table(_GRADIENT, what)
   count = {activations.RECTIFIER: 0, activations.SMOOTH: 0}
