@@ -211,7 +211,7 @@ def leg_tv(
   level: types.Scalar | Float[Array, '*l'] = 0.05,
   cells: int | tuple[int, int] = 28,
   sigma: types.Scalar = 0.05,
-  num_samples: int = 3136,
+  num_samples: int | None = None,
   covariance: covariances.Covariance = leg.white,
   colours: Callable[[int], leg.Colours] = leg.grey,
   antithetic: bool = True,
@@ -235,7 +235,7 @@ def leg_tv(
       whole path from one set of draws: results have its axes before theirs.
     cells: and all that follow but the solver's two: see `leg`.
     sigma: scale of the noise.
-    num_samples: perturbed images.
+    num_samples: perturbed images; `None` takes 3136, rounded up.
     covariance: of the noise.
     colours: how it moves the channels.
     antithetic: whether it is used with both signs.

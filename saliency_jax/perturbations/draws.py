@@ -18,6 +18,10 @@ from saliency_jax.core import checks
 from saliency_jax.core import sampling
 from saliency_jax.solvers import grid
 
+# Evaluations, where nobody names their number: two whole matrices in pairs for
+# a number a cell of 28 x 28, and about what the paper's comparisons take.
+NUM_SAMPLES = 3136
+
 # `(key, i, like)` to the draw `i`, one independent of the other unless it is
 # marked by `in_blocks`.
 Draw = Callable[..., Float[Array, '*cells k']]
@@ -74,20 +78,23 @@ def block_size(draw: Draw, like: Any) -> int:
   return draw.block_size(like) if hasattr(draw, 'block_size') else 1
 
 
-def num_blocks(num_samples: int, block_size: int, num_signs: int) -> int:
+def num_blocks(num_samples: int | None, block_size: int, num_signs: int) -> int:
   """Returns how many blocks there are.
 
   Args:
-    num_samples: evaluations, each draw with all of its signs.
+    num_samples: evaluations, each draw with all of its signs; `None` takes as
+      many whole blocks as have `NUM_SAMPLES` of them.
     block_size: draws in a block.
     num_signs: 2 for antithetic pairs, or 1.
 
   Raises:
-    ValueError: unless there are two whole blocks, with the next number: one
+    ValueError: unless there are two whole blocks, with the nearest number: one
       block says nothing of its own error.
   """
-  checks.count('num_samples', num_samples)
   whole = num_signs * block_size
+  if num_samples is None:
+    return max(2, -(-NUM_SAMPLES // whole))
+  checks.count('num_samples', num_samples)
   num, rest = divmod(int(num_samples), whole)
   if rest or num < 2:
     kinds = [] if block_size == 1 else [f'blocks of {block_size} draws']

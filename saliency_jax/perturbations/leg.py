@@ -115,7 +115,7 @@ class Design(NamedTuple):
   """How the noise is drawn, and how much of it: arguments of `leg`."""
 
   sigma: types.Scalar
-  num_samples: int
+  num_samples: int | None
   covariance: covariances.Covariance
   antithetic: bool
   draw: draws.Draw
@@ -158,7 +158,7 @@ def leg(
   key: Key[Array, ''] | None = None,
   cells: int | tuple[int, int] = 28,
   sigma: types.Scalar = 0.05,
-  num_samples: int = 3136,
+  num_samples: int | None = None,
   covariance: covariances.Covariance = white,
   colours: Callable[[int], Colours] = grey,
   antithetic: bool = True,
@@ -180,7 +180,8 @@ def leg(
     sigma: scale of the noise, in units of `x`; with a masker as a share of what
       hiding a player takes away.
     num_samples: perturbed images: at least two whole blocks of `draw`, in
-      pairs if antithetic. The default is two matrices of `orthogonal`.
+      pairs if antithetic. `None` takes 3136, rounded up to whole blocks: two
+      matrices of `orthogonal` on 28 x 28 cells.
     covariance: `white`, `paper`, `smooth` or any other `(*cells) -> spectrum`.
     colours: `grey`, `joint` or `per_channel`.
     antithetic: whether every draw is used with both signs, which cancels all
@@ -288,7 +289,7 @@ def estimate(
   def noise(i, gain):
     return _each(lambda u: grid.idct(gain * u))(design.draw(key, i, like))
 
-  order = jnp.arange(design.num_samples // num_signs)
+  order = jnp.arange(num_blocks * block_size)
   score = checks.one_number(fn(x)).astype(dtype)
   scores, outside = sampling.batched_map(
     lambda i: _evaluate(fn, moves, noise(i, jnp.sqrt(spectrum)), num_signs),

@@ -53,6 +53,10 @@ class DrawsTest(absltest.TestCase):
     for few, more in ((1568, 3136), (3137, 3136), (4000, 4704), (1, 3136)):
       with self.assertRaisesRegex(ValueError, f'got {few}: take {more}, or'):
         draws.num_blocks(few, 784, 2)
+    # Nobody's number is rounded up, to two blocks at least.
+    for size, signs, num in ((784, 2, 2), (10, 2, 157), (12, 1, 262)):
+      self.assertEqual(draws.num_blocks(None, size, signs), num)
+    self.assertEqual(draws.num_blocks(None, 4096, 2), 2)
     with self.assertRaisesRegex(ValueError, 'num_samples must be a whole'):
       draws.num_blocks(-2, 1, 1)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
+from saliency_jax import maskers
 from saliency_jax import scores
 from saliency_jax.perturbations import leg
 from tests import equivalence
@@ -481,6 +482,19 @@ class LegTest(parameterized.TestCase):
     equivalence.check(
       self, method, draws=True, score=scores.prob, batch_sizes=(3,)
     )
+
+  def test_default_number_of_draws_is_whole(self):
+    run = lambda **settings: jax.eval_shape(
+      functools.partial(leg.leg, jnp.sum, key=jax.random.key(0), **settings),
+      jnp.ones((30, 30, 3)),
+    )
+    for cells in (28, 7, (5, 3)):
+      run(cells=cells)
+    run(masker=functools.partial(maskers.grid, cells=3))
+    out = _explain(lambda x: x[0], jnp.ones(7), masker=maskers.entries)
+    self.assertEqual(out.info.num_calls, 3136 + 1)
+    out = _explain(lambda x: x[0], jnp.ones(10), masker=maskers.entries)
+    self.assertEqual(out.info.num_calls, 3140 + 1)
 
   def test_batch_size_bounds_memory(self):
     method = functools.partial(leg.leg, cells=8, num_samples=256)
