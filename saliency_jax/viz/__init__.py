@@ -15,3 +15,5 @@ from saliency_jax.viz.drawings import paint as paint
 from saliency_jax.viz.drawings import unit as unit
 from saliency_jax.viz.sheet import Tile as Tile
 from saliency_jax.viz.sheet import contact_sheet as contact_sheet
+from saliency_jax.viz.tokens import tokens as tokens
+from saliency_jax.viz.tokens_html import tokens_html as tokens_html

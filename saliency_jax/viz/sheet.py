@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 import math
-import textwrap
 from typing import Any, NamedTuple
 
 from matplotlib import figure
 import numpy as np
 
 from saliency_jax.viz import drawings
+from saliency_jax.viz import texts
 
 # Sizes in inches; a tile is a square with a title above and a line below.
 _TILE, _GAP, _TITLE, _CAPTION = 2.1, 0.14, 0.26, 0.38
@@ -16,9 +16,7 @@ _PANEL, _MARGIN, _HEADER, _BAR = 2.9, 0.22, 0.36, 0.62
 # The predictions below the photo: the space above them, and the line of each.
 _BAR_GAP, _BAR_ROW = 0.24, 0.36
 _BEST = '#1f5fa8'
-_WARNING = '#b3261e'
 _OTHER = '#b9c4d0'
-_MUTED = '#555555'
 
 
 class Tile(NamedTuple):
@@ -103,22 +101,25 @@ def contact_sheet(
       left + column * (_TILE + _GAP), top + row * cell + _TITLE, _TILE, _TILE
     )
     _show(ax, colors)
-    ax.set_title(_fit(tile.title, 30), fontsize=10)
+    ax.set_title(texts.fit(tile.title, 30), fontsize=10)
     # Where there is a warning, the caption leaves it the second line.
     lines = 1 if tile.warning else 2
     ax.set_xlabel(
-      _fit(tile.caption, 40 * lines, 40), fontsize=7, color=_MUTED, labelpad=3
+      texts.fit(tile.caption, 40 * lines, 40),
+      fontsize=7,
+      color=texts.MUTED,
+      labelpad=3,
     )
     if tile.warning:
       ax.text(
         0.5,
         -0.075,
-        '⚠ ' + _fit(tile.warning, 88, 46),
+        '⚠ ' + texts.fit(tile.warning, 88, 46),
         transform=ax.transAxes,
         ha='center',
         va='top',
         fontsize=6.5,
-        color=_WARNING,
+        color=texts.WARNING,
       )
   kinds = list(dict.fromkeys(tile.drawing for tile in tiles))
   room = columns * (_TILE + _GAP) - _GAP
@@ -164,7 +165,7 @@ def _draw_predictions(ax, predictions, explained: str) -> None:
     ax.barh(i, probability, height=0.3, color=color)
     weight = 'bold' if name == explained else 'normal'
     where = {'fontsize': 8, 'fontweight': weight, 'va': 'bottom'}
-    ax.text(0, i - 0.2, _fit(name, 36), **where)
+    ax.text(0, i - 0.2, texts.fit(name, 36), **where)
     ax.text(1, i - 0.2, f'{probability:.1%}', ha='right', **where)
   ax.set_xlim(0, 1)
   ax.set_ylim(len(predictions) - 0.7, -0.75)
@@ -182,10 +183,3 @@ def _draw_color_bar(ax, kind: drawings.Drawing) -> None:
   ax.tick_params(length=0, pad=2)
   for label, side in zip(ax.get_xticklabels(), ('left', 'right'), strict=True):
     label.set_horizontalalignment(side)
-
-
-def _fit(text: str, max_chars: int, line: int | None = None) -> str:
-  """Shortens text to what its place holds, on lines of `line` characters."""
-  # Dollars would start matplotlib's own markup.
-  text = textwrap.shorten(text.replace('$', r'\$'), max_chars, placeholder='…')
-  return text if line is None else textwrap.fill(text, line)
