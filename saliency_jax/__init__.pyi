@@ -34,7 +34,11 @@ from .optimization.linear_invariant import linear_invariant as linear_invariant
 from .optimization.mask import mask as mask
 from .optimization.smooth_caso import smooth_cafo as smooth_cafo
 from .optimization.smooth_caso import smooth_caso as smooth_caso
+from .perturbations.ablation import ablation as ablation
 from .perturbations.banzhaf import banzhaf as banzhaf
+from .perturbations.graph_shapley import ball_regression as ball_regression
+from .perturbations.graph_shapley import c_shapley as c_shapley
+from .perturbations.graph_shapley import l_shapley as l_shapley
 from .perturbations.kernel_shap import kernel_shap as kernel_shap
 from .perturbations.leg import leg as leg
 from .perturbations.lime import lime as lime

@@ -15,6 +15,7 @@ import numpy as np
 import saliency_jax
 from saliency_jax import maskers
 from saliency_jax import metrics
+from saliency_jax.core import graphs
 from saliency_jax.metrics import fidelity
 from saliency_jax.perturbations import leg
 
@@ -88,6 +89,7 @@ FORWARD = {
   'rise': _partial(saliency_jax.rise, num_masks=400),
   'shapley': saliency_jax.shapley,
   'kernel_shap': _partial(saliency_jax.kernel_shap, num_samples=400),
+  'ablation': saliency_jax.ablation,
   'leg': _partial(saliency_jax.leg, draw=leg.gaussian, **_LEG),
   'leg_tv': _partial(
     saliency_jax.leg_tv, draw=leg.gaussian, level=0.01, **_LEG
@@ -105,6 +107,10 @@ class KindsTest(parameterized.TestCase):
     x, masker, logit, evidence = KINDS[kind]
     fn = lambda x: jax.nn.sigmoid(logit(x))
     methods = FORWARD if kind == 'tokens' else FORWARD | BY_GRADIENTS
+    players = masker(x)
+    # Cells, times and tokens have neighbours; others are given some.
+    edges = None if players.ordered else graphs.chain(players.num)
+    methods |= {'c_shapley': _partial(saliency_jax.c_shapley, edges=edges)}
 
     @jax.jit
     def explain(x, key):
@@ -113,7 +119,6 @@ class KindsTest(parameterized.TestCase):
         for name, method in methods.items()
       }
 
-    players = masker(x)
     for name, scores in explain(x, jax.random.key(0)).items():
       shapes = jax.tree.map(lambda s, a: np.broadcast(s, a).shape, scores, x)
       self.assertEqual(shapes, jax.tree.map(jnp.shape, x), name)

@@ -28,6 +28,7 @@ class Game(NamedTuple):
     shaped: a number a player, `[p]`, on the grid of the masker's players.
     spread: a number a player, `[p]`, to a map of the example.
     dtype: of the numbers, float32 at least.
+    grid: players along each axis, where neighbours on it mean something.
   """
 
   num: int
@@ -35,6 +36,7 @@ class Game(NamedTuple):
   shaped: Callable[[Float[Array, 'p']], Float[Array, '*players']]
   spread: Callable[[Float[Array, 'p']], types.Example]
   dtype: Any
+  grid: tuple[int, ...] | None = None
 
 
 class Worths(NamedTuple):
@@ -93,7 +95,8 @@ def of(
     kept = players.blend(spread(keep.astype(dtype)))
     return checks.one_number(fn(kept)).astype(dtype)
 
-  return Game(players.num, worth, shaped, spread, dtype)
+  grid = players.shape if players.ordered else None
+  return Game(players.num, worth, shaped, spread, dtype, grid)
 
 
 def worths(
