@@ -14,7 +14,8 @@ bound by `functools.partial`, and goes to a method or a metric as `masker=`:
     partial(maskers.tokens, mask_id=103, special=(101, 102))
     maskers.leaves                                  # one input of several
 
-A part that is hidden shows a baseline: see `core/baselines.py`.
+A part that is hidden shows a baseline: see `core/baselines.py`. Methods of
+coalitions take a whole set of them, `baseline=baselines.Background(rows)`.
 
 References:
   Covert, Lundberg and Lee, Explaining by removing: a unified framework for
@@ -23,7 +24,7 @@ References:
 
 from collections.abc import Callable, Sequence
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,7 @@ import numpy as np
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import fillings
 from saliency_jax.core import stretching
 from saliency_jax.core import types
 
@@ -55,6 +57,10 @@ class Masker(NamedTuple):
       over its other entries is averaged.
     blend: a number an entry, as `spread` makes it, to the example that `hide`
       makes, in the dtype that methods compute in (float32 at least).
+    average: `(fn, mask)` to the mean of `fn` over the examples that the mask
+      leaves: one that `blend` makes, or one for every row of a background set,
+      of which `blend` and `hide` know nothing.
+    num_rows: calls that `average` makes: 1, or the rows of a background set.
     ordered: whether being neighbours means something, as of cells, times and
       tokens; not of columns, regions and inputs.
   """
@@ -64,6 +70,8 @@ class Masker(NamedTuple):
   spread: Callable[[Keep], types.Example]
   pool: Callable[[types.Example], Keep]
   blend: Callable[[types.Example], types.Example]
+  average: Callable[[types.ScoreFn, types.Example], Any]
+  num_rows: int
   ordered: bool = True
 
   @property
@@ -298,7 +306,7 @@ def tokens(
   def pool(scores):
     return spread(_summed(scores, x, x.shape))
 
-  return _finished(x, x.shape, spread, pool, blend)
+  return _finished(x, x.shape, spread, pool, fillings.one(blend))
 
 
 def leaves(
@@ -331,21 +339,13 @@ def leaves(
 
 
 def _masker(x, key, baseline, shape, spread, pool):
-  """Returns a masker that mixes floats with a baseline."""
-  fill = examples.wide(baselines.evaluate(baseline, x, key))
-  wide = examples.wide(x)
-
-  def blend(mask):
-    # Exact at both ends, as `fill + mask * (wide - fill)` is not.
-    mix = lambda m, a, b: a * m.astype(a.dtype) + b * (1 - m.astype(a.dtype))
-    return jax.tree.map(mix, mask, wide, fill)
-
-  return _finished(x, shape, spread, pool, blend)
+  """Returns a masker that mixes floats with a baseline, or with several."""
+  return _finished(x, shape, spread, pool, fillings.of(x, key, baseline))
 
 
-def _finished(x, shape, spread, pool, blend):
-  hide = lambda keep: examples.like(blend(spread(keep)), x)
-  return Masker(tuple(shape), hide, spread, pool, blend)
+def _finished(x, shape, spread, pool, filling):
+  hide = lambda keep: examples.like(filling.blend(spread(keep)), x)
+  return Masker(tuple(shape), hide, spread, pool, *filling)
 
 
 def _one_array(name, x):

@@ -234,6 +234,27 @@ class MaskersTest(parameterized.TestCase):
         jnp.sum, jnp.ones(3), window=2, masker=maskers.entries
       )
 
+  def test_a_background_set(self):
+    x = {'a': jnp.ones((2, 2)), 'b': jnp.array([1, 2])}
+    rows = {'a': np.zeros((3, 2, 2)), 'b': np.array([[4, 4], [6, 6], [8, 8]])}
+    background = baselines.Background(rows, batch_size=2)
+    masker = maskers.leaves(x, baseline=background)
+    total = lambda x: jnp.sum(x['a']) + jnp.sum(x['b'])
+    average = lambda *keep: masker.average(
+      total, masker.spread(jnp.array(keep))
+    )
+    self.assertEqual(average(1.0, 1), 7)
+    self.assertEqual(average(0.0, 1), 3)
+    self.assertEqual(average(1.0, 0), 4 + 12)
+    self.assertEqual(masker.num_rows, 3)
+    with self.assertRaisesRegex(ValueError, 'background set is several base'):
+      masker.hide(jnp.ones(2))
+
+  def test_a_background_unlike_the_example(self):
+    background = baselines.Background(np.zeros((5, 4)))
+    with self.assertRaisesRegex(ValueError, r'shape \(4,\), .*example, \(3,\)'):
+      maskers.entries(jnp.ones(3), baseline=background)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -10,7 +10,7 @@ References:
   baselines, 2020. https://distill.pub/2020/attribution-baselines
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,23 @@ from saliency_jax.core import types
 # A number, an array of the shape of `x` (an axis may be 1), a pytree of these,
 # or a function `(x, *, key=None)` that returns one of these.
 Baseline = Any
+
+
+class Background(NamedTuple):
+  """Rows of the data, each a baseline: a score is its mean over them.
+
+  What is hidden is then drawn from the data, whatever is present
+  (interventional). Maskers take it, for the methods of coalitions; others have
+  one example to a mask, and take one baseline.
+
+  Attributes:
+    rows: `[n, *x]`, a pytree of them like the example.
+    batch_size: rows held in memory at once, beside every coalition that is;
+      `None` holds them all.
+  """
+
+  rows: PyTree[Num[Array | np.ndarray, 'n ...']]
+  batch_size: int | None = None
 
 
 def evaluate(
@@ -42,6 +59,11 @@ def evaluate(
     ValueError: for another shape or structure, or for a value that the dtype of
       `x` cannot hold, such as .5 among integers.
   """
+  if isinstance(baseline, Background):
+    raise ValueError(
+      'a background set is several baselines, which methods of coalitions take '
+      'through a masker: pass one row of it, or draw one by baselines.reference'
+    )
   if callable(baseline):
     if key is not None:
       key = sampling.key_for(key, sampling.BASELINE)

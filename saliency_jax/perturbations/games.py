@@ -1,8 +1,9 @@
 """Games: a score as a function of which players of a masker are present.
 
-`v(S) = f(hide(S))` for a coalition `S` of the players. Methods of coalitions
-know the game alone, and share out what all players are worth together,
-`v(everyone) - v(nobody)`.
+`v(S) = f(hide(S))` for a coalition `S` of the players, or the mean of `f` over
+the rows of a background set in the place of what is hidden. Methods of
+coalitions know the game alone, and share out what all players are worth
+together, `v(everyone) - v(nobody)`.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class Game(NamedTuple):
     spread: a number a player, `[p]`, to a map of the example.
     dtype: of the numbers, float32 at least.
     grid: players along each axis, where neighbours on it mean something.
+    num_rows: calls of the score a coalition: 1, or rows of a background set.
   """
 
   num: int
@@ -37,6 +39,7 @@ class Game(NamedTuple):
   spread: Callable[[Float[Array, 'p']], types.Example]
   dtype: Any
   grid: tuple[int, ...] | None = None
+  num_rows: int = 1
 
 
 class Worths(NamedTuple):
@@ -46,11 +49,13 @@ class Worths(NamedTuple):
     nobody: the score with every player hidden.
     everyone: the score of the example.
     of: what each coalition that was asked for is worth.
+    num_rows: calls that each of them took.
   """
 
   nobody: Float[Array, '']
   everyone: Float[Array, '']
   of: Float[Array, 'n']
+  num_rows: int = 1
 
   @property
   def total(self) -> Float[Array, '']:
@@ -60,7 +65,7 @@ class Worths(NamedTuple):
   @property
   def num_calls(self) -> Int[Array, '']:
     """How often the score was called."""
-    return jnp.asarray(len(self.of) + 2, jnp.int32)
+    return jnp.asarray((len(self.of) + 2) * self.num_rows, jnp.int32)
 
 
 def of(
@@ -92,11 +97,11 @@ def of(
   spread = lambda values: players.spread(shaped(values))
 
   def worth(keep):
-    kept = players.blend(spread(keep.astype(dtype)))
-    return checks.one_number(fn(kept)).astype(dtype)
+    score = lambda kept: checks.one_number(fn(kept)).astype(dtype)
+    return players.average(score, spread(keep.astype(dtype)))
 
   grid = players.shape if players.ordered else None
-  return Game(players.num, worth, shaped, spread, dtype, grid)
+  return Game(players.num, worth, shaped, spread, dtype, grid, players.num_rows)
 
 
 def worths(
@@ -123,7 +128,7 @@ def worths(
   values = sampling.batched_map(
     worth, jnp.arange(num + 2), batch_size=batch_size
   )
-  return Worths(values[0], values[-1], values[1:-1])
+  return Worths(values[0], values[-1], values[1:-1], game.num_rows)
 
 
 def random_order(key: Key[Array, ''], num: int) -> Int[Array, 'p']:

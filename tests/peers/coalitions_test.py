@@ -7,9 +7,11 @@ import warnings
 
 from absl.testing import absltest
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import maskers
+from saliency_jax.core import baselines
 from saliency_jax.perturbations import banzhaf
 from saliency_jax.perturbations import kernel_shap
 from saliency_jax.perturbations import lime
@@ -61,6 +63,22 @@ class ShapTest(absltest.TestCase):
       np.ones(_NUM), nsamples=2**_NUM, l1_reg=False, silent=True
     )
     out = _explain(kernel_shap.kernel_shap, num_samples=2**_NUM - 2)
+    np.testing.assert_allclose(out.scores, want, atol=1e-5)
+
+  def test_background(self):
+    shap = _peer('shap')
+    rng = np.random.default_rng(0)
+    rows, x = rng.normal(size=(9, 5)), rng.normal(size=5)
+    fn = lambda x: jnp.tanh(x[..., 0] * x[..., 1]) + x[..., 2] * x[..., 4]
+    explainer = shap.ExactExplainer(
+      lambda xs: np.asarray(fn(xs)), shap.maskers.Independent(rows)
+    )
+    want = explainer(x[None]).values[0]
+    background = baselines.Background(rows, batch_size=4)
+    masker = functools.partial(maskers.entries, baseline=background)
+    out = equivalence.compiled(shapley.shapley)(
+      fn, x, masker=masker, estimator=shapley.exact
+    )
     np.testing.assert_allclose(out.scores, want, atol=1e-5)
 
   def test_is_closer_at_equal_calls(self):

@@ -11,6 +11,7 @@ import numpy as np
 import saliency_jax
 from saliency_jax import maskers
 from saliency_jax import scores
+from saliency_jax.core import baselines
 from saliency_jax.perturbations import games
 from tests import random_games
 
@@ -87,6 +88,25 @@ class GamesTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(out.scores, [0, 1, 0, 2, 0, 0, 0], atol=1e-5)
     np.testing.assert_array_equal(out.scores[jnp.array([0, 6])], 0)
+
+  @parameterized.parameters(None, 2)
+  def test_a_background_set(self, batch_size):
+    rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    x = jnp.array([1.0, 2, 3])
+    fn = lambda x: x[0] * x[1] + jnp.sin(x[2])
+    background = baselines.Background(rows, batch_size)
+    masker = functools.partial(maskers.entries, baseline=background)
+    explain = functools.partial(saliency_jax.ablation, masker=masker)
+    out = jax.jit(lambda x: explain(fn, x, batch_size=2))(x)
+    want = []
+    for i in range(3):
+      hidden = np.tile(np.asarray(x), (5, 1))
+      hidden[:, i] = rows[:, i]
+      want.append(fn(x) - np.mean([fn(row) for row in hidden]))
+    np.testing.assert_allclose(out.scores, want, atol=1e-6)
+    nothing = np.mean([fn(row) for row in rows])
+    np.testing.assert_allclose(out.info.baseline_score, nothing, atol=1e-6)
+    self.assertEqual(out.info.num_calls, 5 * 5)
 
   def test_orders_are_uniform(self):
     keys = jax.random.split(jax.random.key(0), 6000)
