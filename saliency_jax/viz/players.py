@@ -21,8 +21,12 @@ Values = Float[Array, '...'] | Float[np.ndarray, '...']
 _HALF_WIDTH = 1.96
 # What the ends of the colours are called.
 ENDS = ('lowers the score', 'raises the score')
+# Beside an axis on which 0 is in the middle.
+DIRECTIONS = f'← {ENDS[0]} | {ENDS[1]} →'
 # The share of the colour scale whose colours dark text can be read on.
 LIGHT = 0.45
+# What is no player's own: a sum of several, a rest.
+GREY = (0.6, 0.6, 0.6)
 # The colour of a bar: one for each sign, strong and not yet dark.
 _STRONG = 0.7
 

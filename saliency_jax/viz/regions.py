@@ -1,0 +1,141 @@
+"""Regions of a photo, such as superpixels: their borders and their colours."""
+
+from jaxtyping import Array, Int
+from matplotlib import collections
+from matplotlib import figure
+import numpy as np
+from scipy import ndimage
+
+from saliency_jax.core import checks
+from saliency_jax.viz import drawings
+from saliency_jax.viz import frames
+from saliency_jax.viz import players
+from saliency_jax.viz import texts
+
+Labels = Int[Array, '...'] | Int[np.ndarray, '...']
+
+_PANEL, _REST, _BAR = 3.4, 0.7, 1.0
+_OPACITY = 0.7
+_MARKS = 'within thick lines the 95% interval leaves out 0'
+
+
+def segments(
+  values: players.Values,
+  *,
+  image: drawings.Photo,
+  labels: Labels,
+  stderr: players.Values | None = None,
+  limit: float | int | None = None,
+  num_shown: int = 3,
+  title: str = '',
+  caption: str = '',
+  warning: str = '',
+) -> figure.Figure:
+  """Draws the borders of regions on a photo, and their values as colours.
+
+  Args:
+    values: one a region.
+    image: `[H, W, 3]` or `[H, W, 1]`, in [0, 1].
+    labels: `[H, W]`, the region of each pixel, as of `maskers.segments`.
+    stderr: standard errors of the values: thick lines enclose regions whose
+      interval, 1.96 to both sides, leaves out 0.
+    limit: the value of the deepest colour, for photos that share a scale;
+      `None` takes the largest size.
+    num_shown: regions of the largest values that have them written on; 0 for
+      none.
+    title: above the photo.
+    caption: one line of diagnostics.
+    warning: why the values are not to be trusted, marked.
+
+  Returns:
+    A figure without pyplot state: `figure.savefig(path)`.
+
+  Raises:
+    ValueError: values, labels, an image or standard errors that do not go
+      together.
+  """
+  drawn = players.of(values, None, stderr=stderr, limit=limit)
+  labels = np.asarray(labels)
+  found = np.unique(labels)
+  if not np.array_equal(found, np.arange(drawn.values.size)):
+    raise ValueError(
+      f'labels have {found.size} regions from {found[0]} to {found[-1]}, and '
+      f'there are {drawn.values.size} values: expected one a region, which '
+      'count from 0'
+    )
+  checks.count('num_shown', num_shown, 0)
+  unit = np.clip(drawn.values / drawn.scale, -1, 1)
+  painted = drawings.overlay(
+    image,
+    unit[labels],
+    colors=drawings.SIGNED.colors,
+    low=drawings.SIGNED.low,
+    opacity=_OPACITY,
+  )
+  rows, columns = labels.shape
+  # Both panels are as wide as a square; high photos make the figure higher.
+  height = _REST + _PANEL * min(rows / columns, 3.0)
+  fig = frames.start(2 * _PANEL + _BAR, height, title=title, warning=warning)
+  axes = fig.subplots(1, 2)
+  photo = np.broadcast_to(np.asarray(image, np.float64), (rows, columns, 3))
+  for ax, pixels in zip(axes, (photo, painted), strict=True):
+    ax.imshow(pixels, interpolation='nearest')
+    ax.set_axis_off()
+  lines = borders(labels)
+  _draw(axes[0], lines, color='#ffd400', lw=0.8)
+  _draw(axes[1], lines, color=texts.DARK, lw=0.5)
+  if drawn.half.any():
+    _draw(axes[1], borders(drawn.signs()[labels]), color=texts.DARK, lw=2.2)
+    caption = '; '.join(filter(None, (caption, _MARKS)))
+  _write(axes[1], drawn, labels, num_shown)
+  frames.caption(axes[0], caption, 2 * _PANEL)
+  frames.color_bar(fig, axes, drawn)
+  return fig
+
+
+def borders(labels: np.ndarray) -> np.ndarray:
+  """Returns the edges between pixels of different labels.
+
+  Args:
+    labels: `[H, W]`.
+
+  Returns:
+    `[edges, 2, 2]`: the two ends of each, as `(column, row)`, with pixel
+    centres at whole numbers.
+  """
+  down, right = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+  upright = np.argwhere(labels[:, 1:] != labels[:, :-1])[:, ::-1]
+  level = np.argwhere(labels[1:] != labels[:-1])[:, ::-1]
+  starts = np.concatenate([upright + [0.5, -0.5], level + [-0.5, 0.5]])
+  ways = np.concatenate(
+    [np.tile(down, (len(upright), 1)), np.tile(right, (len(level), 1))]
+  )
+  return np.stack([starts, starts + ways], 1)
+
+
+def _draw(ax, lines, **style):
+  ax.add_collection(
+    collections.LineCollection(list(lines), capstyle='projecting', **style),
+    autolim=False,
+  )
+
+
+def _write(ax, drawn, labels, num_shown):
+  """Writes the largest values where their regions are widest."""
+  for i in np.argsort(-np.abs(drawn.values), kind='stable')[:num_shown]:
+    inside = np.pad(labels == i, 1)
+    depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
+    row, column = np.unravel_index(np.argmax(depth), depth.shape)
+    text = drawn.number(drawn.values[i])
+    if drawn.half[i]:
+      text += f'\n± {drawn.number(drawn.half[i]).lstrip("+")}'
+    ax.text(
+      column,
+      row,
+      text,
+      ha='center',
+      va='center',
+      fontsize=7.5,
+      color=texts.DARK,
+      bbox={'facecolor': 'white', 'alpha': 0.8, 'lw': 0, 'pad': 1.0},
+    )
