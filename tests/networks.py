@@ -9,7 +9,6 @@ from typing import Any
 import jax.numpy as jnp
 
 from saliency_jax import models
-from saliency_jax.models import imagenet
 from saliency_jax.models import registry
 from saliency_jax.models import wrap
 
@@ -32,6 +31,6 @@ def shrunk(
   entry = registry._ENTRIES[name]
   module = entry.abstract(**kwargs)
   entry.fill(module, entry.read(path))
-  spec = entry.spec(imagenet.class_names())
+  spec = entry.spec()
   model = models.from_nnx(module, spec._replace(input_shape=(*size, 3)))
   return model._replace(params=wrap.cast(model.params, dtype))

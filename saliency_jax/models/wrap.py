@@ -168,10 +168,13 @@ def cast(tree: Any, dtype: Any) -> Any:
 
 def check_input(spec: types.Spec, params: Any, x: Any) -> None:
   """Raises a `ValueError` for an example of the wrong shape or dtype."""
-  if jnp.shape(x) != tuple(spec.input_shape):
+  shape, want = jnp.shape(x), tuple(spec.input_shape)
+  if len(shape) != len(want) or any(
+    n not in (None, m) for n, m in zip(want, shape, strict=True)
+  ):
     raise ValueError(
-      f'{spec.name} takes one example of shape {tuple(spec.input_shape)}, got '
-      f'{jnp.shape(x)}; a batch needs jax.vmap(apply, (None, 0))'
+      f'{spec.name} takes one example of shape {want}, got {shape}; a batch '
+      'needs jax.vmap(apply, (None, 0))'
     )
   want = jnp.dtype(spec.input_dtype or _dtype(params))
   if x.dtype != want:
