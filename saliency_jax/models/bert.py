@@ -31,7 +31,8 @@ PADDING = 0  # The token that is not read.
 MAX_LENGTH = 512
 
 _norm = functools.partial(nnx.LayerNorm, epsilon=1e-12, use_fast_variance=False)
-# Attention's and the feed-forward layers' own norms, and theirs.
+_gelu = functools.partial(jax.nn.gelu, approximate=False)
+# Parts of a block, and what the published file calls them.
 _PARTS = {
   'attention/query': 'attention.self.query',
   'attention/key': 'attention.self.key',
@@ -69,7 +70,7 @@ class Block(nnx.Module):
     self.activation = activation
 
   def __call__(self, h, read):
-    """Maps a batch of tokens `[n, t, d]`, of which `read` `[n, t]` are read."""
+    """Maps tokens `[t, d]`, of which `read` `[t]` are read."""
     h = self.attention_norm(h + self.attention(h, read))
     return self.norm(h + self.down(self.activation(self.up(h))))
 
@@ -90,9 +91,7 @@ class Bert(nnx.Module):
     num_blocks: int = 6,
     num_heads: int = 12,
     hidden: int = 1536,
-    activation: layers.Activation = functools.partial(
-      jax.nn.gelu, approximate=False
-    ),
+    activation: layers.Activation = _gelu,
     rngs: nnx.Rngs,
   ):
     self.words = nnx.Embed(num_words, width, rngs=rngs)
@@ -104,22 +103,21 @@ class Bert(nnx.Module):
       for _ in range(num_blocks)
     )
 
-  def __call__(self, ids: Int[Array, 'n t']) -> Float[Array, 'n d']:
-    """Maps a batch of sentences, as tokens, to their embeddings."""
-    num = ids.shape[1]
+  def __call__(self, ids: Int[Array, 't']) -> Float[Array, 'd']:
+    """Maps the tokens of a sentence to its embedding."""
+    num = ids.shape[0]
     if num > MAX_LENGTH:
       raise ValueError(f'expected at most {MAX_LENGTH} tokens, got {num}')
     read = ids != PADDING
     h = checkpoint_name(self.words(ids), 'embeddings')
     places = self.positions.embedding[...][:num] + self.kinds.embedding[...][:1]
-    h = self.norm(h + places[None])
+    h = self.norm(h + places)
     for i, block in enumerate(self.blocks):
       h = checkpoint_name(block(h, read), f'block{i}')
     h = checkpoint_name(h, 'features')
     weights = read.astype(h.dtype)
-    weights /= jnp.sum(weights, 1, keepdims=True)
-    mean = jnp.sum(h * weights[..., None], 1)
-    return mean / jnp.sqrt(jnp.sum(mean * mean, 1, keepdims=True))
+    mean = (weights / jnp.sum(weights)) @ h
+    return mean / jnp.sqrt(mean @ mean)
 
 
 def spec(num_blocks: int = 6) -> types.Spec:
@@ -166,7 +164,7 @@ def fill(module: Bert, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _parts(module: Bert) -> Iterator[tuple[nnx.Module, str]]:
-  """Yields the norms and dense layers, and what the published file calls each."""
+  """Yields norms and dense layers, each with its name in the published file."""
   yield module.norm, 'embeddings.LayerNorm'
   for i, block in enumerate(module.blocks):
     for path, theirs in _PARTS.items():

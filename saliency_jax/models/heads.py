@@ -5,11 +5,12 @@ has the cosines for logits: `similarity` is one such column, and several, one a
 description of a class, make a classifier that nothing was fitted for.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Integer, Num
 import numpy as np
 import optax
 
@@ -18,8 +19,8 @@ from saliency_jax.models import types
 
 def attach(
   model: types.Model,
-  kernel: Float[Array | np.ndarray, 'd k'],
-  bias: Float[Array | np.ndarray, ' k'] | None = None,
+  kernel: Num[Array | np.ndarray, 'd k'],
+  bias: Num[Array | np.ndarray, ' m'] | None = None,
   *,
   class_names: tuple[str, ...] = (),
 ) -> types.Model:
@@ -74,7 +75,7 @@ def similarity(
 def fit(
   model: types.Model,
   xs: Any,
-  labels: Integer[Array | np.ndarray, ' n'],
+  labels: Integer[Array | np.ndarray, ' n'] | Sequence[int],
   *,
   weight_decay: float = 1e-3,
   num_steps: int = 300,

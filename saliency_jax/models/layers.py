@@ -97,17 +97,16 @@ class Attention(nnx.Module):
 
   def __call__(
     self,
-    h: Float[Array, 'n t d'],
-    read: Bool[Array, 'n t'] | None = None,
-  ) -> Float[Array, 'n t d']:
+    h: Float[Array, '*n t d'],
+    read: Bool[Array, '*n t'] | None = None,
+  ) -> Float[Array, '*n t d']:
     """Mixes the tokens of each example, with `read` those that it names."""
-    apart = lambda a: a.reshape(*a.shape[:2], self.num_heads, -1)
-    q, k = apart(self.query(h)), apart(self.key(h))
-    logits = jnp.einsum('nihd,njhd->nhij', q, k) / math.sqrt(q.shape[-1])
+    apart = lambda a: a.reshape(*a.shape[:-1], self.num_heads, -1)
+    q, k, v = (apart(f(h)) for f in (self.query, self.key, self.value))
+    logits = jnp.einsum('...ihd,...jhd->...hij', q, k) / math.sqrt(q.shape[-1])
     if read is not None:
-      logits = jnp.where(read[:, None, None], logits, -jnp.inf)
-    weights = jax.nn.softmax(logits)
-    mixed = jnp.einsum('nhij,njhd->nihd', weights, apart(self.value(h)))
+      logits = jnp.where(read[..., None, None, :], logits, -jnp.inf)
+    mixed = jnp.einsum('...hij,...jhd->...ihd', jax.nn.softmax(logits), v)
     return self.out(mixed.reshape(h.shape))
 
 

@@ -28,6 +28,7 @@ class _Entry(NamedTuple):
   fill: Callable[[Any, Any], None]
   spec: Callable[[], types.Spec]
   extra: str = 'experiments'
+  batch_axis: bool = True
 
 
 def _lite(index, digest):
@@ -54,6 +55,7 @@ _ENTRIES = {
     fill=bert.fill,
     spec=bert.spec,
     extra='text',
+    batch_axis=False,
   ),
   'squeezenet': _Entry(
     package='ndf',
@@ -103,7 +105,7 @@ def load(
     entry.fill(module, arrays)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
-  model = wrap.from_nnx(module, entry.spec())
+  model = wrap.from_nnx(module, entry.spec(), batch_axis=entry.batch_axis)
   return model._replace(params=wrap.cast(model.params, dtype))
 
 
