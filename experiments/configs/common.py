@@ -1,7 +1,8 @@
 """What the configs of evaluations have in common.
 
-A config has `model` (a name that `models.load` knows; or 'lenet' or
-'softplus_net', trained as `fit` says on the training part of the data), `data`
+A config has `model` (a name that `models.load` knows; or 'lenet',
+'softplus_net' or 'vit_digits', trained as `fit` says on the training part of
+the data), `data`
 (a name that `data.load` knows, or a folder), `num_examples`, `seed`, `methods`
 and `metrics` by label, each with the `name` of a row of the launchers' tables
 and `settings` of it (see `use`), and `comparisons`. Configs of `certify` and
@@ -28,6 +29,7 @@ from experiments.core import naming
 # Networks that are trained in seconds, on digits other than those explained.
 _TRAINED = {'data': 'digits', 'fit': {'split': 'train', 'epochs': 12}}
 LENET = {'model': 'lenet', **_TRAINED}
+VIT = {'model': 'vit_digits', **_TRAINED}
 SOFTPLUS_NET = {'model': 'softplus_net', **_TRAINED}
 
 

@@ -13,7 +13,7 @@ from experiments.core import inputs
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.core import batching
-from saliency_jax.models import small
+from saliency_jax.models import fitting
 from saliency_jax.models import types
 
 _DATA_DIR = flags.DEFINE_string(
@@ -47,8 +47,8 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
     ValueError: no such network or data.
   """
   name = config['model']
-  if name not in small.NETS:
-    known = (*models.names(), *small.NETS)
+  if name not in fitting.NAMES:
+    known = (*models.names(), *fitting.NAMES)
     if name not in known and not pathlib.Path(name).exists():
       raise ValueError(
         f'config.model is {name!r}, expected one of {", ".join(known)}, or the '

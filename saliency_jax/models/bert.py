@@ -30,7 +30,7 @@ from saliency_jax.models import types
 PADDING = 0  # The token that is not read.
 MAX_LENGTH = 512
 
-_norm = functools.partial(nnx.LayerNorm, epsilon=1e-12, use_fast_variance=False)
+_norm = functools.partial(layers.LayerNorm, epsilon=1e-12)
 _gelu = functools.partial(jax.nn.gelu, approximate=False)
 # Parts of a block, and what the published file calls them.
 _PARTS = {
@@ -63,10 +63,10 @@ class Block(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.attention = layers.Attention(width, num_heads, rngs=rngs)
-    self.attention_norm = _norm(width, rngs=rngs)
+    self.attention_norm = _norm(width)
     self.up = nnx.Linear(width, hidden, rngs=rngs)
     self.down = nnx.Linear(hidden, width, rngs=rngs)
-    self.norm = _norm(width, rngs=rngs)
+    self.norm = _norm(width)
     self.activation = activation
 
   def __call__(self, h, read):
@@ -97,7 +97,7 @@ class Bert(nnx.Module):
     self.words = nnx.Embed(num_words, width, rngs=rngs)
     self.positions = nnx.Embed(MAX_LENGTH, width, rngs=rngs)
     self.kinds = nnx.Embed(2, width, rngs=rngs)
-    self.norm = _norm(width, rngs=rngs)
+    self.norm = _norm(width)
     self.blocks = nnx.List(
       Block(width, num_heads, hidden, activation=activation, rngs=rngs)
       for _ in range(num_blocks)
@@ -109,7 +109,8 @@ class Bert(nnx.Module):
     if num > MAX_LENGTH:
       raise ValueError(f'expected at most {MAX_LENGTH} tokens, got {num}')
     read = ids != PADDING
-    h = checkpoint_name(self.words(ids), 'embeddings')
+    # Not by nnx's own call, which makes float32 of any other dtype.
+    h = checkpoint_name(self.words.embedding[...][ids], 'embeddings')
     places = self.positions.embedding[...][:num] + self.kinds.embedding[...][:1]
     h = self.norm(h + places)
     for i, block in enumerate(self.blocks):
@@ -156,7 +157,7 @@ def fill(module: Bert, arrays: Mapping[str, np.ndarray]) -> None:
     table = getattr(module, name).embedding
     layers.fill(table, arrays, f'embeddings.{theirs}.weight')
   for part, theirs in _parts(module):
-    if isinstance(part, nnx.LayerNorm):
+    if isinstance(part, layers.LayerNorm):
       layers.fill(part.scale, arrays, f'{theirs}.weight')
     else:
       layers.fill(part.kernel, arrays, f'{theirs}.weight', (1, 0))

@@ -24,7 +24,10 @@ from saliency_jax.models import npz
 from saliency_jax.models import small
 from saliency_jax.models import trained
 from saliency_jax.models import types
+from saliency_jax.models import vit
 
+# The networks that are fitted in a minute.
+NAMES = tuple(sorted([*small.NETS, *vit.NETS]))
 # Part of the cache's key: raise it when the training below changes.
 _VERSION = 1
 
@@ -45,7 +48,7 @@ def fit_small(
   """Trains a small network, or recalls that it did.
 
   Args:
-    name: one of `small.NETS`.
+    name: one of `NAMES`.
     images: grey, in [0, 1].
     labels: in 0..9; `None`, which `data.arrays` returns of images without
       labels, is refused.
@@ -124,8 +127,8 @@ def _train(model, images, labels, *, key, epochs, batch_size, learning_rate):
 
 
 def _check(name, images, labels, epochs, batch_size, learning_rate):
-  if name not in small.NETS:
-    raise ValueError(f'expected one of {sorted(small.NETS)}, got {name!r}')
+  if name not in NAMES:
+    raise ValueError(f'expected one of {list(NAMES)}, got {name!r}')
   if images.shape[1:] != (28, 28, 1) or labels.shape != images.shape[:1]:
     raise ValueError(
       'expected images [n, 28, 28, 1] and labels [n], got '

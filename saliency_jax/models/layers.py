@@ -84,6 +84,26 @@ class Conv(nnx.Module):
     return x if self.bias is None else x + self.bias[None, None, None]
 
 
+class LayerNorm(nnx.Module):
+  """Standardises each token, then scales and shifts it.
+
+  In the dtype that it is given, as flax's own is not under strict promotion.
+  """
+
+  def __init__(self, width: int, *, epsilon: float):
+    self.scale = nnx.Param(jnp.ones(width))
+    self.bias = nnx.Param(jnp.zeros(width))
+    self.epsilon = epsilon
+
+  def __call__(self, h: Float[Array, '*n d']) -> Float[Array, '*n d']:
+    """Maps tokens."""
+    h = h - jnp.mean(h, -1, keepdims=True)
+    variance = jnp.mean(jnp.square(h), -1, keepdims=True)
+    own = (1,) * (h.ndim - 1) + (-1,)
+    scale, bias = (a[...].reshape(own) for a in (self.scale, self.bias))
+    return h * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+
+
 class Attention(nnx.Module):
   """Self-attention of several heads."""
 

@@ -19,9 +19,14 @@ from saliency_jax.models import convolutions
 from saliency_jax.models import layers
 from saliency_jax.models import types
 
-_SIZE = 28
+SIZE = 28
 # Of MNIST's training pixels in [0, 1], as in Levine et al.
 _MEAN, _STD = 0.1307, 0.3081
+
+
+def standardise(x: Float[Array, '...']) -> Float[Array, '...']:
+  """Maps pixels in [0, 1] to those of mean 0 and deviation 1 on MNIST."""
+  return (x - _MEAN) / _STD
 
 
 class ConvSpec(NamedTuple):
@@ -49,7 +54,7 @@ class SmallNet(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.convs, self.dense = nnx.List([]), nnx.List([])
-    size, features = _SIZE, 1
+    size, features = SIZE, 1
     for conv in convs:
       self.convs.append(
         layers.Conv(
@@ -73,7 +78,7 @@ class SmallNet(nnx.Module):
 
   def __call__(self, x: Float[Array, 'n 28 28 1']) -> Float[Array, 'n k']:
     """Maps a batch of images in [0, 1] to logits."""
-    x = (x - _MEAN) / _STD
+    x = standardise(x)
     for i, conv in enumerate(self.convs):
       x = checkpoint_name(self.activation(conv(x)), f'conv{i}')
       if i == len(self.convs) - 1:
@@ -121,7 +126,7 @@ def spec(
   convs = tuple(f'conv{i}' for i in range(len(module.convs)))
   return types.Spec(
     name=name,
-    input_shape=(_SIZE, _SIZE, 1),
+    input_shape=(SIZE, SIZE, 1),
     class_names=class_names,
     taps=('features', *reversed(convs)),
     layers=(

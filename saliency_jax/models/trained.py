@@ -20,12 +20,14 @@ from saliency_jax.models import npz
 from saliency_jax.models import resnet
 from saliency_jax.models import small
 from saliency_jax.models import types
+from saliency_jax.models import vit
 from saliency_jax.models import wrap
 
 # Name -> the network, and its facts.
 _NETS = {
   'resnet18': (resnet.ResNet18, resnet.spec),
   **{name: (build, small.spec) for name, build in small.NETS.items()},
+  **{name: (build, vit.spec) for name, build in vit.NETS.items()},
 }
 ACTIVATIONS = {
   'gelu': jax.nn.gelu,
@@ -48,7 +50,7 @@ def create(
   """Makes a network with random parameters.
 
   Args:
-    name: 'lenet', 'resnet18' or 'softplus_net'.
+    name: 'lenet', 'resnet18', 'softplus_net' or 'vit_digits'.
     key: of the parameters; consumed.
     class_names: one name a class, for `spec`.
     **settings: of the network; `activation` by its name, one of `ACTIVATIONS`.
