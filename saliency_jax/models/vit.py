@@ -67,8 +67,12 @@ class Vit(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.patches = nnx.Linear(_PATCH**2, width, rngs=rngs)
-    init = nnx.initializers.normal(0.02)
-    self.places = nnx.Param(init(rngs.params(), (_GRID**2, width)))
+    self.places = nnx.Embed(
+      _GRID**2,
+      width,
+      embedding_init=nnx.initializers.normal(0.02),
+      rngs=rngs,
+    )
     self.blocks = nnx.List(
       Block(width, num_heads, activation=activation, rngs=rngs)
       for _ in range(num_blocks)
@@ -81,7 +85,7 @@ class Vit(nnx.Module):
     x = small.standardise(x).reshape(-1, _GRID, _PATCH, _GRID, _PATCH)
     x = x.swapaxes(2, 3).reshape(-1, _GRID, _GRID, _PATCH**2)
     h = _flat(checkpoint_name(self.patches(x), 'patches'))
-    h = h + self.places[...][None]
+    h = h + self.places.embedding[...][None]
     for i, block in enumerate(self.blocks):
       h = _flat(checkpoint_name(_grid(block(h)), f'block{i}'))
     h = checkpoint_name(_grid(self.norm(h)), 'features')

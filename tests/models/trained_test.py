@@ -16,6 +16,7 @@ from saliency_jax.models import npz
 _SETTINGS = {
   'lenet': {'activation': 'softplus'},
   'softplus_net': {},
+  'vit_digits': {'activation': 'silu'},
   'resnet18': {'width': 4, 'num_classes': 7, 'activation': 'softplus'},
 }
 

@@ -108,7 +108,8 @@ def _vit(p, x, which):
   """Maps a digit to the logit of its class."""
   gelu = functools.partial(torch.nn.functional.gelu, approximate='tanh')
   x = ((x - 0.1307) / 0.3081).reshape(7, 4, 7, 4)
-  h = _dense(p['patches'], x.transpose(1, 2).reshape(49, 16)) + p['places']
+  h = _dense(p['patches'], x.transpose(1, 2).reshape(49, 16))
+  h = h + p['places']['embedding']
   for i in range(2):
     b = p['blocks'][i]
     a = _norm(b['attention_norm'], h, 1e-6, which)
