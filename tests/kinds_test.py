@@ -112,6 +112,11 @@ class KindsTest(parameterized.TestCase):
     edges = None if players.ordered else graphs.chain(players.num)
     methods |= {'c_shapley': _partial(saliency_jax.c_shapley, edges=edges)}
 
+    players = masker(x)
+    # What has no order has any two players for neighbours.
+    edges = None if players.ordered else graphs.complete(players.num)
+    methods = methods | {'leg_tv': _partial(methods['leg_tv'], edges=edges)}
+
     @jax.jit
     def explain(x, key):
       return {

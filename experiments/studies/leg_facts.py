@@ -162,12 +162,13 @@ def _draw_waves(config):
   """Draws the first eigenvectors of every covariance here: cosines."""
   side = config['side']
   fig = figure.Figure(figsize=(9, 2.4), layout='constrained')
+  eigenvalues = grid.exact_eigenvalues(side, side)
   places = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 2), (side - 1, side - 1))
   for ax, (i, j) in zip(fig.subplots(1, len(places)), places, strict=True):
     wave = grid.idct(jnp.zeros((side, side)).at[i, j].set(1))
     ax.imshow(np.asarray(wave), cmap='RdBu_r')
     by = ', '.join(
-      f'{name} {_COVARIANCES[name](side, side)[i, j]:.2g}'
+      f'{name} {_COVARIANCES[name](eigenvalues)[i, j]:.2g}'
       for name in ('paper', 'smooth')
     )
     ax.set_title(f'({i}, {j})\n{by}', fontsize=7)
@@ -179,12 +180,13 @@ def _draw_noise(config):
   """Draws one draw of each covariance, of one mean variance."""
   side = config['side']
   like = jnp.zeros((side, side))
+  eigenvalues = grid.exact_eigenvalues(side, side)
   xi = sampling.normal(jax.random.key(config['seed']), like)
   fig = figure.Figure(figsize=(7.5, 2.6), layout='constrained')
   for ax, (name, covariance) in zip(
     fig.subplots(1, 3), _COVARIANCES.items(), strict=True
   ):
-    spectrum = jnp.asarray(covariance(side, side), like.dtype)
+    spectrum = jnp.asarray(covariance(eigenvalues), like.dtype)
     z = grid.idct(jnp.sqrt(spectrum / jnp.mean(spectrum)) * xi)
     ax.imshow(np.asarray(z), cmap='RdBu_r', vmin=-3, vmax=3)
     ax.set_title(name)

@@ -21,6 +21,8 @@ from experiments.studies import findings
 from saliency_jax.core import sampling
 from saliency_jax.optimization import leg_tv
 from saliency_jax.perturbations import leg
+from saliency_jax.perturbations import moves as moving
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 
 _COVARIANCES = {'paper': leg.paper, 'white': leg.white}
@@ -93,9 +95,11 @@ def known(side: int, sigma: float):
   g[2 * third :, : third // 2] = -0.5
   q = np.random.default_rng(0).normal(size=g.shape).astype(np.float32)
 
+  on = grid.operator(side, side)
+
   def variance(u, name):
-    spectrum = jnp.asarray(_COVARIANCES[name](side, side), jnp.float32)
-    return float(jnp.sum(u * grid.filtered(jnp.asarray(u), spectrum)))
+    spectrum = jnp.asarray(_COVARIANCES[name](on.eigenvalues), jnp.float32)
+    return float(jnp.sum(u * on.filtered(jnp.asarray(u), spectrum)))
 
   # <g, z> and <q, z> vary by about 1 under independent noise.
   g /= np.sqrt(variance(g, 'white')) * sigma
@@ -117,7 +121,9 @@ def known(side: int, sigma: float):
 
 def sigma_of(name, side, sigma):
   """Returns the scale with which a cell varies by `sigma` on average."""
-  return sigma / float(np.sqrt(np.mean(_COVARIANCES[name](side, side))))
+  return sigma / float(
+    np.sqrt(np.mean(_COVARIANCES[name](grid.exact_eigenvalues(side, side))))
+  )
 
 
 def _errors(name, n, config):
@@ -173,10 +179,11 @@ def _coverage(n, config):
   side = config['side']
   sigma = sigma_of('paper', side, config['sigma'])
   fn, moves = known(side, config['sigma'])
-  spectrum = sigma**2 * jnp.asarray(leg.paper(side, side), jnp.float32)
-  moment = grid.filtered(jnp.asarray(moves['paper']), spectrum)
+  on = grid.operator(side, side)
+  spectrum = sigma**2 * jnp.asarray(leg.paper(on.eigenvalues), jnp.float32)
+  moment = on.filtered(jnp.asarray(moves['paper']), spectrum)
   x = jnp.zeros((side, side, 1))
-  moves = leg.of_image(
+  moves = moving.of_image(
     x, side, *(_SETTINGS[name] for name in ('colours', 'stretch', 'clip'))
   )
   design = leg.Design(
@@ -188,11 +195,11 @@ def _coverage(n, config):
 
   def one(key):
     info, num_terms, term = leg.estimate(fn, x, key, moves, design)
-    edges = jax.vmap(lambda y: grid.largest(grid.pinv_adjoint(y)), in_axes=-1)
+    reach = jax.vmap(lambda y: flows.largest(on.pinv_adjoint(y)), in_axes=-1)
     evidence = leg_tv.Evidence(
-      info.moment, edges(info.moment), num_terms, term, key, 50
+      on, info.moment, reach(info.moment), num_terms, term, key, 50
     )
-    away = edges(info.moment - moment[:, :, None])[0]
+    away = reach(info.moment - moment[:, :, None])[0]
     radii = {k: f(evidence, config['level'])[0] for k, f in _RADII.items()}
     return away, evidence.largest[0], radii
 

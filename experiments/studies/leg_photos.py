@@ -116,7 +116,7 @@ def _measure(model, image, config, variant, seed):
   info = out.info.leg
   spectrum = covariances.scaled(
     chosen.get('covariance', leg.white),
-    info.grid.shape[:2],
+    grid.exact_eigenvalues(*info.grid.shape[:2]),
     chosen.get('sigma', 0.05),
     jnp.float32,
   )

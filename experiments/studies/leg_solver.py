@@ -25,6 +25,7 @@ from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.optimization import leg_tv
 from saliency_jax.perturbations import leg
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -104,7 +105,7 @@ def _grids(model, images, case, config):
 
 def _solve(grids, case, config):
   """Solves the programs of one size by both."""
-  reach = jax.vmap(lambda g: grid.largest(grid.difference(g)))(grids)
+  reach = jax.vmap(lambda g: flows.largest(grid.difference(g)))(grids)
   radii = config['level'] * reach
   solve = jax.jit(
     jax.vmap(

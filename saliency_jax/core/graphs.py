@@ -37,6 +37,12 @@ def grid(shape: Sequence[int], *, diagonal: bool = False) -> Edges:
   return _sorted(_neighbours(numbers, diagonal))
 
 
+def complete(num: int) -> Edges:
+  """Returns all pairs of players, where none is nearer than another."""
+  checks.count('players', num)
+  return np.stack(np.triu_indices(num, 1), -1)
+
+
 def of_segments(labels: Int[Array | np.ndarray, '...']) -> Edges:
   """Returns which segments touch, along an axis of their labels.
 

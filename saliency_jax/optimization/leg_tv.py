@@ -2,26 +2,14 @@
 
 `argmin_g |Dg|_1  s.t.  |D^{+T} (y - S g)|_inf <= L`, `y = mean_i d_i z_i`,
 
-where `D` takes the differences between neighbouring cells. These do not see the
-mean of `g`, which is set to the mean of the empirical LEG
-(`perturbations/leg.py`). The bound `L` is
-
-  `relative`   `K_L |D^{+T} y|_inf`, the paper's heuristic,
-  `absolute`   a number,
-  `paper`      Theorem 1's as printed, `sqrt(2 |D^+|_1 log(p / eps) / n)`,
-  `mcdiarmid`  what its proof gives, `|D^+|_1 sqrt(8 log(2 m / eps) / n)`,
-  `bootstrap`  the `1 - eps` quantile of `|D^{+T} (y - E y)|_inf`, estimated.
-
-The theorem asks for bounded noise and scores, and its bounds are so large that
-the map is constant. With the bootstrap's bound the feasible set holds the true
-LEG with probability `1 - eps`, and still leaves other maps out.
+where `D` takes the differences between neighbouring cells, or along the edges
+of any graph of them. These do not see the mean of `g`, which is set to the mean
+of the empirical LEG (`perturbations/leg.py`). The bound `L` is one of
+`radii.py`.
 
 References:
   Luo, Barut, Jin, Statistically consistent saliency estimation, 2021.
     https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
-  Chernozhukov, Chetverikov, Kato, Gaussian approximations and multiplier
-    bootstrap for maxima of sums of high-dimensional random vectors, 2013.
-    https://arxiv.org/abs/1212.6906
 """
 
 from collections.abc import Callable
@@ -37,15 +25,23 @@ import numpy as np
 from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
-from saliency_jax.core import sampling
 from saliency_jax.core import stretching
 from saliency_jax.core import types
+from saliency_jax.optimization import radii
 from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import leg
+from saliency_jax.perturbations import moves as moving
 from saliency_jax.solvers import dantzig
+from saliency_jax.solvers import flows
+from saliency_jax.solvers import graph
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
+
+# What `radius` may be, beside one's own functions.
+Evidence, Radius = radii.Evidence, radii.Radius
+relative, absolute, bootstrap = radii.relative, radii.absolute, radii.bootstrap
+paper, mcdiarmid = radii.paper, radii.mcdiarmid
 
 # The paper's, whose noise kills every prediction of some networks: look at
 # `info.leg.mean_score`. The number of draws is 3000 in its comparisons.
@@ -63,30 +59,6 @@ PAPER = {
 # The authors' code, version 1.0, but for the rows that it adds to `D`, from
 # the border to zeros outside.
 V1 = {**PAPER, 'sigma': 0.02, 'num_samples': 2000, 'clip': False}
-
-
-class Evidence(NamedTuple):
-  """What is known of the moments `y` of `k` maps.
-
-  Attributes:
-    moment: `y`.
-    largest: `L_max = |D^{+T} y|_inf`, from which on a map is constant.
-    num_terms: independent terms `d_i z_i` of which `y` is the mean.
-    term: returns one of them; `None` where they are not known.
-    key: for further draws.
-    batch_size: terms held in memory at once.
-  """
-
-  moment: Float[Array, '*cells k']
-  largest: Float[Array, 'k']
-  num_terms: int
-  term: Callable[[Any], Float[Array, '*cells k']] | None = None
-  key: Any = None
-  batch_size: int | None = None
-
-
-# `(evidence, level)` to the `L` of each of the `k` maps.
-Radius = Callable[[Evidence, types.Scalar], Float[Array, 'k']]
 
 
 class LegTvInfo(NamedTuple):
@@ -111,114 +83,24 @@ class LegTvInfo(NamedTuple):
   leg: leg.LegInfo | tuple[()]
 
 
-def relative(
-  evidence: Evidence, level: types.Scalar = 0.05
-) -> Float[Array, 'k']:
-  """Returns `K_L L_max` for `K_L = level`, .05 or .1 in the paper."""
-  checks.within('level', level, '[0, inf)')
-  return jnp.asarray(level, evidence.largest.dtype) * evidence.largest
-
-
-def absolute(evidence: Evidence, level: types.Scalar) -> Float[Array, 'k']:
-  """Returns `level` itself, in units of the score times units of `x`."""
-  checks.within('level', level, '[0, inf)')
-  return jnp.full_like(evidence.largest, level)
-
-
-def paper(evidence: Evidence, level: types.Scalar = 0.05) -> Float[Array, 'k']:
-  """Returns the `L` of Theorem 1 as printed, `level` its `eps`.
-
-  It does not follow from the theorem's proof: see `mcdiarmid`.
-  """
-  _check_probability(level)
-  cells = evidence.moment.shape[:-1]
-  log = jnp.log(math.prod(cells) / jnp.asarray(level, evidence.largest.dtype))
-  size = 2 * grid.pinv_norm(*cells) / evidence.num_terms
-  return jnp.full_like(evidence.largest, jnp.sqrt(size * log))
-
-
-def mcdiarmid(
-  evidence: Evidence, level: types.Scalar = 0.05
-) -> Float[Array, 'k']:
-  """Returns the `L` that the proof of Theorem 1 gives, `level` its `eps`.
-
-  For scores and noise in [-1, 1], each edge's entry of `D^{+T} y` moves by at
-  most `4 |D^+|_1 / n` with one draw; there are `m` edges and two sides. With
-  Gaussian noise, which has no bound, it is a figure and no guarantee.
-  """
-  _check_probability(level)
-  cells = evidence.moment.shape[:-1]
-  edges = max(1, grid.count(grid.difference(evidence.moment[..., 0])))
-  log = jnp.log(2 * edges / jnp.asarray(level, evidence.largest.dtype))
-  size = grid.pinv_norm(*cells) * math.sqrt(8 / evidence.num_terms)
-  return jnp.full_like(evidence.largest, size * jnp.sqrt(log))
-
-
-def bootstrap(
-  evidence: Evidence,
-  level: types.Scalar = 0.05,
-  *,
-  num_replicates: int = 500,
-) -> Float[Array, 'k']:
-  """Returns the quantile of `|D^{+T} (y - E y)|_inf` at `1 - level`.
-
-  It is the quantile of `|D^{+T} mean_i e_i (d_i z_i - y)|_inf` over standard
-  normal multipliers `e`. The noise is drawn again; the score is not called. The
-  draws of `leg.orthogonal` average better than independent draws do, so for
-  them the quantile is too large.
-
-  Raises:
-    ValueError: if only the moment is known, or for a bad number.
-  """
-  _check_probability(level)
-  checks.count('num_replicates', num_replicates)
-  if evidence.term is None:
-    raise ValueError(
-      'bootstrap needs the terms d_i z_i, and only their mean is known'
-    )
-  n, moment = evidence.num_terms, evidence.moment
-  size = n if evidence.batch_size is None else min(n, evidence.batch_size)
-  key = sampling.key_for(evidence.key, sampling.BOOTSTRAP)
-  like = jnp.zeros(num_replicates, moment.dtype)
-
-  def of_batch(start):
-    i = start + jnp.arange(size)
-    real = (i < n).astype(moment.dtype)
-    i = jnp.minimum(i, n - 1)
-    e = jax.vmap(lambda i: sampling.normal(sampling.draw_key(key, i), like))(i)
-    terms = jax.vmap(evidence.term)(i) - moment[None]
-    return jnp.einsum(
-      'ib,i...k->bk...',
-      e * real[:, None],
-      terms,
-      precision=jax.lax.Precision.HIGHEST,
-    )
-
-  starts = jnp.arange(0, n, size)
-  mean = sampling.batched_mean(of_batch, starts, batch_size=1)
-  norm = lambda u: grid.largest(grid.pinv_adjoint(u))
-  norms = jax.vmap(jax.vmap(norm))(mean * (starts.size / n))
-  rank = 1 - jnp.asarray(level, moment.dtype)
-  return jnp.quantile(norms, rank, axis=0)
-
-
 def leg_tv(
   fn: types.ScoreFn,
   x: types.Example,
   *,
   key: Key[Array, ''] | None = None,
-  radius: Radius = relative,
+  radius: radii.Radius = radii.relative,
   level: types.Scalar | Float[Array, '*l'] = 0.05,
   cells: int | tuple[int, int] = 28,
   sigma: types.Scalar = 0.05,
   num_samples: int | None = None,
   covariance: covariances.Covariance = leg.white,
-  colours: Callable[[int], leg.Colours] = leg.grey,
+  colours: Callable[[int], moving.Colours] = leg.grey,
   antithetic: bool = True,
   clip: bool = False,
   stretch: stretching.Stretch = leg.nearest,
   draw: draws.Draw = leg.orthogonal,
   masker: maskers.Constructor | None = None,
+  edges: Any = None,
   num_steps: int | None = None,
   tolerance: types.Scalar = 1e-3,
   batch_size: int | None = 16,
@@ -243,7 +125,10 @@ def leg_tv(
     stretch: from cells to pixels.
     draw: of the noise before it is given its covariance.
     masker: its players move, in the place of cells. Neighbours are those on the
-      grid of its players; the columns of a table are a chain, in their order.
+      grid of its players.
+    edges: or those that these join, `[m, 2]`, such as superpixels that touch,
+      columns that go together, or all pairs: see `leg`. Players without an
+      order, such as columns, have no others.
     num_steps: of the solver at most; `None` takes the solver's own default.
     tolerance: relative gap at which the solver stops; `info.solver.converged`
       says of each map whether it did.
@@ -254,22 +139,30 @@ def leg_tv(
     `LegTvInfo`.
 
   Raises:
-    ValueError: as `leg`, and for a bad level.
+    ValueError: as `leg`, for a bad level, and for players without an order
+      beside no edges.
   """
   if masker is None:
     x = examples.floats(x)
-    moves = leg.of_image(x, cells, colours, stretch, clip)
+    moves = moving.of_image(x, cells, colours, stretch, clip)
   else:
     x = examples.arrays(x)
     checks.no_masker(leg_tv, cells=cells, colours=colours, stretch=stretch)
-    moves = leg.of_masker(masker(x, key=key), clip)
+    players = masker(x, key=key)
+    if edges is None and not players.ordered:
+      raise ValueError(
+        'players without an order are no graph: pass edges=, such as '
+        'graphs.of_segments(labels) or graphs.complete(n) of saliency_jax.core'
+      )
+    moves = moving.of_masker(players, clip)
+  moves = moving.on_graph(moves, edges)
   design = leg.Design(
     sigma, num_samples, covariance, antithetic, draw, batch_size
   )
   info, num_terms, term = leg.estimate(fn, x, key, moves, design)
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
-  evidence = Evidence(
-    info.moment, jnp.zeros(()), num_terms, term, key, batch_size
+  evidence = radii.Evidence(
+    moves.on, info.moment, jnp.zeros(()), num_terms, term, key, batch_size
   )
   solved = _solve(info.grid, evidence, covariance, sigma, radius, level, steps)
   spread = _for_each(moves.spread, level)
@@ -282,8 +175,9 @@ def leg_tv_of_moment(
   *,
   sigma: types.Scalar,
   covariance: covariances.Covariance = leg.white,
-  radius: Radius = relative,
+  radius: radii.Radius = radii.relative,
   level: types.Scalar | Float[Array, '*l'] = 0.05,
+  edges: Any = None,
   num_steps: int | None = None,
   tolerance: types.Scalar = 1e-3,
 ) -> types.Attribution:
@@ -293,12 +187,14 @@ def leg_tv_of_moment(
   noise of the given covariance; neither a score nor an image is disclosed.
 
   Args:
-    total: `sum_i d_i z_i`, one grid for each of `k` maps.
+    total: `sum_i d_i z_i`, one grid for each of `k` maps, or `[p, k]` with
+      edges.
     num_terms: independent terms of the sum.
     sigma: scale of the noise.
     covariance: of the noise.
     radius: as in `leg_tv`, but for `bootstrap`, which needs the terms.
     level: as in `leg_tv`.
+    edges: as in `leg_tv`.
     num_steps: as in `leg_tv`.
     tolerance: as in `leg_tv`.
 
@@ -308,12 +204,13 @@ def leg_tv_of_moment(
   if total.ndim < 2:
     raise ValueError(f'expected a sum [*cells, k], got shape {total.shape}')
   checks.count('num_terms', num_terms)
-  moment = total / num_terms
-  spectrum = covariances.scaled(
-    covariance, total.shape[:-1], sigma, total.dtype
-  )
-  g = _each(lambda u: grid.filtered(u, 1 / spectrum))(moment)
-  evidence = Evidence(moment, jnp.zeros(()), num_terms)
+  moment, cells = total / num_terms, total.shape[:-1]
+  on = grid.operator(*cells)
+  if edges is not None:
+    on = graph.operator(edges, math.prod(cells))
+  spectrum = covariances.scaled(covariance, on.eigenvalues, sigma, total.dtype)
+  g = _each(lambda u: on.filtered(u, 1 / spectrum))(moment)
+  evidence = radii.Evidence(on, moment, jnp.zeros(()), num_terms)
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
   info = _solve(g, evidence, covariance, sigma, radius, level, steps)
   return types.Attribution(info.grid, info)
@@ -333,10 +230,9 @@ def _for_each(f, level):
 
 def _solve(g, evidence, covariance, sigma, radius, level, steps):
   """Returns the info of the solution at each level."""
-  cells = g.shape[:-1]
-  solve, reach = _problem(cells, covariance, sigma, g.dtype)
-  edges = _each(grid.difference)(g)
-  step = jax.vmap(grid.largest, in_axes=-1)(edges)
+  on = evidence.on
+  solve, reach = _problem(on, covariance, sigma, g.dtype)
+  step = jax.vmap(flows.largest, in_axes=-1)(_each(on.difference)(g))
   largest = jax.vmap(reach, in_axes=-1)(g)
   evidence = evidence._replace(largest=largest)
   solve = functools.partial(
@@ -347,48 +243,44 @@ def _solve(g, evidence, covariance, sigma, radius, level, steps):
     limit = radius(evidence, level)
     checks.same_shape('the result of radius', limit, largest)
     solution = jax.vmap(solve, in_axes=(-1, 0))(g, limit)
-    flat = jax.vmap(_flat)(solution.value, step)
+    flat = jax.vmap(functools.partial(_flat, on))(solution.value, step)
     value = jnp.moveaxis(solution.value, 0, -1)
     return LegTvInfo(value, limit, largest, flat, solution.info, ())
 
   return _for_each(one, level)(level)
 
 
-def _problem(cells, covariance, sigma, dtype):
+def _problem(on, covariance, sigma, dtype):
   """Returns the solver of `(g, L)`, and the `L` from which on it is constant.
 
   Where `S` is the Laplacian off the mean, `D^{+T} S = unit D`.
   """
-  laplacian = grid.exact_eigenvalues(*cells).ravel()[1:]
-  ratio = covariance(*cells)
+  seen = on.eigenvalues > 0
+  ratio = covariance(on.eigenvalues)
   # Rounding must not put what is meant to be `L_max` below it.
   above = 1 + 8 * float(jnp.finfo(dtype).eps)
   if not isinstance(ratio, jax.core.Tracer):
-    ratio = np.asarray(ratio, np.float64).ravel()[1:] / laplacian
+    ratio = np.asarray(ratio, np.float64)[seen] / on.eigenvalues[seen]
     if ratio.size == 0 or np.ptp(ratio) <= 1e-6 * np.max(ratio):
       unit = float(np.mean(ratio)) if ratio.size else 1.0
       unit = unit * jnp.asarray(sigma, dtype) ** 2
       return (
         lambda g, limit, **kwargs: total_variation.tv_box(
-          g, above * limit / unit, **kwargs
+          g, above * limit / unit, on=on, **kwargs
         ),
-        lambda g: unit * grid.largest(grid.difference(g)),
+        lambda g: unit * flows.largest(on.difference(g)),
       )
-  spectrum = covariances.scaled(covariance, cells, sigma, dtype)
+  spectrum = covariances.scaled(covariance, on.eigenvalues, sigma, dtype)
   return (
     lambda g, limit, **kwargs: dantzig.tv_dantzig(
-      g, above * limit, spectrum, **kwargs
+      g, above * limit, spectrum, on=on, **kwargs
     ),
-    lambda g: dantzig.largest_radius(g, spectrum),
+    lambda g: dantzig.largest_radius(g, spectrum, on=on),
   )
 
 
-def _flat(g, step):
+def _flat(on, g, step):
   """Returns the share of the edges with next to no difference."""
-  d = grid.magnitude(grid.difference(g))
+  d = flows.magnitude(on.difference(g))
   low = jax.tree.map(lambda a: (a <= 1e-3 * step).astype(g.dtype), d)
-  return grid.total(low) / max(1, sum(a.size for a in low))
-
-
-def _check_probability(level):
-  checks.within('level', level, '(0, 1]')
+  return flows.total(low) / max(1, flows.count(low))

@@ -1,50 +1,61 @@
-"""Covariances of LEG's noise: spectra in the cosine basis of a grid.
+"""Covariances of LEG's noise: spectra in the waves of a graph.
 
-Each maps the sizes of a grid to the positive eigenvalues of the covariance of
-noise of unit scale, laid out as `grid.dct` lays out its coefficients.
+Each maps the eigenvalues of the graph's Laplacian `D'D` to the positive
+eigenvalues of the covariance of noise of unit scale. Both are laid out as the
+waves are (`solvers/operators.py`): the cosines of a grid, by frequencies. Zero
+eigenvalues are of the mean, one for each connected piece.
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 import numpy as np
 
 from saliency_jax.core import checks
 from saliency_jax.core import types
-from saliency_jax.solvers import grid
 
-# `(*cells)` to a spectrum of the shape `cells`.
-Covariance = Callable[..., Float[Array | np.ndarray, '*cells']]
+# The eigenvalues of a Laplacian to a spectrum of their shape.
+Covariance = Callable[
+  [Float[np.ndarray, '*cells']], Float[Array | np.ndarray, '*cells']
+]
 
 
-def paper(*cells: int) -> Float[np.ndarray, '*cells']:
+def paper(
+  eigenvalues: Float[np.ndarray, '*cells'],
+) -> Float[np.ndarray, '*cells']:
   """Returns the spectrum of `D'D + 11'/p`: cells vary by 2 sigma, at odds."""
-  spectrum = grid.exact_eigenvalues(*cells)
-  spectrum.flat[0] = 1
-  return spectrum
+  return np.where(eigenvalues > 0, eigenvalues, 1)
 
 
-def white(*cells: int) -> Float[np.ndarray, '*cells']:
+def white(
+  eigenvalues: Float[np.ndarray, '*cells'],
+) -> Float[np.ndarray, '*cells']:
   """Returns the spectrum of independent cells."""
-  return np.ones(cells)
+  return np.ones_like(eigenvalues)
 
 
-def smooth(*cells: int) -> Float[np.ndarray, '*cells']:
+def smooth(
+  eigenvalues: Float[np.ndarray, '*cells'],
+) -> Float[np.ndarray, '*cells']:
   """Returns the spectrum of `(D'D)^+`, scaled to a mean variance of 1.
 
-  Neighbours are alike; the mean of the grid varies as its slowest wave does.
+  Neighbours are alike; the mean of the map varies as its slowest wave does.
   """
-  laplacian = grid.exact_eigenvalues(*cells)
-  if laplacian.size == 1:
-    return np.ones(cells)
-  laplacian.flat[0] = np.min(laplacian.ravel()[1:])
-  return (1 / laplacian) / np.mean(1 / laplacian)
+  seen = eigenvalues > 0
+  if not seen.any():
+    return np.ones_like(eigenvalues)
+  inverse = 1 / np.where(seen, eigenvalues, np.min(eigenvalues[seen]))
+  return inverse / np.mean(inverse)
 
 
 def scaled(
-  covariance: Covariance, cells: tuple[int, ...], sigma: types.Scalar, dtype
+  covariance: Covariance,
+  eigenvalues: Float[np.ndarray, '*cells'],
+  sigma: types.Scalar,
+  dtype: DTypeLike,
 ) -> Float[Array, '*cells']:
   """Returns the spectrum of noise of scale `sigma`.
 
@@ -52,10 +63,11 @@ def scaled(
     ValueError: if the spectrum has a wrong shape or is not positive.
   """
   checks.within('sigma', sigma, '(0, inf)')
-  spectrum = covariance(*cells)
-  if jnp.shape(spectrum) != cells:
+  spectrum = covariance(eigenvalues)
+  if jnp.shape(spectrum) != eigenvalues.shape:
     raise ValueError(
-      f'covariance must return the shape {cells}, got {jnp.shape(spectrum)}'
+      f'covariance must return the shape {eigenvalues.shape}, got '
+      f'{jnp.shape(spectrum)}'
     )
   if not isinstance(spectrum, jax.core.Tracer):
     checks.within('the least eigenvalue', np.min(spectrum), '(0, inf)')

@@ -4,9 +4,10 @@
 
 with `z ~ N(0, S)` on a grid of cells, stretched to the image by `up`; or with
 `d(z) = f(hide(1 + z)) - f(x)` for the players of a masker. Only the score is
-called, so that any black box will do. `S = sigma^2 V diag(s) V'` for
-`V` the cosine basis: `covariance` gives `s`, and draws and inverses are small
-matrix products on both sides of the grid. The estimate is the mean of
+called, so that any black box will do. `S = sigma^2 V diag(s) V'` for `V` the
+waves of the grid, cosines, or of any graph of the cells or players:
+`covariance` gives `s`, and draws and inverses are small matrix products, on
+each side of a grid. The estimate is the mean of
 `d_i S^-1 z_i` over the draws, where `d_i` is `d(z_i)`, or for antithetic pairs
 `(d(z_i) - d(-z_i)) / 2`. What is said of its errors is taken over blocks of
 draws that are independent of each other: whole matrices for `orthogonal`.
@@ -21,8 +22,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
-import numpy as np
+from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
@@ -32,25 +32,15 @@ from saliency_jax.core import stretching
 from saliency_jax.core import types
 from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
+from saliency_jax.perturbations import moves as moving
 from saliency_jax.perturbations import reliability
-from saliency_jax.solvers import grid
 
-# What `covariance`, `stretch` and `draw` may be, beside one's own functions.
+# What these settings may be, beside one's own functions.
 paper, white, smooth = covariances.paper, covariances.white, covariances.smooth
 nearest, bilinear = stretching.nearest, stretching.bilinear
 orthogonal, gaussian = draws.orthogonal, draws.gaussian
-
-
-class Colours(NamedTuple):
-  """How a grid of `k` numbers a cell moves `C` channels.
-
-  Attributes:
-    directions: what each of the numbers adds to each channel, `[k, C]`.
-    alone: whether each direction has perturbed images of its own.
-  """
-
-  directions: np.ndarray
-  alone: bool = False
+Colours = moving.Colours
+grey, joint, per_channel = moving.grey, moving.joint, moving.per_channel
 
 
 class LegInfo(NamedTuple):
@@ -92,25 +82,6 @@ class LegInfo(NamedTuple):
   num_calls: Int[Array, '']
 
 
-class Moves(NamedTuple):
-  """How noise on a grid moves an example.
-
-  Attributes:
-    cells: sizes of the grid.
-    num: `k`, the numbers of a cell.
-    num_groups: examples that one draw makes: `k`, or 1 if all move at once.
-    move: noise `[*cells, k]` to those examples, with a leading axis, and to the
-      share of what it moved that is now outside of [0, 1].
-    spread: a map `[*cells, k]` to one of the example.
-  """
-
-  cells: tuple[int, ...]
-  num: int
-  num_groups: int
-  move: Callable[[Any], tuple[types.Example, Float[Array, '']]]
-  spread: Callable[[Float[Array, '*cells k']], types.Example]
-
-
 class Design(NamedTuple):
   """How the noise is drawn, and how much of it: arguments of `leg`."""
 
@@ -136,21 +107,6 @@ class Estimate(NamedTuple):
   term: Callable[[Any], Float[Array, '*cells k']]
 
 
-def grey(num_channels: int) -> Colours:
-  """Moves all channels alike: one number a cell."""
-  return Colours(np.ones((1, num_channels)))
-
-
-def joint(num_channels: int) -> Colours:
-  """Moves every channel by a number of its own, all of them at once."""
-  return Colours(np.eye(num_channels))
-
-
-def per_channel(num_channels: int) -> Colours:
-  """Moves one channel at a time, with `num_samples` images for each."""
-  return Colours(np.eye(num_channels), alone=True)
-
-
 def leg(
   fn: types.ScoreFn,
   x: types.Example,
@@ -160,12 +116,13 @@ def leg(
   sigma: types.Scalar = 0.05,
   num_samples: int | None = None,
   covariance: covariances.Covariance = white,
-  colours: Callable[[int], Colours] = grey,
+  colours: Callable[[int], moving.Colours] = moving.grey,
   antithetic: bool = True,
   clip: bool = False,
   stretch: stretching.Stretch = nearest,
   draw: draws.Draw = orthogonal,
   masker: maskers.Constructor | None = None,
+  edges: Any = None,
   batch_size: int | None = 16,
 ) -> types.Attribution:
   """Estimates the linearly estimated gradient of `fn` around `x`.
@@ -182,7 +139,8 @@ def leg(
     num_samples: perturbed images: at least two whole blocks of `draw`, in
       pairs if antithetic. `None` takes 3136, rounded up to whole blocks: two
       matrices of `orthogonal` on 28 x 28 cells.
-    covariance: `white`, `paper`, `smooth` or any other `(*cells) -> spectrum`.
+    covariance: `white`, `paper`, `smooth`, or any function of the eigenvalues
+      of the Laplacian that returns a spectrum: see `covariances.py`.
     colours: `grey`, `joint` or `per_channel`.
     antithetic: whether every draw is used with both signs, which cancels all
       of the score that is even in the noise.
@@ -193,6 +151,9 @@ def leg(
       `gaussian`.
     masker: its players move, in the place of cells: each keeps `1 + z` of what
       it hides. Tokens, which are kept above .5, want a sigma of that size.
+    edges: which cells or players are neighbours, `[m, 2]` of their numbers from
+      0: see `core/graphs.py`; `None` are those of their grid. The covariance is
+      about the waves of that graph, and `info.grid` is then `[p, k]`.
     batch_size: perturbed images held in memory at once; `None` holds all.
 
   Returns:
@@ -201,82 +162,40 @@ def leg(
     gains for the whole presence of a player, as the masker spreads it.
 
   Raises:
-    ValueError: without a key, on a bad number, grid, spectrum or colours, and
-      for settings of the grid beside a masker.
+    ValueError: without a key, on a bad number, grid, graph, spectrum or
+      colours, and for settings of the grid beside a masker.
   """
   if masker is None:
     x = examples.floats(x)
-    moves = of_image(x, cells, colours, stretch, clip)
+    moves = moving.of_image(x, cells, colours, stretch, clip)
   else:
     x = examples.arrays(x)
     checks.no_masker(leg, cells=cells, colours=colours, stretch=stretch)
-    moves = of_masker(masker(x, key=key), clip)
+    moves = moving.of_masker(masker(x, key=key), clip)
+  moves = moving.on_graph(moves, edges)
   design = Design(sigma, num_samples, covariance, antithetic, draw, batch_size)
   info = estimate(fn, x, key, moves, design).info
   return examples.attribution(x, moves.spread(info.grid), info)
-
-
-def of_image(
-  x: Float[Array, 'H W C'],
-  cells: int | tuple[int, int],
-  colours: Callable[[int], Colours],
-  stretch: stretching.Stretch,
-  clip: bool,
-) -> Moves:
-  """Adds noise to the cells of an image: see `leg`."""
-  checks.image(x)
-  shape = stretching.per_axis(cells)
-  for num, size in zip(shape, x.shape[:2], strict=True):
-    checks.count('cells', num, 1, size)
-  dtype = examples.accumulator(x.dtype)
-  directions, alone = _checked(colours(x.shape[2]), x)
-  directions = jnp.asarray(directions, dtype)
-  matrices = [stretch(*sizes) for sizes in zip(shape, x.shape[:2], strict=True)]
-  spread = lambda g: stretching.apply(g, matrices)
-
-  def move(z):
-    full, highest = spread(z), jax.lax.Precision.HIGHEST
-    if alone:
-      full = jnp.einsum('HWk,kC->kHWC', full, directions, precision=highest)
-    else:
-      full = jnp.matmul(full, directions, precision=highest)[None]
-    moved = x[None] + full.astype(x.dtype)
-    outside = jnp.mean(_outside(moved).astype(dtype))
-    return jnp.clip(moved, 0, 1) if clip else moved, outside
-
-  groups = len(directions) if alone else 1
-  return Moves(shape, len(directions), groups, move, spread)
-
-
-def of_masker(masker: maskers.Masker, clip: bool) -> Moves:
-  """Lets players keep `1 + z` of what they hide: see `leg`."""
-
-  def move(z):
-    keep = 1 + z[..., 0]
-    outside = jnp.mean(_outside(keep).astype(z.dtype))
-    moved = masker.hide(jnp.clip(keep, 0, 1) if clip else keep)
-    return jax.tree.map(lambda a: a[None], moved), outside
-
-  return Moves(masker.shape, 1, 1, move, lambda g: masker.spread(g[..., 0]))
 
 
 def estimate(
   fn: types.ScoreFn,
   x: types.Example,
   key: Key[Array, ''] | None,
-  moves: Moves,
+  moves: moving.Moves,
   design: Design,
 ) -> Estimate:
-  """Returns the LEG of `fn` at `x` on the grid of its moves.
+  """Returns the LEG of `fn` at `x` on the graph of its moves.
 
   Raises:
     ValueError: without a key, on a bad number or spectrum.
   """
   # Half precision would round away what the cosines sum.
   dtype = examples.accumulator(examples.result_dtype(x))
-  like = jnp.zeros((*moves.cells, moves.num), dtype)
+  on = moves.on
+  like = jnp.zeros((*on.shape, moves.num), dtype)
   spectrum = covariances.scaled(
-    design.covariance, moves.cells, design.sigma, dtype
+    design.covariance, on.eigenvalues, design.sigma, dtype
   )
   num_signs = 2 if design.antithetic else 1
   block_size = draws.block_size(design.draw, like)
@@ -287,7 +206,7 @@ def estimate(
     size = max(1, size // (num_signs * moves.num_groups))
 
   def noise(i, gain):
-    return _each(lambda u: grid.idct(gain * u))(design.draw(key, i, like))
+    return _each(lambda u: on.from_waves(gain * u))(design.draw(key, i, like))
 
   order = jnp.arange(num_blocks * block_size)
   score = checks.one_number(fn(x)).astype(dtype)
@@ -304,7 +223,7 @@ def estimate(
     lambda i: noise(i, 1 / jnp.sqrt(spectrum)), delta, even, num_blocks, size
   )
   halves = reliability.halves(mean, tilt, num_blocks)
-  metric = _each(lambda u: grid.filtered(u, spectrum))
+  metric = _each(lambda u: on.filtered(u, spectrum))
   spread = jnp.var(scores, (0, 1))
   info = LegInfo(
     grid=mean,
@@ -377,22 +296,6 @@ def _average(inverse, delta, even, num_blocks, size):
 def _times(numbers, grids):
   """Multiplies each of the grids on the last axis by its number."""
   return jnp.expand_dims(numbers, range(grids.ndim - 1)) * grids
-
-
-def _outside(values: Float[Array, '...']) -> Bool[Array, '...']:
-  return (values < 0) | (values > 1)
-
-
-def _checked(colours, x):
-  """Returns the directions and whether they move alone, or raises."""
-  directions = np.asarray(colours.directions)
-  channels = x.shape[2]
-  if directions.shape not in ((1, channels), (channels, channels)):
-    raise ValueError(
-      f'colours must return directions [1, {channels}] or '
-      f'[{channels}, {channels}], got {directions.shape}'
-    )
-  return directions, colours.alone
 
 
 def _each(f):

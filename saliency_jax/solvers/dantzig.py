@@ -1,13 +1,14 @@
 """A Dantzig selector in total variation, of the score of a Gaussian design.
 
-`argmin_u sum_e w_e |(Du)_e|  s.t.  |D^{+T} S (u - g)|_inf <= radius,
-mean(u) = mean(g)`, for any covariance `S` diagonal in the DCT-II basis: LEG-TV
-with independent noise (`S = sigma^2 I`) or any other spectrum. With the paper's
-covariance `total_variation.py` is the same problem, and faster.
+`argmin_u sum_e w_e |(Du)_e| s.t. |D^{+T} S (u - g)|_inf <= radius, mean(u) =
+mean(g)`, for any covariance `S` diagonal in the waves of the graph
+(`operators.py`), which are the DCT-II basis on a grid: LEG-TV with independent
+noise (`S = sigma^2 I`) or any other spectrum. With the paper's covariance
+`total_variation.py` is the same problem, and faster.
 
-`D^{+T} S = D M`, `M = S (D'D)^+`, is diagonal in the basis too, so ADMM with a
+`D^{+T} S = D M`, `M = S (D'D)^+`, is diagonal in the waves too, so ADMM with a
 second split, `(a, e) = (Dd, k D M d)` of the displacement `d = u - g`, projects
-by cosine transforms as well; each split has a penalty of its own. The unknown
+by these transforms as well; each split has a penalty of its own. The unknown
 is `V'd`: `M` is as ill conditioned as the spectrum is far from the Laplacian's,
 and its coefficients keep their digits where the sum of their waves would not.
 
@@ -38,7 +39,8 @@ import numpy as np
 
 from saliency_jax.core import types
 from saliency_jax.solvers import douglas_rachford
-from saliency_jax.solvers import grid
+from saliency_jax.solvers import flows
+from saliency_jax.solvers import operators
 from saliency_jax.solvers import total_variation as tv
 
 _map = jax.tree.map
@@ -49,35 +51,38 @@ def tv_dantzig(
   radius: types.Scalar,
   spectrum: Float[Array, '*cells'],
   *,
-  weights: grid.Edges | None = None,
+  weights: flows.Flow | None = None,
+  on: operators.Operator | None = None,
   num_steps: int = 6000,
   tolerance: types.Scalar = 1e-3,
 ) -> types.Solution:
   """Minimises total variation within `radius` of the score equations of `g`.
 
   Args:
-    g: the grid to simplify.
+    g: the map to simplify: a grid of any number of axes, or as `on` says.
     radius: at least 0, in units of `g` times units of the spectrum. From
       `largest_radius(g, spectrum)` on the result is constant.
-    spectrum: positive eigenvalues of `S`, laid out as `grid.dct` does; the
-      first, of the mean, has no effect.
+    spectrum: positive eigenvalues of `S`, laid out as the waves are; the first,
+      of the mean, has no effect.
     weights: at least 0, of each edge; `None` weighs them 1.
+    on: the graph; `None` is the grid of the shape of `g`.
     num_steps: at most, in whole blocks of `douglas_rachford.CHECK_EVERY`.
     tolerance: relative gap at which to stop; `info.converged` says if it did.
 
   Returns:
-    The grid and `TvInfo`, as `tv_box` does; the violation is in the units of
+    The map and `TvInfo`, as `tv_box` does; the violation is in the units of
     the radius.
 
   Raises:
     ValueError: as `tv_box`, and on a spectrum of wrong shape or not positive.
   """
-  radius, weights = tv.checked(g, radius, weights, num_steps, tolerance)
-  inverse = grid.inverse_eigenvalues(*g.shape, dtype=g.dtype)
-  gain = _checked_spectrum(spectrum, g) * inverse
-  waves, score = _score(g, gain)
-  b = grid.waves_difference(waves)
-  constant = radius >= grid.largest(score)
+  on = tv.operator_of(g, on)
+  radius, weights = tv.checked(g, on, radius, weights, num_steps, tolerance)
+  inverse = on.inverse_eigenvalues(g.dtype)
+  gain = _checked_spectrum(spectrum, g, on) * inverse
+  waves, score = _score(g, gain, on)
+  b = on.waves_difference(waves)
+  constant = radius >= flows.largest(score)
 
   # Units in which |Dg|, the weights and |k D M g| have mean one.
   scale, weight_scale = tv.mean_size(b), tv.mean_size(weights)
@@ -94,9 +99,9 @@ def tv_dantzig(
     return a, _map(lambda z: jnp.clip(z, -aim * limit, aim * limit), z[1])
 
   def forward(c):
-    return grid.waves_difference(c), grid.waves_difference(gain * c)
+    return on.waves_difference(c), on.waves_difference(gain * c)
 
-  flux = lambda l: grid.dct(grid.adjoint(l))
+  flux = lambda l: on.waves(on.adjoint(l))
 
   def pinv(r, step):
     normal = inverse / (1 / step[0] + gain**2 / step[1])
@@ -105,7 +110,7 @@ def tv_dantzig(
   def lowest(flow):
     l, n = flow
     value = _map(lambda l, b, n: -l * b - limit * jnp.abs(n), l, b, n)
-    return grid.total(value)
+    return flows.total(value)
 
   def slack(move, flow):
     """Returns the gap as a sum over edges of terms that are not negative."""
@@ -113,10 +118,10 @@ def tv_dantzig(
       (w * jnp.abs(a) + l * a) + (limit * jnp.abs(n) + n * e)
     )
     a = _map(jnp.add, b, move[0])
-    return grid.total(_map(value, weights, a, flow[0], flow[1], move[1]))
+    return flows.total(_map(value, weights, a, flow[0], flow[1], move[1]))
 
-  count = grid.count(weights)
-  lightest = tv.positive(grid.least(weights))
+  count = flows.count(weights)
+  lightest = tv.positive(flows.least(weights))
 
   def split(defect, objective):
     """Returns the flows that carry a defect, each the waves it is best at.
@@ -128,44 +133,44 @@ def tv_dantzig(
     slow = gain * (objective / lightest) > limit * count
     part = inverse * defect
     return (
-      grid.waves_difference(jnp.where(slow, 0, part)),
-      grid.waves_difference(jnp.where(slow, inverse_gain * part, 0)),
+      on.waves_difference(jnp.where(slow, 0, part)),
+      on.waves_difference(jnp.where(slow, inverse_gain * part, 0)),
     )
 
   def look(best, c, move, flow):
-    shrink = tv.shrinkage(grid.largest(move[1]), limit)
+    shrink = tv.shrinkage(flows.largest(move[1]), limit)
     c, move = _map(lambda v: shrink * v, (c, move))
-    objective = grid.total(_cost(weights, _map(jnp.add, b, move[0])))
+    objective = flows.total(_cost(weights, _map(jnp.add, b, move[0])))
     best = tv.lower(best, objective, (c, move))
 
     l, n = flow
     sources = flux(n)
     clipped = _map(lambda l, w: jnp.clip(l, -w, w), l, weights)
     extra = inverse * (sources + inverse_gain * flux(clipped))
-    legal = clipped, _map(jnp.subtract, n, grid.waves_difference(extra))
+    legal = clipped, _map(jnp.subtract, n, on.waves_difference(extra))
     best = tv.higher(best, lowest(legal), legal)
 
     defect = flux(l) + gain * sources
     l, n = _map(jnp.subtract, flow, split(defect, best.objective))
     over = _map(lambda l, w: jnp.abs(l) / tv.positive(w), l, weights)
-    legal = _map(lambda v: v / jnp.maximum(grid.largest(over), 1), (l, n))
+    legal = _map(lambda v: v / jnp.maximum(flows.largest(over), 1), (l, n))
     best = tv.higher(best, lowest(legal), legal)
 
     # What rounding left moves the bound by its product with two grids.
     l, n = best.flow
     m, k = split(flux(l) + gain * flux(n), best.objective)
-    left = limit * grid.total(grid.magnitude(k))
-    left = 2 * (left + best.objective * grid.largest(m) / lightest)
+    left = limit * flows.total(flows.magnitude(k))
+    left = 2 * (left + best.objective * flows.largest(m) / lightest)
     gap = slack(best.displacement[1], best.flow) + left
     best = best._replace(gap=jnp.where(constant, 0, gap))
-    price = limit * grid.total(grid.magnitude(n))
+    price = limit * flows.total(flows.magnitude(n))
     share = jnp.minimum(0.25 * best.objective / tv.positive(price), 1)
     aim = 1 - jnp.asarray(tolerance, g.dtype) * share
     return best, best.gap / tv.positive(best.objective), aim
 
   # The first guess of the penalties: the cube root of the condition of `M` was
   # within 20% of the best one for white noise and for the paper's covariance.
-  others = gain.reshape(-1)[1:]
+  others = gain[on.eigenvalues > 0]
   condition = jnp.cbrt(
     jnp.max(others, initial=0) / tv.positive(jnp.min(others, initial=jnp.inf))
   )
@@ -173,7 +178,7 @@ def tv_dantzig(
   all_of_it = waves, (b, score)
   none = _map(jnp.zeros_like, all_of_it)
   start = tv.Best(
-    jnp.where(constant, 0, grid.total(_cost(weights, b))),
+    jnp.where(constant, 0, flows.total(_cost(weights, b))),
     _map(lambda v, none: jnp.where(constant, -v, none), all_of_it, none),
     jnp.zeros((), g.dtype),
     none[1],
@@ -195,50 +200,50 @@ def tv_dantzig(
     run,
     objective=jnp.where(constant, 0, run.seen.objective) * unit_objective,
     gap=run.seen.gap * unit_objective,
-    violation=jnp.maximum(grid.largest(move[1]) - limit, 0) / unit,
+    violation=jnp.maximum(flows.largest(move[1]) - limit, 0) / unit,
     tolerance=tolerance,
   )
-  u = jnp.where(constant, jnp.mean(g), g + scale * grid.idct(c))
+  u = jnp.where(constant, on.means(g), g + scale * on.from_waves(c))
   u = jnp.where(jnp.isnan(info.gap), jnp.nan, u)
   return types.Solution(value=u, info=info)
 
 
 def largest_radius(
-  g: Float[Array, '*cells'], spectrum: Float[Array, '*cells']
+  g: Float[Array, '*cells'],
+  spectrum: Float[Array, '*cells'],
+  *,
+  on: operators.Operator | None = None,
 ) -> Float[Array, '']:
   """Returns `|D^{+T} S g|_inf`, from which on the solution is constant."""
-  inverse = grid.inverse_eigenvalues(*g.shape, dtype=g.dtype)
-  return grid.largest(_score(g, _checked_spectrum(spectrum, g) * inverse)[1])
+  on = tv.operator_of(g, on)
+  gain = _checked_spectrum(spectrum, g, on) * on.inverse_eigenvalues(g.dtype)
+  return flows.largest(_score(g, gain, on)[1])
 
 
-def _mean(g):
-  """Returns where the coefficient of the mean is."""
-  return (0,) * g.ndim
-
-
-def _score(g, gain):
-  """Returns the coefficients of `g` without its mean, and `D M g`."""
-  waves = grid.dct(g - jnp.mean(g)).at[_mean(g)].set(0)
-  return waves, grid.waves_difference(gain * waves)
+def _score(g, gain, on):
+  """Returns the coefficients of `g` without its means, and `D M g`."""
+  waves = jnp.where(on.eigenvalues > 0, on.waves(g - on.means(g)), 0)
+  return waves, on.waves_difference(gain * waves)
 
 
 def _cost(weights, a):
   return _map(lambda w, a: w * jnp.abs(a), weights, a)
 
 
-def _checked_spectrum(spectrum, g):
+def _checked_spectrum(spectrum, g, on):
   """Returns the spectrum as an array, or raises what is wrong with it."""
   if jnp.shape(spectrum) != jnp.shape(g):
     raise ValueError(
       f'spectrum must have the shape {list(g.shape)} of g, '
       f'got {list(jnp.shape(spectrum))}.'
     )
+  seen = on.eigenvalues > 0
   if not isinstance(spectrum, jax.core.Tracer):
-    others = np.asarray(spectrum).reshape(-1)[1:]
+    others = np.asarray(spectrum)[seen]
     if not np.all(others > 0):
       raise ValueError(
         f'spectrum must be positive, got {np.min(others)} off the mean.'
       )
   # A traced one cannot be refused, so it is made to show.
-  spectrum = jnp.asarray(spectrum, g.dtype).at[_mean(g)].set(1)
+  spectrum = jnp.where(seen, jnp.asarray(spectrum, g.dtype), 1)
   return jnp.where(spectrum > 0, spectrum, jnp.nan)

@@ -1,14 +1,13 @@
 """Differences on a grid, and all their inverses, by cosine transforms.
 
-A grid has any number of axes: a chain `[n]`, a plane `[h, w]`, a volume
-`[d, h, w]`. `D` maps it to the differences along its edges, the pairs of
-neighbouring cells. The singular value decomposition is `D = U Theta V'`, where
-`V` is the DCT-II basis, one cosine basis an axis, and `Theta^2` the eigenvalues
-of the Laplacian with reflecting borders: the sum of `2 - 2 cos(pi i / n)` over
-the axes, for frequency `i` on an axis of `n` cells. So `(D'D)^+`, `D^+`,
-`D^{+T}` and every matrix that is diagonal in `V` cost two small matrix products
-an axis, which suit an accelerator better than a fast transform does, and no
-`p x p` matrix is ever formed. Channels and batches are `jax.vmap`.
+A grid has any number of axes: a chain `[n]`, a plane `[h, w]`, a volume `[d, h,
+w]`. `D` takes the differences along its edges, the pairs of cells side by side.
+The waves `V` of `operators.py` are the DCT-II basis, one cosine basis an axis,
+and `Theta^2` the eigenvalues of the Laplacian with reflecting borders: the sum
+of `2 - 2 cos(pi i / n)` over the axes, for frequency `i` on an axis of `n`
+cells. So `(D'D)^+`, `D^+`, `D^{+T}` and every matrix that is diagonal in `V`
+cost two small matrix products an axis, which suit an accelerator better than a
+fast transform does, and no `p x p` matrix is ever formed.
 
 References:
   Strang, The discrete cosine transform, SIAM Review 41(1), 1999.
@@ -17,7 +16,6 @@ References:
 
 import functools
 import math
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,16 +23,33 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 import numpy as np
 
+from saliency_jax.solvers import flows
+from saliency_jax.solvers import operators
+
 # Accelerators would multiply in bfloat16, which certifies no gap below 1e-2.
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
-# One number on each edge: an array an axis, one cell shorter than the grid
-# along that axis. On `[h, w]`: down `[h - 1, w]`, right `[h, w - 1]`.
-Edges: TypeAlias = tuple[Float[Array, '...'], ...]
+
+def operator(*cells: int) -> operators.Operator:
+  """Returns the differences on a grid of these sizes, and its waves."""
+  return operators.Operator(
+    shape=cells,
+    difference=difference,
+    adjoint=adjoint,
+    waves=dct,
+    from_waves=idct,
+    waves_difference=waves_difference,
+    eigenvalues=exact_eigenvalues(*cells),
+    means=lambda u: jnp.full_like(u, jnp.mean(u)),
+    pinv_norm=lambda: pinv_norm(*cells),
+  )
 
 
-def difference(u: Float[Array, '*cells']) -> Edges:
-  """Applies `D`: the next cell minus this one, along each axis."""
+def difference(u: Float[Array, '*cells']) -> flows.Flow:
+  """Applies `D`: the next cell minus this one, an array an axis.
+
+  On `[h, w]`: down `[h - 1, w]`, right `[h, w - 1]`.
+  """
 
   def along(axis):
     part = functools.partial(jax.lax.slice_in_dim, u, axis=axis)
@@ -43,7 +58,7 @@ def difference(u: Float[Array, '*cells']) -> Edges:
   return tuple(along(axis) for axis in range(u.ndim))
 
 
-def adjoint(a: Edges) -> Float[Array, '*cells']:
+def adjoint(a: flows.Flow) -> Float[Array, '*cells']:
   """Applies `D'`: what flows into each cell minus what flows out."""
 
   def along(axis, flow):
@@ -54,45 +69,6 @@ def adjoint(a: Edges) -> Float[Array, '*cells']:
     return part(0, -1) - part(1, None)
 
   return functools.reduce(jnp.add, [along(k, flow) for k, flow in enumerate(a)])
-
-
-def magnitude(a: Edges) -> Edges:
-  """Returns the absolute value on each edge."""
-  return jax.tree.map(jnp.abs, a)
-
-
-def total(a: Edges) -> Float[Array, '']:
-  """Returns the sum over all edges."""
-  return functools.reduce(jnp.add, [jnp.sum(flow) for flow in a])
-
-
-def largest(a: Edges) -> Float[Array, '']:
-  """Returns the largest absolute value, 0 on a grid of one cell."""
-  return functools.reduce(
-    jnp.maximum, [jnp.max(jnp.abs(flow), initial=0) for flow in a]
-  )
-
-
-def least(a: Edges) -> Float[Array, '']:
-  """Returns the smallest value, infinity on a grid of one cell."""
-  return functools.reduce(
-    jnp.minimum, [jnp.min(flow, initial=jnp.inf) for flow in a]
-  )
-
-
-def count(a: Edges) -> int:
-  """Returns the number of edges."""
-  return sum(flow.size for flow in a)
-
-
-def total_variation(
-  u: Float[Array, '*cells'], weights: Edges | None = None
-) -> Float[Array, '']:
-  """Returns `sum_e w_e |(Du)_e|`, anisotropic; `None` weighs all edges 1."""
-  size = magnitude(difference(u))
-  if weights is not None:
-    size = jax.tree.map(jnp.multiply, weights, size)
-  return total(size)
 
 
 def cosine_basis(n: int, dtype: DTypeLike = jnp.float32) -> Float[Array, 'n n']:
@@ -110,18 +86,12 @@ def exact_cosine_basis(n: int) -> Float[np.ndarray, 'n n']:
   return basis
 
 
-def eigenvalues(
-  *cells: int, dtype: DTypeLike = jnp.float32
-) -> Float[Array, '*cells']:
-  """Returns `Theta^2`, the eigenvalues of `D'D`, laid out by frequencies.
-
-  All are positive but the first, of the mean, which is exactly zero.
-  """
-  return jnp.asarray(exact_eigenvalues(*cells), dtype)
-
-
 def exact_eigenvalues(*cells: int) -> Float[np.ndarray, '*cells']:
-  """Returns `Theta^2` in float64 on the host, known while tracing."""
+  """Returns `Theta^2` in float64 on the host, known while tracing.
+
+  They are laid out by frequencies. All are positive but the first, of the mean,
+  which is exactly zero.
+  """
   axes = [4 * np.sin(np.pi * np.arange(n) / (2 * n)) ** 2 for n in cells]
   return functools.reduce(np.add.outer, axes)
 
@@ -149,7 +119,7 @@ def idct(c: Float[Array, '*cells']) -> Float[Array, '*cells']:
   return c
 
 
-def waves_difference(c: Float[Array, '*cells']) -> Edges:
+def waves_difference(c: Float[Array, '*cells']) -> flows.Flow:
   """Applies `D V`: the differences of the grid of coefficients `c`.
 
   Where the grid's own rounding, of the size of its slowest waves, would drown
@@ -168,43 +138,6 @@ def waves_difference(c: Float[Array, '*cells']) -> Edges:
     return out
 
   return tuple(along(axis) for axis in range(c.ndim))
-
-
-def filtered(
-  u: Float[Array, '*cells'], spectrum: Float[Array, '*cells']
-) -> Float[Array, '*cells']:
-  """Applies `V diag(spectrum) V'`, a matrix diagonal in the DCT-II basis."""
-  return idct(spectrum * dct(u))
-
-
-def inverse_eigenvalues(
-  *cells: int, dtype: DTypeLike = jnp.float32
-) -> Float[Array, '*cells']:
-  """Returns the eigenvalues of `(D'D)^+`, zero for the mean."""
-  lam = eigenvalues(*cells, dtype=dtype)
-  return jnp.where(lam > 0, 1 / jnp.where(lam > 0, lam, 1), 0)
-
-
-def poisson(f: Float[Array, '*cells']) -> Float[Array, '*cells']:
-  """Applies `(D'D)^+`: solves the Poisson problem with reflecting borders.
-
-  Args:
-    f: right-hand side; its mean, for which there is no solution, is dropped.
-
-  Returns:
-    The solution whose mean is zero.
-  """
-  return filtered(f, inverse_eigenvalues(*f.shape, dtype=f.dtype))
-
-
-def pinv(a: Edges) -> Float[Array, '*cells']:
-  """Applies `D^+`: the zero-mean grid whose differences are nearest `a`."""
-  return poisson(adjoint(a))
-
-
-def pinv_adjoint(y: Float[Array, '*cells']) -> Edges:
-  """Applies `D^{+T}`: the smallest flow whose divergence is `y - mean(y)`."""
-  return difference(poisson(y))
 
 
 @functools.cache

@@ -14,6 +14,10 @@ class GraphsTest(parameterized.TestCase):
     np.testing.assert_array_equal(graphs.chain(4), [[0, 1], [1, 2], [2, 3]])
     self.assertEqual(graphs.chain(1).shape, (0, 2))
 
+  def test_complete(self):
+    np.testing.assert_array_equal(graphs.complete(3), [[0, 1], [0, 2], [1, 2]])
+    self.assertEqual(graphs.complete(1).shape, (0, 2))
+
   @parameterized.product(
     shape=((5,), (3, 4), (2, 3, 3), (1, 4)), diagonal=(False, True)
   )

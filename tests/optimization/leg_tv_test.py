@@ -130,7 +130,9 @@ class LegTvTest(parameterized.TestCase):
     np.testing.assert_allclose(np.linalg.pinv(d).T @ s, 0.09 * d, atol=1e-12)
 
   def test_theorem(self):
-    evidence = leg_tv.Evidence(jnp.zeros((28, 28, 2)), jnp.zeros(2), 3000)
+    evidence = leg_tv.Evidence(
+      grid.operator(28, 28), jnp.zeros((28, 28, 2)), jnp.zeros(2), 3000
+    )
     # |D^+|_1 is 14 there; the figure of .30 is the theorem's at 3000 draws.
     self.assertAlmostEqual(grid.pinv_norm(28, 28), 14)
     paper = np.sqrt(2 * 14 * np.log(784 / 0.05) / 3000)
@@ -150,7 +152,9 @@ class LegTvTest(parameterized.TestCase):
     moments = np.mean(d[..., None] * z, 1)
     map_ = np.linalg.pinv(_differences(h, w)).T
     off = np.abs((moments - moments.mean(0)) @ map_.T).max(-1)
-    evidence = leg_tv.Evidence(jnp.zeros((h, w, 1)), jnp.zeros(1), n)
+    evidence = leg_tv.Evidence(
+      grid.operator(h, w), jnp.zeros((h, w, 1)), jnp.zeros(1), n
+    )
     self.assertLess(off.max(), float(leg_tv.mcdiarmid(evidence)[0]))
 
   def test_bootstrap_covers_at_its_level(self):
@@ -220,7 +224,11 @@ class LegTvTest(parameterized.TestCase):
     terms = terms.astype(np.float32)
     moment = jnp.asarray(terms.mean(0))
     evidence = leg_tv.Evidence(
-      moment, jnp.zeros(2), n, lambda i: jnp.asarray(terms)[i]
+      grid.operator(h, w),
+      moment,
+      jnp.zeros(2),
+      n,
+      lambda i: jnp.asarray(terms)[i],
     )
     sizes = [
       jax.jit(
@@ -286,7 +294,7 @@ class LegTvTest(parameterized.TestCase):
       return jax.jit(lambda total: run(total, 10))(total).info
 
     one = solve(leg.paper, 0.2)
-    two = solve(lambda h, w: 4 * leg.paper(h, w), 0.1)
+    two = solve(lambda lam: 4 * leg.paper(lam), 0.1)
     most = lambda info: info.solver.trace.shape[-1] * 8
     self.assertEqual(most(one), 1000)
     self.assertEqual(one.solver.steps[0], two.solver.steps[0])
@@ -295,7 +303,8 @@ class LegTvTest(parameterized.TestCase):
       one.solver.objective, two.solver.objective, rtol=1e-4
     )
     # Any other gets the same answer of the general solver.
-    near = solve(lambda h, w: leg.paper(h, w) * (1 + 1e-5 * np.eye(h, w)), 0.2)
+    bent = lambda lam: leg.paper(lam) * (1 + 1e-5 * np.eye(*lam.shape))
+    near = solve(bent, 0.2)
     self.assertEqual(most(near), 6000)
     np.testing.assert_allclose(
       one.solver.objective, near.solver.objective, rtol=2e-3

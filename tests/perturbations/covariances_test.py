@@ -33,10 +33,13 @@ class CovariancesTest(parameterized.TestCase):
   def test_against_dense_matrices(self, *shape):
     laplacian = _laplacian(shape)
     p = len(laplacian)
-    got = _dense(covariances.paper(*shape))
+    eigenvalues = grid.exact_eigenvalues(*shape)
+    got = _dense(covariances.paper(eigenvalues))
     np.testing.assert_allclose(got, laplacian + 1 / p, atol=1e-12)
-    np.testing.assert_array_equal(covariances.white(*shape), np.ones(shape))
-    smooth = _dense(covariances.smooth(*shape))
+    np.testing.assert_array_equal(
+      covariances.white(eigenvalues), np.ones(shape)
+    )
+    smooth = _dense(covariances.smooth(eigenvalues))
     np.testing.assert_allclose(np.trace(smooth), p)
     # Off the mean it is the inverse of the Laplacian, but for a factor.
     off = np.eye(p) - 1 / p
@@ -46,16 +49,17 @@ class CovariancesTest(parameterized.TestCase):
     )
 
   def test_scaled(self):
-    got = covariances.scaled(covariances.white, (2, 3), 0.5, jnp.float32)
+    lam = grid.exact_eigenvalues(2, 3)
+    got = covariances.scaled(covariances.white, lam, 0.5, jnp.float32)
     np.testing.assert_array_equal(got, np.full((2, 3), 0.25))
     for bad, message in (
-      (lambda *cells: np.ones(2), 'must return the shape'),
-      (lambda *cells: np.zeros(cells), 'the least eigenvalue must be in'),
+      (lambda lam: np.ones(2), 'must return the shape'),
+      (np.zeros_like, 'the least eigenvalue must be in'),
     ):
       with self.assertRaisesRegex(ValueError, message):
-        covariances.scaled(bad, (2, 3), 1.0, jnp.float32)
+        covariances.scaled(bad, lam, 1.0, jnp.float32)
     with self.assertRaisesRegex(ValueError, 'sigma must be in'):
-      covariances.scaled(covariances.white, (2, 3), 0, jnp.float32)
+      covariances.scaled(covariances.white, lam, 0, jnp.float32)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import optimize
 
 from saliency_jax import solvers
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -21,7 +22,7 @@ def _box_problem(g, radius):
     clip = lambda a, d: jnp.clip(a, d - radius, d + radius)
     return jax.tree.map(clip, near, middle)
 
-  return prox, grid.difference, grid.pinv
+  return prox, grid.difference, grid.operator(*g.shape).pinv
 
 
 class AdmmTest(parameterized.TestCase):
@@ -33,7 +34,7 @@ class AdmmTest(parameterized.TestCase):
     solve = jax.jit(lambda g: solvers.admm(*problem, g, num_steps=5000))
     u, info = solve(g)
     self.assertTrue(info.converged)
-    total = grid.total(grid.magnitude(grid.difference(u)))
+    total = flows.total(flows.magnitude(grid.difference(u)))
     np.testing.assert_allclose(total, want.info.objective, rtol=1e-4)
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),

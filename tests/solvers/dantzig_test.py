@@ -9,6 +9,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from saliency_jax.solvers import dantzig
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -29,7 +30,8 @@ def _spectrum(name, h, w):
 
 def _reach(g, spectrum):
   """The definition, apart from the solver's own."""
-  return float(grid.largest(grid.pinv_adjoint(grid.filtered(g, spectrum))))
+  on = grid.operator(*g.shape)
+  return float(flows.largest(on.pinv_adjoint(on.filtered(g, spectrum))))
 
 
 def _dense(f, like):
@@ -43,9 +45,9 @@ def _dense(f, like):
 def _matrices(g, spectrum):
   """`D`, and `D^{+T} S`, written out."""
   wide = np.asarray(spectrum, np.float64)
-  d = _dense(grid.difference, g)
+  d, on = _dense(grid.difference, g), grid.operator(*g.shape)
   score = _dense(
-    lambda u: grid.pinv_adjoint(grid.filtered(u, jnp.asarray(wide))), g
+    lambda u: on.pinv_adjoint(on.filtered(u, jnp.asarray(wide))), g
   )
   return d, score
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 
 _SHAPES = ((5, 7), (8, 3), (1, 6), (6, 1), (1, 1))
@@ -47,20 +48,22 @@ def _matrix(h, w):
 @jax.jit
 def _found(u, edges):
   """Returns what the functions of a grid make of a map and of its edges."""
-  waves = grid.dct(u)
+  on = grid.operator(*u.shape)
+  waves = on.waves(u)
   return {
-    'difference': grid.difference(u),
-    'adjoint': grid.adjoint(edges),
-    'pinv': grid.pinv(edges),
-    'pinv_adjoint': grid.pinv_adjoint(u),
-    'poisson': grid.poisson(u),
-    'total_variation': grid.total_variation(u),
-    'weighted': grid.total_variation(u, jax.tree.map(jnp.abs, edges)),
-    'largest': grid.largest(edges),
+    'difference': on.difference(u),
+    'adjoint': on.adjoint(edges),
+    'pinv': on.pinv(edges),
+    'pinv_adjoint': on.pinv_adjoint(u),
+    'poisson': on.poisson(u),
+    'total_variation': on.total_variation(u),
+    'weighted': on.total_variation(u, jax.tree.map(jnp.abs, edges)),
+    'largest': flows.largest(edges),
     'dct': waves,
-    'idct': grid.idct(waves),
-    'waves_difference': grid.waves_difference(waves),
-    'laplacian': grid.filtered(u, grid.eigenvalues(*u.shape)),
+    'idct': on.from_waves(waves),
+    'waves_difference': on.waves_difference(waves),
+    'means': on.means(u),
+    'laplacian': on.filtered(u, jnp.asarray(on.eigenvalues, u.dtype)),
   }
 
 
@@ -88,7 +91,8 @@ class GridTest(parameterized.TestCase):
     np.testing.assert_allclose(
       np.ravel(got['laplacian']), d.T @ (d @ x), atol=2e-5
     )
-    spectrum = np.ravel(grid.eigenvalues(h, w))
+    close(got['means'], np.full((h, w), np.mean(u)))
+    spectrum = np.ravel(grid.exact_eigenvalues(h, w))
     self.assertEqual(spectrum[0], 0)
     self.assertTrue(np.all(spectrum[1:] > 0))
 
@@ -111,9 +115,11 @@ class GridTest(parameterized.TestCase):
 
     @jax.jit
     def both(u):
-      spectrum = variance * grid.eigenvalues(h, w).at[0, 0].set(1)
-      whitened = grid.pinv_adjoint(grid.filtered(u, spectrum))
-      return whitened, grid.difference(u)
+      on = grid.operator(h, w)
+      spectrum = np.where(on.eigenvalues > 0, on.eigenvalues, 1)
+      spectrum = jnp.asarray(variance * spectrum, u.dtype)
+      whitened = on.pinv_adjoint(on.filtered(u, spectrum))
+      return whitened, on.difference(u)
 
     got, want = both(_random((h, w)))
     np.testing.assert_allclose(_flat(got), variance * _flat(want), atol=2e-6)
@@ -159,7 +165,7 @@ class GridTest(parameterized.TestCase):
     close(np.ravel(got['poisson']), inverse @ inverse.T @ x)
     close(got['total_variation'], np.abs(d @ x).sum())
     close(got['largest'], np.max(np.abs(a), initial=0))
-    close(grid.count(jax.tree.map(jnp.asarray, edges)), d.shape[0])
+    close(flows.count(jax.tree.map(jnp.asarray, edges)), d.shape[0])
     close(got['dct'], scipy.fft.dctn(np.asarray(u, np.float64), norm='ortho'))
     close(got['idct'], u)
     close(_flat(got['waves_difference']), d @ x)
@@ -179,15 +185,17 @@ class GridTest(parameterized.TestCase):
 
   def test_vmap_matches_loop(self):
     us = _random((3, 5, 7))
-    one = jax.jit(grid.pinv_adjoint)
-    got = jax.jit(jax.vmap(grid.pinv_adjoint))(us)
+    one = jax.jit(grid.operator(5, 7).pinv_adjoint)
+    got = jax.jit(jax.vmap(grid.operator(5, 7).pinv_adjoint))(us)
     for i, u in enumerate(us):
       np.testing.assert_allclose(got[1][i], one(u)[1], atol=1e-6)
 
   def test_keeps_dtype(self):
     with jax.enable_x64(True):
       for dtype in (jnp.float32, jnp.float64):
-        got = jax.eval_shape(grid.pinv_adjoint, jnp.ones((3, 4), dtype))
+        got = jax.eval_shape(
+          grid.operator(3, 4).pinv_adjoint, jnp.ones((3, 4), dtype)
+        )
         self.assertEqual(got[0].dtype, dtype)
 
 

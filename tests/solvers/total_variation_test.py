@@ -16,6 +16,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from saliency_jax.core import jaxprs
+from saliency_jax.solvers import flows
 from saliency_jax.solvers import grid
 from saliency_jax.solvers import total_variation
 
@@ -38,7 +39,7 @@ def _flat(edges):
 
 def _reach(g):
   """Returns the radius from which on the solution is constant."""
-  return float(grid.largest(grid.difference(g)))
+  return float(flows.largest(grid.difference(g)))
 
 
 def _random(seed, *cells):
@@ -68,7 +69,7 @@ def _realistic(seed, h=28, w=28):
       g[i : i + h // 3, j : j + w // 3] += rng.normal()
   # With the paper's covariance S, g_emp has noise of covariance S^-1: D^+ xi.
   xi = (_random(seed, h - 1, w), _random(seed + 1, h, w - 1))
-  noise = np.asarray(grid.pinv(xi))
+  noise = np.asarray(grid.operator(h, w).pinv(xi))
   noise = noise * (0.5 * g.std() / noise.std())
   return jnp.asarray(g + noise, jnp.float32)
 
@@ -274,7 +275,7 @@ class TvBoxTest(parameterized.TestCase):
   def test_eager_jit_vmap_and_shard_map_agree(self):
     gs = jnp.stack([_realistic(i, 8, 6) for i in range(4)])
     radii = jnp.asarray([0.05, 0.1, 0.2, 1.1]) * jax.vmap(
-      lambda g: grid.largest(grid.difference(g))
+      lambda g: flows.largest(grid.difference(g))
     )(gs)
     solve = functools.partial(total_variation.tv_box, num_steps=64)
     mesh = jax.make_mesh(
@@ -345,13 +346,16 @@ class TvBoxTest(parameterized.TestCase):
       total_variation.tv_box(jnp.ones((4, 4)), **settings)
 
   def test_rejects_wrong_shapes_unchecked_too(self):
-    plain = total_variation.checked
+    on = grid.operator(4, 4)
+    plain = total_variation.operator_of
     with self.assertRaisesRegex(ValueError, 'grid of floats'):
-      plain(jnp.ones(()), 0.1, None, 1, 0)
+      plain(jnp.ones(()), None)
     with self.assertRaisesRegex(ValueError, 'grid of floats'):
-      plain(jnp.ones((4, 4), jnp.int32), 0.1, None, 1, 0)
+      plain(jnp.ones((4, 4), jnp.int32), None)
+    with self.assertRaisesRegex(ValueError, r'shape \[4, 4\] of its graph'):
+      plain(jnp.ones(16), on)
     with self.assertRaisesRegex(ValueError, 'tv_box_path'):
-      plain(jnp.ones((4, 4)), jnp.ones(3), None, 1, 0)
+      total_variation.checked(jnp.ones((4, 4)), on, jnp.ones(3), None, 1, 0)
 
   @parameterized.parameters('g', 'radius', 'negative')
   def test_nan_shows(self, where):
