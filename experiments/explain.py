@@ -1,6 +1,7 @@
 """Explains one photo by many methods: a figure, the maps, and how good each is.
 
   python -m experiments.explain
+  python -m experiments.explain --text 'The film was unbelievably good.'
   python -m experiments.explain --image photo.jpg --model squeezenet \\
       --methods smooth_grad,rise --set rise.num_masks=4000 --label goldfish
 
@@ -8,7 +9,8 @@ It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
 each method, and its diagnostics as `method.field`; and `info.json`, with the
 settings, the times and a summary of the diagnostics. All three are written
 again whenever there are new maps: a run that is cut off leaves what it has
-made.
+made. With `--text`, a sentence by MiniLM, the figures are `words.png` and
+`tokens.png`, and `explain.html` has them as text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,7 @@ from experiments.core import inputs
 from experiments.core import results
 from experiments.core import subsets
 from experiments.explanation import families
+from experiments.explanation import sentences
 from experiments.explanation import sheets
 from experiments.tables import costs
 from experiments.tables import diagnostics
@@ -41,6 +44,15 @@ from saliency_jax import models
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
+)
+_TEXT = flags.DEFINE_string(
+  'text', None, 'A sentence to explain, by MiniLM, in the place of an image.'
+)
+_CLASSES = flags.DEFINE_multi_string(
+  'against',
+  [],
+  'With --text, a sentence that describes a class; may be given many times. Of '
+  'one the similarity is explained, of several the margin of the nearest.',
 )
 _HEADER = (
   'method',
@@ -70,6 +82,16 @@ def main(setup: app.Setup) -> None:
   app.alone('explain')
   begin = time.perf_counter()
   chosen = subsets.METHODS.value
+  if _TEXT.value is not None:
+    sentences.explain(
+      setup,
+      _TEXT.value,
+      classes=_CLASSES.value,
+      label=_LABEL.value,
+      names=['quick'] if chosen is None else chosen,
+      assignments=choices.SETTINGS.value,
+    )
+    return
   names = methods.choose(['quick'] if chosen is None else chosen)
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)

@@ -105,6 +105,13 @@ def stderr(out: types.Attribution) -> str:
   return f'standard error {noise:.1%} of the map'
 
 
+def fitted(out: types.Attribution) -> str:
+  """States how much of the score of fresh draws a sum of players explains."""
+  return (
+    f'{float(out.info.explained):.0%} of the score explained; {stderr(out)}'
+  )
+
+
 def median_rank(out: types.Attribution) -> str:
   """States how well the draws tell the median rank."""
   width = float(np.mean(np.asarray(out.info.high) - np.asarray(out.info.low)))

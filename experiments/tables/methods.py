@@ -277,32 +277,41 @@ METHODS: dict[str, Entry] = {
 }
 
 
-def choose(names: Sequence[str]) -> list[str]:
+def choose(
+  names: Sequence[str], table: Mapping[str, Entry] = METHODS
+) -> list[str]:
   """Returns the methods that a flag names, or all that 'all' or 'quick' is.
+
+  Args:
+    names: of methods.
+    table: of methods.
 
   Raises:
     ValueError: an unknown name, a name given twice, or none.
   """
   chosen = [name.strip() for name in names if name.strip()]
   if chosen in (['all'], ['quick']):
-    return [n for n, e in METHODS.items() if e.quick or chosen == ['all']]
-  unknown = [name for name in chosen if name not in METHODS]
+    return [n for n, e in table.items() if e.quick or chosen == ['all']]
+  unknown = [name for name in chosen if name not in table]
   if unknown or not chosen or len(set(chosen)) < len(chosen):
     raise ValueError(
       f"--methods {','.join(names)!r}: expected 'quick', 'all', or some of "
-      + ', '.join(METHODS)
+      + ', '.join(table)
     )
   return chosen
 
 
 def given(
-  names: Sequence[str], assignments: Sequence[str]
+  names: Sequence[str],
+  assignments: Sequence[str],
+  table: Mapping[str, Entry] = METHODS,
 ) -> dict[str, dict[str, Any]]:
   """Returns the settings of some methods that a flag gives.
 
   Args:
     names: of the methods.
     assignments: `method.setting=value`: see `settings.py`.
+    table: of methods.
 
   Raises:
     ValueError: a method that is not among `names`, no such setting, or a value
@@ -316,7 +325,7 @@ def given(
         f'--set {text!r}: {found.method!r} is not one of the methods of this '
         f'run, {", ".join(names)}'
       )
-    value = settings.read(found, METHODS[found.method].method)
+    value = settings.read(found, table[found.method].method)
     values[found.method][found.setting] = value
   return values
 

@@ -1,6 +1,6 @@
 """A small vision transformer for 28 x 28 grey images.
 
-The image is cut into patches of 4 x 4. Each is a token, to which its learned
+The image is cut into patches of 7 x 7. Each is a token, to which its learned
 place is added; the logits are those of the mean token behind the last norm.
 
 References:
@@ -20,7 +20,7 @@ from saliency_jax.models import layers
 from saliency_jax.models import small
 from saliency_jax.models import types
 
-_PATCH = 4
+_PATCH = 7
 _GRID = small.SIZE // _PATCH
 _norm = functools.partial(layers.LayerNorm, epsilon=1e-6)
 
@@ -54,7 +54,7 @@ class Vit(nnx.Module):
 
   The embedded patches are named 'patches', the output of each block 'block0',
   'block1', ... and what the last norm makes of these 'features', all of them
-  grids `[n, 7, 7, d]`.
+  grids `[n, 4, 4, d]`.
   """
 
   def __init__(
@@ -103,9 +103,9 @@ def _flat(h):
 def vit_digits(
   *, activation: layers.Activation = jax.nn.gelu, rngs: nnx.Rngs
 ) -> Vit:
-  """Returns a transformer of two blocks of two heads, 32 features wide."""
+  """Returns a transformer of two blocks of four heads, 48 features wide."""
   return Vit(
-    width=32, num_blocks=2, num_heads=2, activation=activation, rngs=rngs
+    width=48, num_blocks=2, num_heads=4, activation=activation, rngs=rngs
   )
 
 

@@ -24,7 +24,7 @@ class VitTest(absltest.TestCase):
     self.assertEqual(
       model.spec.taps, tuple(e.params['name'] for e in reversed(names))
     )
-    self.assertEqual({e.outvars[0].aval.shape for e in names}, {(1, 7, 7, 32)})
+    self.assertEqual({e.outvars[0].aval.shape for e in names}, {(1, 4, 4, 48)})
     for path, _ in jax.tree_util.tree_leaves_with_path(model.params):
       name = '/'.join(str(key.key) for key in path)
       owners = [p for p in model.spec.layers if name.startswith(p + '/')]

@@ -107,13 +107,13 @@ def _minilm(params, h, which):
 def _vit(p, x, which):
   """Maps a digit to the logit of its class."""
   gelu = functools.partial(torch.nn.functional.gelu, approximate='tanh')
-  x = ((x - 0.1307) / 0.3081).reshape(7, 4, 7, 4)
-  h = _dense(p['patches'], x.transpose(1, 2).reshape(49, 16))
+  x = ((x - 0.1307) / 0.3081).reshape(4, 7, 4, 7)
+  h = _dense(p['patches'], x.transpose(1, 2).reshape(16, 49))
   h = h + p['places']['embedding']
   for i in range(2):
     b = p['blocks'][i]
     a = _norm(b['attention_norm'], h, 1e-6, which)
-    h = h + _attention(b['attention'], a, 2, which)
+    h = h + _attention(b['attention'], a, 4, which)
     a = _norm(b['norm'], h, 1e-6, which)
     h = h + _dense(b['down'], _passed(gelu, _dense(b['up'], a)))
   h = _norm(p['norm'], h, 1e-6, which)
