@@ -47,15 +47,15 @@ def numbers(labels: Any) -> np.ndarray:
     ValueError: for names, fractions, `None`, or rows of different lengths.
   """
   try:
-    found = np.asarray(labels)
+    known = np.asarray(labels)
   except ValueError:
-    found = np.asarray(None)
-  if not np.issubdtype(found.dtype, np.integer):
+    known = np.asarray(None)
+  if not np.issubdtype(known.dtype, np.integer):
     raise ValueError(
       f'expected classes as whole numbers, got labels {labels!r:.60}: the '
       'index of a class among the outputs, or None for what is predicted'
     )
-  return found
+  return known
 
 
 def check(labels: Any, num_classes: int) -> None:

@@ -42,11 +42,11 @@ def _multiplied(equation, a, b):
 def _divided(equation, a, b):
   corners = jnp.stack([x / y for x in a for y in b])
   whole = (b.low > 0) | (b.high < 0)
-  found = Interval(
+  bounds = Interval(
     jnp.where(whole, jnp.min(corners, 0), -jnp.inf),
     jnp.where(whole, jnp.max(corners, 0), jnp.inf),
   )
-  return rounded(found, 2)
+  return rounded(bounds, 2)
 
 
 def _powered(equation, a):
@@ -83,11 +83,11 @@ def _complement(equation, a):
 def _inverse_root(equation, a):
   del equation
   ends = (jax.lax.rsqrt(a.high), jax.lax.rsqrt(a.low))
-  found = rounded(Interval(*ends), ELEMENTARY_UNITS)
+  bounds = rounded(Interval(*ends), ELEMENTARY_UNITS)
   # Of zero it is infinite, and of less it is none.
   return Interval(
-    jnp.where(a.high > 0, found.low, -jnp.inf),
-    jnp.where(a.low > 0, found.high, jnp.inf),
+    jnp.where(a.high > 0, bounds.low, -jnp.inf),
+    jnp.where(a.low > 0, bounds.high, jnp.inf),
   )
 
 
@@ -97,11 +97,11 @@ def _to_power(equation, a, b):
   ends = [y.astype(a.low.dtype) for y in b]
   corners = jnp.stack([jnp.power(x, y) for x in a for y in ends])
   whole = a.low > 0
-  found = Interval(
+  bounds = Interval(
     jnp.where(whole, jnp.min(corners, 0), -jnp.inf),
     jnp.where(whole, jnp.max(corners, 0), jnp.inf),
   )
-  return rounded(found, ELEMENTARY_UNITS)
+  return rounded(bounds, ELEMENTARY_UNITS)
 
 
 def _greater(equation, a, b):

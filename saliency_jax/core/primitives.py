@@ -138,20 +138,20 @@ def rule(table: Mapping[str, Any], equation: Equation, what: str) -> Any:
     ValueError: where there is none, with the place in the source.
   """
   own, part = name(equation.eqn), role(equation)
-  found = table.get(own, table.get(part))
-  if found is None and own.endswith('callback'):
+  match = table.get(own, table.get(part))
+  if match is None and own.endswith('callback'):
     raise ValueError(
       f'{what} look into the function, and cannot look into a black box: use a '
       'method of forward calls only, such as occlusion, rise, leg or shapley'
     )
-  if found is None:
+  if match is None:
     where = source_info_util.summarize(equation.eqn.source_info) or 'no line'
     raise ValueError(
       f'{what} have no rule for the primitive {own!r} ({part or "unknown"}) at '
       f'{where}: enter one under {own!r} in the table of rules, or, of a new '
       f'primitive, say what it is by primitives.register({own!r}, kind)'
     )
-  return found
+  return match
 
 
 def _contracted(eqn):

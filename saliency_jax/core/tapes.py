@@ -143,14 +143,14 @@ def named(tape: Tape, name: str) -> core.Var:
   Raises:
     ValueError: for a name that is not there, or several times.
   """
-  found = [
+  matches = [
     eqn.outvars[0]
     for eqn in tape.closed.jaxpr.eqns
     if eqn.primitive.name == 'name' and eqn.params['name'] == name
   ]
-  if len(found) != 1:
-    raise ValueError(f'expected one value named {name!r}, found {len(found)}')
-  return found[0]
+  if len(matches) != 1:
+    raise ValueError(f'expected one value named {name!r}, got {len(matches)}')
+  return matches[0]
 
 
 def equation(tape: Tape, eqn: core.JaxprEqn) -> primitives.Equation:
@@ -178,10 +178,8 @@ def backward(tape: Tape, start: Any, rule: Rule) -> tuple[Any, ...]:
   """
   jaxpr = tape.closed.jaxpr
   leaves = tape.out_tree.flatten_up_to(start)
-  found = walk(tape, zip(jaxpr.outvars, leaves, strict=True), rule)
-  return tape.in_tree.unflatten(
-    [found[v] if v in found else _nothing(v) for v in jaxpr.invars]
-  )
+  relevances = walk(tape, zip(jaxpr.outvars, leaves, strict=True), rule)
+  return tape.in_tree.unflatten([at(relevances, v) for v in jaxpr.invars])
 
 
 def walk(tape: Tape, start: Any, rule: Rule) -> dict[core.Var, Any]:
@@ -190,27 +188,27 @@ def walk(tape: Tape, start: Any, rule: Rule) -> dict[core.Var, Any]:
   Returns:
     The relevance of every variable that it reached.
   """
-  found = {}
+  relevances = {}
 
   def give(pairs):
     for v, relevance in pairs:
       if relevance is not None and isinstance(v, core.Var) and v in tape.moving:
-        found[v] = (
-          jax.tree.map(operator.add, found[v], relevance)
-          if v in found
+        relevances[v] = (
+          jax.tree.map(operator.add, relevances[v], relevance)
+          if v in relevances
           else relevance
         )
 
   give(start)
   for eqn in reversed(tape.closed.jaxpr.eqns):
-    if found.keys().isdisjoint(eqn.outvars):
+    if relevances.keys().isdisjoint(eqn.outvars):
       continue
     values = read(tape, eqn.outvars)
-    relevance = [found[v] if v in found else _nothing(v) for v in eqn.outvars]
+    relevance = [at(relevances, v) for v in eqn.outvars]
     given = rule(equation(tape, eqn), read(tape, eqn.invars), values, relevance)
     _check(eqn, given)
     give(zip(eqn.invars, given, strict=True))
-  return found
+  return relevances
 
 
 def _check(eqn, given):
@@ -229,8 +227,13 @@ def _check(eqn, given):
       )
 
 
-def _nothing(v):
-  """Returns the relevance of a variable at which none has arrived."""
+def at(relevances: Mapping[core.Var, Any], v: core.Var) -> Any:
+  """Returns the relevance of a variable: zeros where none has arrived.
+
+  None can arrive at a variable that is not of floats: that has `None`.
+  """
+  if v in relevances:
+    return relevances[v]
   if not primitives.is_float(v):
     return None
   return jnp.zeros(v.aval.shape, v.aval.dtype)

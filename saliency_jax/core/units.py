@@ -313,13 +313,13 @@ def _leading(eqns, outvars, among=None):
 
   With `among`, those that lead there by some variables alone.
   """
-  needed, found = set(jaxprs.variables(outvars)), []
+  needed, kept = set(jaxprs.variables(outvars)), []
   for eqn in reversed(eqns):
     if not needed.isdisjoint(eqn.outvars):
       read = jaxprs.variables(eqn.invars)
       needed.update(v for v in read if among is None or v in among)
-      found.append(eqn)
-  return found[::-1]
+      kept.append(eqn)
+  return kept[::-1]
 
 
 def _unit(name, eqns):

@@ -168,8 +168,8 @@ def inspect(
     t = sampling.uniform(own, x, low=-1)
     margins = fn(place(x, jax.tree.map(lambda a: a[of], all_boxes), t))
     violated = (~holds(margins)).astype(x.dtype)
-    found = jnp.stack([violated, jnp.sum(jax.nn.relu(-margins))])
-    return jnp.where(jnp.arange(num_boxes)[:, None] == of, found[None], 0)
+    row = jnp.stack([violated, jnp.sum(jax.nn.relu(-margins))])
+    return jnp.where(jnp.arange(num_boxes)[:, None] == of, row[None], 0)
 
   # All boxes in one loop: `fn` is traced once.
   means = num_boxes * sampling.batched_mean(
@@ -188,7 +188,7 @@ def inspect(
     descend, jnp.zeros_like(x), None, length=num_ascent
   )
   corner_margin = at(corner)
-  found = jnp.stack([margin, corner_margin, at(last), jnp.min(trace)])
+  margins = jnp.stack([margin, corner_margin, at(last), jnp.min(trace)])
   low, high = _wilson(rate, num_checks)
   return Inspection(
     margin=margin,
@@ -197,7 +197,7 @@ def inspect(
     violation_high=high,
     shortfall=shortfall,
     corner_margin=corner_margin,
-    attack_margin=jnp.min(found),
+    attack_margin=jnp.min(margins),
   )
 
 

@@ -119,62 +119,22 @@ def invariant_perturbation(
   checks.within('lam', lam, '(0, inf)')
   if target is not None:
     checks.within('target', target, '(0, 1]')
-  if optimizer is None:
-    optimizer = optax.adam(LEARNING_RATE)
   # Half precision would lose the steps; only the points are of its type.
   kind = examples.accumulator(x.dtype)
-  max_width = jnp.asarray(max_width, kind)
-  goal = jnp.asarray(1 if target is None else target, kind)
-  shape = boxes.grid_shape(x, patch, per_channel)
   fn = boxes.margins_of(fn)
-
-  def box_of(widths):
-    down, up = (boxes.spread(widths[i], x.shape, patch) for i in (0, -1))
-    return boxes.Box(down, up)
-
-  def size(widths):
-    box = box_of(widths)
-    return jnp.sum((box.down + box.up) / 2)
-
-  def hinge(widths, draw):
-    t = sampling.uniform(sampling.draw_key(key, draw), x, low=-1)
-    box = jax.tree.map(lambda a: a.astype(x.dtype), box_of(widths))
-    margins = fn(boxes.place(x, box, t))
-    violated = (~boxes.holds(margins)).astype(kind)
-    return jnp.sum(jax.nn.relu(-margins)).astype(kind), violated
-
-  def advance(carry, step):
-    widths, state, log_lam, rate = carry
-    lam = jnp.exp(log_lam)
-    (penalty, violation), slope = sampling.batched_mean(
-      lambda i: jax.value_and_grad(hinge, has_aux=True)(
-        widths, step * num_samples + i
-      ),
-      jnp.arange(num_samples),
-      batch_size=batch_size,
-    )
-    value, gain = jax.value_and_grad(size)(widths)
-    # optax mixes integers, float32 and the widths' type in its counters.
-    with jax.numpy_dtype_promotion('standard'):
-      updates, state = optimizer.update(lam * slope - gain, state, widths)
-      moved = optax.apply_updates(widths, updates)
-    if target is not None:
-      # Bounded, so that it does not run away while the widths are on their way;
-      # of a running mean, whose bounds are seldom met.
-      rate = 0.9 * rate + 0.1 * violation
-      excess = jnp.clip(rate / goal - 1, -1, 1)
-      log_lam = log_lam + jnp.asarray(dual_rate, kind) * excess
-    trace = (value - lam * penalty, violation, lam)
-    return (jnp.clip(moved, 0, max_width), state, log_lam, rate), trace
-
-  widths = jnp.zeros((2 if asymmetric else 1, *shape), kind)
-  log_lam = jnp.log(jnp.asarray(lam, kind))
-  (widths, *_), (objective, violation, lam) = jax.lax.scan(
-    advance,
-    (widths, optimizer.init(widths), log_lam, goal),
-    jnp.arange(num_steps),
+  problem = _Problem(fn, x, key, patch, num_samples, batch_size)
+  search = _Search(
+    optax.adam(LEARNING_RATE) if optimizer is None else optimizer,
+    jnp.asarray(max_width, kind),
+    None if target is None else jnp.asarray(target, kind),
+    jnp.asarray(dual_rate, kind),
   )
-  box, whole = box_of(widths), box_of(jnp.full_like(widths, max_width))
+  shape = boxes.grid_shape(x, patch, per_channel)
+  widths = jnp.zeros((2 if asymmetric else 1, *shape), kind)
+  widths, trace = _ascend(problem, search, widths, lam, num_steps)
+  box, whole = (
+    _box(problem, w) for w in (widths, jnp.full_like(widths, search.max_width))
+  )
   inspection = boxes.inspect(
     fn,
     x,
@@ -186,17 +146,112 @@ def invariant_perturbation(
     num_ascent=num_ascent,
     batch_size=batch_size,
   )
-  sizes = jnp.stack([size(widths), x.size * max_width])
-  final, largest = sizes - lam[-1] * inspection.shortfall
+  sizes = jnp.stack([_size(problem, widths), x.size * search.max_width])
+  final, largest = sizes - trace.lam[-1] * inspection.shortfall
   info = InvariantInfo(
     box=boxes.Box(widths[0], widths[-1]),
-    saturated=jnp.mean((widths >= max_width).astype(kind)),
+    saturated=jnp.mean((widths >= search.max_width).astype(kind)),
     inspection=inspection,
-    objective=objective,
+    objective=trace.objective,
     final_objective=final,
     max_width_objective=largest,
-    violation=violation,
-    lam=lam,
+    violation=trace.violation,
+    lam=trace.lam,
   )
   scores = -((box.down + box.up) / 2).astype(x.dtype)
   return types.Attribution(scores, info)
+
+
+class _Problem(NamedTuple):
+  """(3.3) at one example: see `invariant_perturbation`."""
+
+  fn: types.MarginsFn
+  x: types.Example
+  key: Key[Array, '']
+  patch: int
+  num_samples: int
+  batch_size: int | None
+
+
+class _Search(NamedTuple):
+  """How the widths are moved, and the weight of the penalty with them."""
+
+  optimizer: optax.GradientTransformation
+  max_width: Float[Array, '']
+  target: Float[Array, ''] | None
+  dual_rate: Float[Array, '']
+
+
+class _Trace(NamedTuple):
+  """What `InvariantInfo` tells of each step."""
+
+  objective: Float[Array, 'n']
+  violation: Float[Array, 'n']
+  lam: Float[Array, 'n']
+
+
+def _box(problem, widths):
+  """Returns the box of widths `[1 or 2, ...]`: both ways, or down and up."""
+  shape = problem.x.shape
+  return boxes.Box(
+    *(boxes.spread(widths[i], shape, problem.patch) for i in (0, -1))
+  )
+
+
+def _size(problem, widths):
+  """Returns the sum of the widths, each the mean of both ways."""
+  box = _box(problem, widths)
+  return jnp.sum((box.down + box.up) / 2)
+
+
+def _hinge(problem, widths, i):
+  """Returns the penalty of draw `i`, and whether the decision fell."""
+  x = problem.x
+  t = sampling.uniform(sampling.draw_key(problem.key, i), x, low=-1)
+  box = jax.tree.map(lambda a: a.astype(x.dtype), _box(problem, widths))
+  margins = problem.fn(boxes.place(x, box, t))
+  penalty = jnp.sum(jax.nn.relu(-margins)).astype(widths.dtype)
+  return penalty, (~boxes.holds(margins)).astype(widths.dtype)
+
+
+def _penalty(problem, widths, step):
+  """Returns the mean penalty on a step's draws, the violation, the gradient."""
+  at = jax.value_and_grad(_hinge, argnums=1, has_aux=True)
+  (penalty, violation), slope = sampling.batched_mean(
+    lambda i: at(problem, widths, step * problem.num_samples + i),
+    jnp.arange(problem.num_samples),
+    batch_size=problem.batch_size,
+  )
+  return penalty, violation, slope
+
+
+def _ascend(problem, search, widths, lam, num_steps):
+  """Returns the widths after `num_steps` updates, and their `_Trace`."""
+  kind = widths.dtype
+
+  def step(carry, i):
+    widths, state, log_lam, rate = carry
+    lam = jnp.exp(log_lam)
+    penalty, violation, slope = _penalty(problem, widths, i)
+    size, gain = jax.value_and_grad(_size, argnums=1)(problem, widths)
+    # optax mixes integers, float32 and the widths' type in its counters.
+    with jax.numpy_dtype_promotion('standard'):
+      updates, state = search.optimizer.update(
+        lam * slope - gain, state, widths
+      )
+      moved = optax.apply_updates(widths, updates)
+    if search.target is not None:
+      # Bounded, so that it does not run away while the widths are on their way;
+      # of a running mean, whose bounds are seldom met.
+      rate = 0.9 * rate + 0.1 * violation
+      excess = jnp.clip(rate / search.target - 1, -1, 1)
+      log_lam = log_lam + search.dual_rate * excess
+    trace = _Trace(size - lam * penalty, violation, lam)
+    moved = jnp.clip(moved, 0, search.max_width)
+    return (moved, state, log_lam, rate), trace
+
+  rate = jnp.ones((), kind) if search.target is None else search.target
+  log_lam = jnp.log(jnp.asarray(lam, kind))
+  start = (widths, search.optimizer.init(widths), log_lam, rate)
+  (widths, *_), trace = jax.lax.scan(step, start, jnp.arange(num_steps))
+  return widths, trace

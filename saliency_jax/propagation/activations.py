@@ -48,10 +48,10 @@ def find(tape: tapes.Tape) -> Found:
   What is piecewise linear by bounds stays as it is, each bound a rectifier: in
   `x + max(x, 0)` the second summand alone is rectified.
   """
-  found = units.activations(units.softmaxes(tape))
+  joined = units.activations(units.softmaxes(tape))
   guards = _guards(tape)
   eqns, kinds = [], {}
-  for eqn in found.closed.jaxpr.eqns:
+  for eqn in joined.closed.jaxpr.eqns:
     parts = [tapes.equation(tape, part) for part in _parts(eqn)]
     kind = _kind(eqn, parts)
     if kind == RECTIFIER and any(map(is_bound, parts)):
@@ -60,9 +60,9 @@ def find(tape: tapes.Tape) -> Found:
     eqns.append(eqn)
     if kind and eqn.outvars[0] not in guards:
       kinds[eqn.outvars[0]] = kind
-  jaxpr = found.closed.jaxpr.replace(eqns=eqns)
-  closed = core.ClosedJaxpr(jaxpr, found.closed.consts)
-  return Found(found._replace(closed=closed), kinds)
+  jaxpr = joined.closed.jaxpr.replace(eqns=eqns)
+  closed = core.ClosedJaxpr(jaxpr, joined.closed.consts)
+  return Found(joined._replace(closed=closed), kinds)
 
 
 def is_bound(equation: primitives.Equation) -> bool:

@@ -105,14 +105,13 @@ def excitation_backprop(
 
   def paths(tape, negated=None):
     """Returns `P` of the layer, and what of it came to the input."""
-    found = tapes.walk(
+    probabilities = tapes.walk(
       tape, [(out, jnp.ones_like(score))], _rule(tape, tap, prior, negated)
     )
-    nothing = lambda v: jnp.zeros(v.aval.shape, v.aval.dtype)
-    given = [found[v] if v in found else nothing(v) for v in invars]
+    given = [tapes.at(probabilities, v) for v in invars]
     if tap is None:
       return tape.in_tree.unflatten(given)[0], jnp.zeros_like(score)
-    return found[tap] if tap in found else nothing(tap), _total(given)
+    return tapes.at(probabilities, tap), _total(given)
 
   scores, around = paths(tape)
   kept, negated = _total(scores), jnp.zeros_like(score)
@@ -180,18 +179,18 @@ def _routed(equation, inputs, outputs, probability):
 
 def _priors(tape, prior, negated):
   """Returns, of each variable, what paths go by: not negative."""
-  found = {}
+  priors = {}
   for v, value in tape.values.items():
     if v in tape.moving:
-      found[v] = jnp.maximum(value, 0)
+      priors[v] = jnp.maximum(value, 0)
   if prior == CLASS_MAP:
-    return found
+    return priors
   for eqn in tape.closed.jaxpr.eqns:
     equation = tapes.equation(tape, eqn)
     if not primitives.is_affine(equation):
       continue
     given = tapes.read(tape, eqn.invars)
-    moved = [found[v] for v in _moved(equation, eqn.invars)]
+    moved = [priors[v] for v in _moved(equation, eqn.invars)]
     if primitives.role(equation) == primitives.SUMS:
       made = [_excite(equation, given, negated)(*moved)]
     else:
@@ -203,8 +202,8 @@ def _priors(tape, prior, negated):
           for a, moves in zip(given, equation.moving, strict=True)
         ),
       )
-    found.update(zip(eqn.outvars, made, strict=True))
-  return found
+    priors.update(zip(eqn.outvars, made, strict=True))
+  return priors
 
 
 def _excite(equation, inputs, negated=None, modify=lambda c: c):

@@ -139,11 +139,8 @@ def _rectified(through, what, fn, x, at, smooth):
     positive = [jnp.maximum(r, 0) for r in relevance]
     return own(equation, inputs, outputs, positive)
 
-  found = tapes.walk(tape, [(outvars[0], jnp.ones_like(score))], rule)
-  scores = [
-    found[v] if v in found else jnp.zeros(v.aval.shape, v.aval.dtype)
-    for v in explained
-  ]
+  signals = tapes.walk(tape, [(outvars[0], jnp.ones_like(score))], rule)
+  scores = [tapes.at(signals, v) for v in explained]
   scores = tape.in_tree.unflatten(scores)[0] if at is None else scores[0]
   info = GuidedInfo(score, *(jnp.asarray(n, jnp.int32) for n in count.values()))
   return examples.attribution(x, scores, info)

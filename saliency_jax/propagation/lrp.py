@@ -127,16 +127,16 @@ def lrp(
       absorbed[_kind(place)] += _total(relevance, score) - _total(moved, score)
     return given
 
-  found = tapes.walk(tape, [(out, jnp.asarray(score))], rule)
+  relevances = tapes.walk(tape, [(out, jnp.asarray(score))], rule)
   invars = tape.closed.jaxpr.invars
   scores = jax.tree.unflatten(
     jax.tree.structure(wide),
-    [found.get(v, jnp.zeros(v.aval.shape, v.aval.dtype)) for v in invars],
+    [tapes.at(relevances, v) for v in invars],
   )
   around = jnp.zeros_like(score)
   if tap is not None:
     around = _total(jax.tree.leaves(scores), score)
-    scores = found.get(tap, jnp.zeros(tap.aval.shape, tap.aval.dtype))
+    scores = tapes.at(relevances, tap)
   kept = _total(jax.tree.leaves(scores), score) + around
   absorbed = Absorbed(**absorbed)
   error = jnp.abs(score - kept - sum(absorbed))

@@ -208,12 +208,12 @@ def rescale(
   ends = zip(
     outvars, map(jnp.ones_like, tapes.read(tape, outvars)), strict=True
   )
-  found = tapes.walk(tape, ends, between(tape, base, table))
+  multipliers = tapes.walk(tape, ends, between(tape, base, table))
   ways = map(
     jnp.subtract, tapes.read(tape, variables), tapes.read(base, variables)
   )
   return [
-    found[v] * way if v in found else jnp.zeros_like(way)
+    tapes.at(multipliers, v) * way
     for v, way in zip(variables, ways, strict=True)
   ]
 
@@ -256,11 +256,11 @@ def _elementwise(equation, x, base, m, least):
   slopes = [jnp.zeros((), m.dtype)] * len(moving)
   if all(map(primitives.is_float, [*eqn.outvars, *_where(moving, eqn.invars)])):
     slopes = tapes.vjp(equation, middle(equation, x, base), x.outputs, [m])
-  found = []
+  given = []
   for i, effect in _effects(equation, x, base, m.dtype).items():
     a, a0 = (number(v.inputs[i], m.dtype) for v in (x, base))
-    found.append(divided(m * effect, a - a0, slopes[i], least(a, a0)))
-  return _back(moving, found)
+    given.append(divided(m * effect, a - a0, slopes[i], least(a, a0)))
+  return _back(moving, given)
 
 
 def _effects(equation, x, base, dtype):
@@ -315,7 +315,7 @@ def _where(moving, values):
   return [v for v, moves in zip(values, moving, strict=True) if moves]
 
 
-def _back(moving, found):
-  """Returns what was found for the inputs that move, and `None` for others."""
-  found = iter(found)
-  return [next(found) if moves else None for moves in moving]
+def _back(moving, given):
+  """Returns what the inputs that move are given, and `None` for others."""
+  given = iter(given)
+  return [next(given) if moves else None for moves in moving]

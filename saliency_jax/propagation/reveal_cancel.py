@@ -93,10 +93,10 @@ def reveal_cancel(
     x, start = ends(equation.eqn)
     m = [r if isinstance(r, Parts) else Parts(r, r) for r in m]
     if primitives.is_affine(equation):
-      found = _transposed(equation, x, m)
+      given = _transposed(equation, x, m)
       if _keeps(equation):
-        return found
-      pairs = zip(equation.eqn.invars, found, strict=True)
+        return given
+      pairs = zip(equation.eqn.invars, given, strict=True)
       return [
         None if r is None else _twice(_chosen(difference(v), r))
         for v, r in pairs
@@ -105,8 +105,8 @@ def reveal_cancel(
       return _slopes(equation, x, start, given(equation), m[0])
     ways = map(difference, equation.eqn.outvars)
     m = [_chosen(way, r) for way, r in zip(ways, m, strict=True)]
-    found = whole(equation, inputs, outputs, m)
-    return [None if r is None else _twice(r) for r in found]
+    given = whole(equation, inputs, outputs, m)
+    return [None if r is None else _twice(r) for r in given]
 
   for v in tape.closed.jaxpr.invars:
     parts[v] = _split(difference(v))
@@ -115,10 +115,10 @@ def reveal_cancel(
     if any(equation.moving):
       parts.update(zip(eqn.outvars, make(equation), strict=True))
   start = zip(outvars, map(_twice, scores), strict=True)
-  found = tapes.walk(tape, start, back)
+  arrived = tapes.walk(tape, start, back)
   return [
-    found[v].up * parts[v].up + found[v].down * parts[v].down
-    if v in found
+    arrived[v].up * parts[v].up + arrived[v].down * parts[v].down
+    if v in arrived
     else jnp.zeros_like(difference(v))
     for v in variables
   ]
@@ -255,13 +255,13 @@ def _slopes(equation, x, start, parts, m):
   if primitives.role(equation) == primitives.ELEMENTARY:
     least = multipliers.least_step(x.inputs[i], start.inputs[i])
   halfway = multipliers.middle(equation, x, start)
-  found = []
+  slopes = []
   for r, effect, way in zip(
     m, _effects(equation, x, start, parts), parts[i], strict=True
   ):
     slope = tapes.vjp(equation, halfway, x.outputs, [r])[i]
-    found.append(multipliers.divided(r * effect, way, slope, least))
-  return [Parts(*found) if j == i else None for j in range(len(x.inputs))]
+    slopes.append(multipliers.divided(r * effect, way, slope, least))
+  return [Parts(*slopes) if j == i else None for j in range(len(x.inputs))]
 
 
 def _split(way):
