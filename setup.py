@@ -100,6 +100,7 @@ setuptools.setup(
     'platformdirs>=4',
     'scipy>=1.11',
     'tensorflow-datasets>=4.9.8',
+    'typing_extensions>=4.6',
   ],
   extras_require=EXTRAS,
 )

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 import numpy as np
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
@@ -82,7 +83,7 @@ class Masker(NamedTuple):
 
 
 # `(x, *, key=None) -> Masker`, its settings bound.
-Constructor = Callable[..., Masker]
+Constructor = TypeAliasType('Constructor', Callable[..., Masker])
 
 
 def grid(

@@ -23,13 +23,16 @@ import math
 import numpy as np
 from scipy import special
 from scipy import stats
+from typing_extensions import TypeAliasType
 
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import types
 
 # `(smoothed, confidence) -> (lower, upper)`.
-Bound = Callable[[types.Attribution, float], tuple[np.ndarray, np.ndarray]]
+Bound = TypeAliasType(
+  'Bound', Callable[[types.Attribution, float], tuple[np.ndarray, np.ndarray]]
+)
 
 
 def hoeffding(

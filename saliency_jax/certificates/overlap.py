@@ -42,6 +42,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 from scipy import stats
+from typing_extensions import TypeAliasType
 
 from saliency_jax.certificates import confidence as bounds
 from saliency_jax.certificates import terms
@@ -50,7 +51,10 @@ from saliency_jax.core import types
 
 # `(lower, upper, rho / sigma)`, of the map at the example, to `(lower, upper)`
 # of that at every point of the ball.
-Shift = Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+Shift = TypeAliasType(
+  'Shift',
+  Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
+)
 
 
 class Certificate(NamedTuple):

@@ -11,11 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
 
 # `(cells, pixels)` along one axis to the matrix `[pixels, cells]`.
-Stretch = Callable[[int, int], Float[np.ndarray, 'pixels cells']]
+Stretch = TypeAliasType(
+  'Stretch', Callable[[int, int], Float[np.ndarray, 'pixels cells']]
+)
 
 
 def nearest(cells: int, pixels: int) -> Float[np.ndarray, 'pixels cells']:

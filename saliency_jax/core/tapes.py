@@ -33,14 +33,16 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import core
 import jax.numpy as jnp
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import jaxprs
 from saliency_jax.core import primitives
 
 # `(equation, inputs, outputs, relevance of outputs) -> relevance of inputs`.
-Rule = Callable[
-  [primitives.Equation, list[Any], list[Any], list[Any]], list[Any]
-]
+Rule = TypeAliasType(
+  'Rule',
+  Callable[[primitives.Equation, list[Any], list[Any], list[Any]], list[Any]],
+)
 
 
 class Tape(NamedTuple):

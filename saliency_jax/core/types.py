@@ -1,36 +1,42 @@
-"""The types that every method shares."""
+"""The types that every method shares.
+
+Each alias is a `TypeAliasType`: `help()` shows its name and not what it means.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 import numpy as np
+from typing_extensions import TypeAliasType
 
 # One example: an array, or a pytree of arrays where a method needs no grid.
 # Methods of forward calls take integers too; all others say which cast is
 # missing (see `examples.py`).
-Example = PyTree[Num[Array | np.ndarray, '...']]
+Example = TypeAliasType('Example', PyTree[Num[Array | np.ndarray, '...']])
 
 # One image of floats, or of integers where a method asks for forward calls.
 Image = Num[Array | np.ndarray, 'H W C']
 
 # The function being explained: one example in, one number out.
-ScoreFn = Callable[[Example], Float[Array, '']]
+ScoreFn = TypeAliasType('ScoreFn', Callable[[Example], Float[Array, '']])
 
 # For methods that compare classes: one example in, `k` logits out.
-LogitsFn = Callable[[Example], Float[Array, 'k']]
+LogitsFn = TypeAliasType('LogitsFn', Callable[[Example], Float[Array, 'k']])
 
 # A decision: one example in, its margins out, all positive while it holds.
-MarginsFn = Callable[[Example], Float[Array, 'm']]
+MarginsFn = TypeAliasType('MarginsFn', Callable[[Example], Float[Array, 'm']])
 
 # A classifier: parameters and one example in, `k` logits out.
-Apply = Callable[[Any, Example], Float[Array, 'k']]
+Apply = TypeAliasType('Apply', Callable[[Any, Example], Float[Array, 'k']])
 
 # A setting that may be swept, and so traced.
-Scalar = float | int | Float[Array, ''] | Int[Array, '']
+Scalar = TypeAliasType(
+  'Scalar', float | int | Float[Array, ''] | Int[Array, '']
+)
 
 # A noise level in units of the example, or a function of the example giving it.
-Sigma = Scalar | Callable[[Example], Scalar]
+Sigma = TypeAliasType('Sigma', Scalar | Callable[[Example], Scalar])
 
 
 class Attribution(NamedTuple):

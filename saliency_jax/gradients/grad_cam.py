@@ -20,13 +20,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+from typing_extensions import TypeAliasType
 
 from saliency_jax import taps
 from saliency_jax.core import checks
 from saliency_jax.core import types
 
 # Brings a layer to `[h, w, K]`, and its gradient too.
-Layout = Callable[[Float[Array, '...']], Float[Array, 'h w K']]
+Layout = TypeAliasType(
+  'Layout', Callable[[Float[Array, '...']], Float[Array, 'h w K']]
+)
 
 
 class GradCamInfo(NamedTuple):

@@ -6,10 +6,11 @@ A rule is a function `num_steps -> (nodes, weights)`; the weights sum to one.
 from collections.abc import Callable
 
 import numpy as np
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
 
-Rule = Callable[[int], tuple[np.ndarray, np.ndarray]]
+Rule = TypeAliasType('Rule', Callable[[int], tuple[np.ndarray, np.ndarray]])
 
 
 def midpoint(num_steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
+from typing_extensions import TypeAliasType
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
@@ -65,9 +66,10 @@ class Search(NamedTuple):
 
 # A blended example, how much is kept of each entry, and noise like the example,
 # to an example with noise in it.
-PlaceNoise = Callable[
-  [types.Example, types.Example, types.Example], types.Example
-]
+PlaceNoise = TypeAliasType(
+  'PlaceNoise',
+  Callable[[types.Example, types.Example, types.Example], types.Example],
+)
 
 
 def noisy_image(

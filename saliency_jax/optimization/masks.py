@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+from typing_extensions import TypeAliasType
 
 from saliency_jax import maskers
 from saliency_jax.core import baselines
@@ -29,11 +30,13 @@ from saliency_jax.solvers import grid
 
 # `Phi`: how much is kept of each entry, shaped as `Masker.spread` shapes it, to
 # an example.
-Blend = Callable[[types.Example], types.Example]
+Blend = TypeAliasType('Blend', Callable[[types.Example], types.Example])
 
 # What a mask is to make small, apart from its price: the score to explain, a
 # `Blend`, and how much is kept of each entry, to one number.
-Objective = Callable[[types.ScoreFn, Blend, types.Example], Float[Array, '']]
+Objective = TypeAliasType(
+  'Objective', Callable[[types.ScoreFn, Blend, types.Example], Float[Array, '']]
+)
 
 
 def players(

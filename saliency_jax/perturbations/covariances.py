@@ -13,14 +13,16 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 import numpy as np
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
 from saliency_jax.core import types
 
 # The eigenvalues of a Laplacian to a spectrum of their shape.
-Covariance = Callable[
-  [Float[np.ndarray, '*cells']], Float[Array | np.ndarray, '*cells']
-]
+Covariance = TypeAliasType(
+  'Covariance',
+  Callable[[Float[np.ndarray, '*cells']], Float[Array | np.ndarray, '*cells']],
+)
 
 
 def paper(

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -24,7 +25,7 @@ NUM_SAMPLES = 3136
 
 # `(key, i, like)` to the draw `i`, one independent of the other unless it is
 # marked by `in_blocks`.
-Draw = Callable[..., Float[Array, '*cells k']]
+Draw = TypeAliasType('Draw', Callable[..., Float[Array, '*cells k']])
 
 
 def in_blocks(size: Callable[[Any], int]) -> Callable[[Draw], Draw]:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 import numpy as np
+from typing_extensions import TypeAliasType
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
@@ -63,7 +64,7 @@ class Estimate(NamedTuple):
 
 
 # `(game, *, key, batch_size) -> Estimate`, its settings bound.
-Estimator = Callable[..., Estimate]
+Estimator = TypeAliasType('Estimator', Callable[..., Estimate])
 
 
 def shapley(

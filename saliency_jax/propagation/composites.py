@@ -24,6 +24,8 @@ from collections.abc import Callable
 import functools
 from typing import NamedTuple
 
+from typing_extensions import TypeAliasType
+
 from saliency_jax.core import primitives
 from saliency_jax.core import tapes
 from saliency_jax.core import types
@@ -48,7 +50,7 @@ class Place(NamedTuple):
   tap: str | None
 
 
-Composite = Callable[[Place], tapes.Rule]
+Composite = TypeAliasType('Composite', Callable[[Place], tapes.Rule])
 
 _TABLE = {
   'name': activations.passed,

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from jax.extend import core
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
@@ -33,7 +34,9 @@ from saliency_jax.core import types
 from saliency_jax.propagation import multipliers
 
 # `(tape at x, tape at the baseline, variables) -> contribution of each`.
-Rule = Callable[[tapes.Tape, tapes.Tape, Sequence[core.Var]], list[Any]]
+Rule = TypeAliasType(
+  'Rule', Callable[[tapes.Tape, tapes.Tape, Sequence[core.Var]], list[Any]]
+)
 
 
 class DeepLiftInfo(NamedTuple):
