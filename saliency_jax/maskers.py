@@ -81,6 +81,14 @@ class Masker(NamedTuple):
     """The number of players."""
     return math.prod(self.shape)
 
+  def __call__(self, *args: Any, **kwargs: Any) -> 'Masker':
+    """Raises `TypeError`: a method calls the constructor, with its example."""
+    raise TypeError(
+      f'got a masker of {self.num} players that was called already: pass the '
+      'constructor, such as functools.partial(maskers.grid, cells=7), and not '
+      'maskers.grid(x, cells=7)'
+    )
+
 
 # `(x, *, key=None) -> Masker`, its settings bound.
 Constructor = TypeAliasType('Constructor', Callable[..., Masker])
@@ -371,7 +379,8 @@ def _one_array(name, x):
   if not isinstance(x, jax.Array):
     raise ValueError(
       f'maskers.{name} takes one array, got a tree {jax.tree.structure(x)}: '
-      'maskers.leaves takes its arrays for players'
+      'maskers.leaves takes its arrays for players; a list of numbers is a tree '
+      'too, and jnp.asarray(x) one array'
     )
   return x
 

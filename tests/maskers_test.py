@@ -260,6 +260,11 @@ class MaskersTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'maskers.leaves takes its arrays'):
       maskers.entries({'a': jnp.ones(2)})
 
+  def test_a_masker_that_was_called_is_refused(self):
+    x = jnp.ones(3)
+    with self.assertRaisesRegex(TypeError, 'of 3 players that was called'):
+      occlusion.occlusion(jnp.sum, x, masker=maskers.entries(x))
+
   def test_a_methods_own_parts_are_refused(self):
     with self.assertRaisesRegex(ValueError, 'window is a setting of the parts'):
       occlusion.occlusion(

@@ -151,7 +151,7 @@ def named(tape: Tape, name: str) -> core.Var:
     if eqn.primitive.name == 'name' and eqn.params['name'] == name
   ]
   if len(matches) != 1:
-    raise ValueError(f'expected one value named {name!r}, got {len(matches)}')
+    raise ValueError(f'expected one value named {name!r}, found {len(matches)}')
   return matches[0]
 
 
