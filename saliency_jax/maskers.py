@@ -379,8 +379,8 @@ def _one_array(name, x):
   if not isinstance(x, jax.Array):
     raise ValueError(
       f'maskers.{name} takes one array, got a tree {jax.tree.structure(x)}: '
-      'maskers.leaves takes its arrays for players; a list of numbers is a tree '
-      'too, and jnp.asarray(x) one array'
+      'maskers.leaves takes its arrays for players; a list of numbers is a '
+      'tree too, and jnp.asarray(x) one array'
     )
   return x
 

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -58,7 +59,9 @@ class Evidence(NamedTuple):
 
 
 # `(evidence, level)` to the `L` of each of the `k` maps.
-Radius = Callable[[Evidence, types.Scalar], Float[Array, 'k']]
+Radius = TypeAliasType(
+  'Radius', Callable[[Evidence, types.Scalar], Float[Array, 'k']]
+)
 
 
 def relative(
