@@ -29,6 +29,7 @@ EIGENVECTORS = 0  # The first direction of Lanczos's method.
 INSPECTION = 0  # The first of the draws by which a box is judged.
 LOSS = 0  # The loss at an example that draws have changed.
 # At the end, which no number of draws reaches:
+LAYER = 2**32 - 5  # The order in which sets of one size are drawn.
 SIZE = 2**32 - 4  # Of a draw's own key: how many players a coalition has.
 NEIGHBOUR = 2**32 - 3  # Of a draw's own key: a method at a neighbour.
 BOOTSTRAP = 2**32 - 2  # Multipliers of the terms that were averaged.

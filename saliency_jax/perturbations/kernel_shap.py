@@ -88,9 +88,10 @@ def kernel_shap(
   """Estimates Shapley values by weighted least squares over coalitions.
 
   Sizes are drawn by their total weight, one from each of `num_drawn` equal
-  parts of it, and sets uniformly. The smallest and largest sets are enumerated
-  as long as no more than their share of the calls goes to them, and single
-  players always, without which the system may be singular.
+  parts of it, and sets uniformly, none twice where there are few. The smallest
+  and largest sets are enumerated as long as no more than their share of the
+  calls goes to them, and single players always, without which the system may
+  be singular.
 
   Args:
     fn: score of one example; no gradient is taken.
@@ -116,10 +117,13 @@ def kernel_shap(
   plan = coalitions.plan(game, num_samples)
   sets = jnp.asarray(coalitions.enumerated(plan))
   weights = jnp.asarray(coalitions.weights(plan), game.dtype)
+  unseen = None
   if plan.num_drawn:
     checks.count('num_fresh', num_fresh)
+    drawn = coalitions.drawn(key, plan)
+    unseen = plan.rest**2 * coalitions.unseen(plan, drawn).astype(game.dtype)
     fresh = coalitions.fresh(key, plan, num_fresh)
-    sets = jnp.concatenate([sets, coalitions.drawn(key, plan), fresh])
+    sets = jnp.concatenate([sets, drawn, fresh])
   worths = games.worths(
     game,
     lambda i: sets[i // 2] ^ (i % 2 == 1),
@@ -129,7 +133,7 @@ def kernel_shap(
   centred, delta = _pairs(sets, worths)
   used = slice(len(weights))
   fit = _unbiased if unbiased else _least_squares
-  excess, stderr = fit(plan, centred[used], delta[used], weights)
+  excess, stderr = fit(plan, centred[used], delta[used], weights, unseen)
   # Where all sets are enumerated, the fit is judged by all of them.
   judges, judged = weights, used
   if plan.num_drawn:
@@ -157,7 +161,7 @@ def _pairs(sets, worths):
   return members - mean[:, None], delta
 
 
-def _least_squares(plan, centred, delta, weights):
+def _least_squares(plan, centred, delta, weights, unseen):
   """Solves with the matrix of the sample."""
   matrix = _times(centred.T * weights[None], centred)
   # Equal shares are no part of the problem, and would make it singular.
@@ -169,21 +173,28 @@ def _least_squares(plan, centred, delta, weights):
   leverage = weights * jnp.sum(centred * directions, 1)
   own = jnp.maximum(1 - leverage, jnp.finfo(delta.dtype).eps)
   residual = (delta - _times(centred, excess)) / jnp.sqrt(own)
-  return Fit(excess, _stderr(plan, directions * residual[:, None]))
+  return Fit(excess, _stderr(directions * residual[:, None], unseen))
 
 
-def _unbiased(plan, centred, delta, weights):
+def _unbiased(plan, centred, delta, weights, unseen):
   """Solves with the expected matrix, here a number times the identity."""
   terms = centred * delta[:, None] / coalitions.second_moment(plan)
-  return Fit(_times(weights, terms), _stderr(plan, terms))
+  return Fit(_times(weights, terms), _stderr(terms, unseen))
 
 
-def _stderr(plan, terms):
-  """Returns standard errors from the terms of the pairs that were drawn."""
-  if not plan.num_drawn:
+def _stderr(terms, unseen):
+  """Returns standard errors from the terms of the pairs that were drawn.
+
+  Args:
+    terms: of all pairs, the drawn ones last.
+    unseen: the part of the variance of each drawn term that the mean has, or
+      `None` where all sets are enumerated.
+  """
+  if unseen is None:
     return jnp.zeros_like(terms[0])
-  variance = jnp.var(terms[-plan.num_drawn :], 0)
-  return plan.rest * sampling.standard_error(variance, plan.num_drawn)
+  terms = terms[-len(unseen) :]
+  squares = unseen[:, None] * (terms - jnp.mean(terms, 0)[None]) ** 2
+  return sampling.standard_error(jnp.mean(squares, 0), len(terms))
 
 
 def _explained(centred, delta, weights, excess):

@@ -83,7 +83,8 @@ def shapley(
     x: the example.
     key: consumed; required by the estimators that draw.
     masker: the players.
-    estimator: `exact`, `permutation` or `stratified`, its settings bound by
+    estimator: `exact`, `permutation`, `stratified` or, closest at most numbers
+      of calls, `gaussian_process.gaussian_process`, its settings bound by
       `functools.partial`; `None` is `permutation`.
     batch_size: coalitions held in memory at once; `None` holds them all.
 

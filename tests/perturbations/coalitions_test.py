@@ -54,12 +54,20 @@ class CoalitionsTest(parameterized.TestCase):
     np.testing.assert_allclose(
       [np.mean(size == k) for k in (2, 3, 4)], share / share.sum(), atol=5e-4
     )
-    for k in (2, 3, 4):
-      members = sets[size == k]
-      z = (members.mean(0) - k / p) / np.sqrt(
-        k / p * (1 - k / p) / len(members)
-      )
-      self.assertLess(np.abs(z).max(), 4.5)
+    # All pairs of a layer come once before any of them comes again.
+    for k, num in ((2, 28), (3, 56), (4, 35)):
+      pairs, counts = np.unique(sets[size == k], axis=0, return_counts=True)
+      self.assertLen(pairs, num)
+      self.assertLessEqual(counts.max() - counts.min(), 1)
+
+  def test_draws_of_a_layer_that_is_too_long_to_list(self):
+    p = 40
+    plan = coalitions.Plan(p, np.array([0.1, 0.1, 0.1, 0.7]), 3, 4000)
+    sets = np.asarray(coalitions.drawn(jax.random.key(0), plan))
+    np.testing.assert_array_equal(sets.sum(1), 4)
+    z = (sets.mean(0) - 4 / p) / np.sqrt(4 / p * (1 - 4 / p) / len(sets))
+    self.assertLess(np.abs(z).max(), 4.5)
+    np.testing.assert_array_equal(coalitions.unseen(plan, jnp.asarray(sets)), 1)
 
   def test_second_moment(self):
     p = 6
@@ -74,9 +82,9 @@ class CoalitionsTest(parameterized.TestCase):
     )
 
   def test_too_few_samples(self):
-    message = 'num_samples must be at least 20 for 8 players, got 19: .*fewer'
+    message = 'num_samples must be at least 18 for 8 players, got 17: .*fewer'
     with self.assertRaisesRegex(ValueError, message):
-      _plan(8, 19)
+      _plan(8, 17)
 
 
 if __name__ == '__main__':

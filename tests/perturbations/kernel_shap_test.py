@@ -132,7 +132,7 @@ class KernelShapTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'key': None}, 'this method draws: pass key=jax.random.key'),
-    ({'num_samples': 19}, 'at least 20 for 8 players, got 19: ask for more'),
+    ({'num_samples': 17}, 'at least 18 for 8 players, got 17: ask for more'),
     ({'num_fresh': 0}, 'num_fresh must be .* at least 1, got 0'),
     ({'batch_size': 0}, 'batch_size must be .* at least 1, got 0'),
   )

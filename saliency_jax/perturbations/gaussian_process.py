@@ -1,0 +1,184 @@
+"""Shapley values of a Gaussian process over coalitions: `shapley`'s best.
+
+A game is a polynomial in signs `z_j`, 1 of who is present and -1 of who is not.
+Shapley values are those of its odd part, `phi_i = sum_T 2 a_T / |T|` over the
+odd sets `T` with `i` of the terms `a_T prod_{j in T} z_j`, and of that part a
+set and its complement tell, `delta(S) = (v(S) - v(not S)) / 2`. Terms of one
+player are free; terms of three and more are a Gaussian process with variances
+`s^2 prod_{j in T} t_j`, whose covariance is a closed form,
+
+`k(z, z') = prod_j (1 + t_j z_j z'_j)`, its odd part, less `sum_j t_j z_j z'_j`.
+
+The values are what is expected of them given the worths (universal kriging).
+Without interactions that is KernelSHAP; with many calls interactions are seen,
+and not noise any more. The `t_j` go with the players' own values; their size
+and `s` are the likeliest (restricted likelihood).
+
+References:
+  Rasmussen, Williams, Gaussian processes for machine learning, 2006, ch. 2, 5.
+    https://gaussianprocess.org/gpml
+  Musco, Witter, Provably accurate Shapley value estimation via leverage score
+    sampling, 2024 (the sizes of sets). https://arxiv.org/abs/2410.01917
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+import numpy as np
+
+from saliency_jax.core import checks
+from saliency_jax.perturbations import coalitions
+from saliency_jax.perturbations import games
+from saliency_jax.perturbations import shapley
+
+# The mean order of an interaction, by its share of the variance, about.
+_ORDERS = (0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5, 9.0)
+_LARGEST = 0.95  # Of the `t_j`; at 1 there is no inverse of tanh.
+_NOISE = 1e-5  # Beside a variance of 1, for a factor that exists in float32.
+_MOST_SAMPLES = 4096  # Matrices have half as many rows.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class _Fit(NamedTuple):
+  """A Gaussian process given its settings."""
+
+  likelihood: Float[Array, '']  # Logarithm, restricted, but for a constant.
+  values: Float[Array, 'p']
+  stderr: Float[Array, 'p']
+
+
+def gaussian_process(
+  game: games.Game,
+  *,
+  key: Key[Array, ''] | None,
+  batch_size: int | None,
+  num_samples: int = 512,
+) -> shapley.Estimate:
+  """Estimates Shapley values by a Gaussian process: an estimator of `shapley`.
+
+  Sizes are equally likely; sets come with their complements, and none twice.
+  Standard errors are those of the process: they hold as far as interactions
+  look like it.
+
+  Args:
+    game: whose values are wanted.
+    key: consumed; required unless all sets are enumerated.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+    num_samples: coalitions beside nobody and everyone, at most 4096. The values
+      are exact from `2^p - 2` on.
+
+  Raises:
+    ValueError: without a key where one is needed, or for too few or too many
+      samples.
+  """
+  checks.count('num_samples', num_samples, 1, _MOST_SAMPLES)
+  plan = coalitions.plan(game, num_samples, coalitions.equal_sizes)
+  if not plan.num_drawn:
+    return shapley.exact(game, batch_size=batch_size)
+  sets = jnp.concatenate(
+    [jnp.asarray(coalitions.enumerated(plan)), coalitions.drawn(key, plan)]
+  )
+  worths = games.worths(
+    game,
+    lambda i: sets[i // 2] ^ (i % 2 == 1),
+    2 * len(sets),
+    batch_size=batch_size,
+  )
+  pairs = worths.of.reshape(-1, 2)
+  delta = jnp.append(pairs[:, 0] - pairs[:, 1], worths.total) / 2
+  everyone = jnp.ones((1, game.num), bool)
+  signs = 2 * jnp.concatenate([sets, everyone]).astype(game.dtype) - 1
+  fit = _likeliest(signs, delta)
+  missing = worths.total - jnp.sum(fit.values)
+  return shapley.Estimate(fit.values + missing / game.num, fit.stderr, worths)
+
+
+def _likeliest(signs, delta):
+  """Returns the fit of the likeliest order, players' shares by their values."""
+  orders = jnp.asarray(_ORDERS, signs.dtype)
+
+  def improve(shares, _):
+    at = lambda order: _fit(signs, delta, order * shares)
+    likelihoods = jax.lax.map(lambda order: at(order).likelihood, orders)
+    fit = at(orders[jnp.nanargmax(likelihoods)])
+    size = jnp.abs(fit.values) + fit.stderr
+    least = jnp.finfo(size.dtype).tiny
+    return size / jnp.maximum(jnp.sum(size), least), fit
+
+  # Equal shares first.
+  p = signs.shape[1]
+  start = jnp.full((p,), 1 / p, signs.dtype)
+  _, fits = jax.lax.scan(improve, start, length=2)
+  return jax.tree.map(lambda a: a[-1], fits)
+
+
+def _fit(signs, delta, shares):
+  """Returns universal kriging with `t` of some shares."""
+  t = jnp.minimum(shares, _LARGEST)
+  num, p = signs.shape
+  log_odds = jnp.arctanh(t)
+  scale = jnp.exp(jnp.sum(jnp.log1p(-(t**2))) / 2)
+  # prod_j (1 + t_j s_j) = scale exp(sum_j log_odds_j s_j) for signs s_j.
+  whole = scale * jnp.sinh(jnp.sum(log_odds)) - jnp.sum(t)
+  product = _times(signs * log_odds[None], signs.T)
+  linear = _times(signs * t[None], signs.T)
+  covariance = (scale * jnp.sinh(product) - linear) / whole
+  factor = jnp.linalg.cholesky(
+    covariance + _NOISE * jnp.eye(num, dtype=t.dtype)
+  )
+  cross, prior = (a / whole for a in _moments(signs, t))
+  solve = lambda a: jax.scipy.linalg.solve_triangular(factor, a, lower=True)
+  rest, trend, cross = solve(delta[:, None])[:, 0], solve(signs), solve(cross)
+  inner = jnp.linalg.cholesky(_times(trend.T, trend))
+  back = lambda a: jax.scipy.linalg.cho_solve((inner, True), a)
+  slope = back(_times(trend.T, rest))
+  rest = rest - _times(trend, slope)
+  variance = jnp.sum(rest**2) / (num - p)
+  # A term of one player is worth 2 to it.
+  open_ended = 2 * jnp.eye(p, dtype=t.dtype) - _times(trend.T, cross)
+  spread = (
+    prior - jnp.sum(cross**2, 0) + jnp.sum(open_ended * back(open_ended), 0)
+  )
+  log_det = lambda a: jnp.sum(jnp.log(jnp.diag(a)))
+  tiny = jnp.finfo(t.dtype).tiny
+  return _Fit(
+    -(num - p) / 2 * jnp.log(jnp.maximum(variance, tiny))
+    - log_det(factor)
+    - log_det(inner),
+    2 * slope + _times(cross.T, rest),
+    jnp.sqrt(variance * jnp.maximum(spread, 0)),
+  )
+
+
+def _moments(signs, t):
+  """Returns the covariance of worths and values, and the values' variance.
+
+  `1 / |T|` is an integral of `u^(|T| - 1)` over [0, 1], under which the sum
+  over sets is a product over players.
+  """
+  nodes = jnp.asarray(_NODES, t.dtype)
+  weights = jnp.asarray(_WEIGHTS, t.dtype)
+
+  def others(values):
+    """Sums over the sets of an even number, two at least, of the others."""
+    both = jnp.stack([1 + values, 1 - values])
+    products = jnp.prod(both, -1, keepdims=True) / both
+    return jnp.mean(products, 0) - 1
+
+  def add(total, node):
+    u, weight = node
+    return total + weight * others(u * t[None] * signs), None
+
+  cross, _ = jax.lax.scan(add, jnp.zeros_like(signs), (nodes, weights))
+  grid = (nodes[:, None] * nodes[None]).reshape(-1, 1)
+  squares = (weights[:, None] * weights[None]).reshape(-1)
+  prior = jnp.sum(squares[:, None] * others(grid * t[None]), 0)
+  return 2 * t[None] * signs * cross, 4 * t * prior
+
+
+def _times(a, b):
+  return jnp.matmul(a, b, precision=_HIGHEST)
