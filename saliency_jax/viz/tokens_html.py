@@ -16,8 +16,8 @@ _TOKEN = 'padding:.1em .25em;border-radius:.2em;border-bottom:.15em'
 _CELL = 'padding:0 .8em 0 0;text-align:left'
 _SIGNS = {1: 'solid #111', -1: 'dashed #111', 0: 'solid transparent'}
 _MARKS = (
-  'Underlined: the 95% interval leaves out 0, with a solid line above it, with '
-  'a dashed line below.'
+  'Underlined: the 95% interval leaves out 0; the line is solid where it lies '
+  'above 0, dashed where it lies below.'
 )
 
 
