@@ -32,9 +32,12 @@ References:
     https://arxiv.org/abs/math/0506081
 """
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 import numpy as np
 
 from saliency_jax.core import types
@@ -78,129 +81,31 @@ def tv_dantzig(
   """
   on = tv.operator_of(g, on)
   radius, weights = tv.checked(g, on, radius, weights, num_steps, tolerance)
-  inverse = on.inverse_eigenvalues(g.dtype)
-  gain = _checked_spectrum(spectrum, g, on) * inverse
+  gain = _checked_spectrum(spectrum, g, on) * on.inverse_eigenvalues(g.dtype)
   waves, score = _score(g, gain, on)
-  b = on.waves_difference(waves)
   constant = radius >= flows.largest(score)
 
   # Units in which |Dg|, the weights and |k D M g| have mean one.
+  b = on.waves_difference(waves)
   scale, weight_scale = tv.mean_size(b), tv.mean_size(weights)
   unit = 1 / tv.mean_size(score)
-  b = _map(lambda b: b / scale, b)
-  weights = _map(lambda w: w / weight_scale, weights)
-  waves = waves / scale
-  score = _map(lambda e: e * unit, score)
-  gain, limit = gain * (scale * unit), radius * unit
-  inverse_gain = jnp.where(gain > 0, 1 / jnp.where(gain > 0, gain, 1), 0)
-
-  def prox(z, step, aim):
-    a = _map(lambda z, b, w: tv.soft(z + b, step[0] * w) - b, z[0], b, weights)
-    return a, _map(lambda z: jnp.clip(z, -aim * limit, aim * limit), z[1])
-
-  def forward(c):
-    return on.waves_difference(c), on.waves_difference(gain * c)
-
-  flux = lambda l: on.waves(on.adjoint(l))
-
-  def pinv(r, step):
-    normal = inverse / (1 / step[0] + gain**2 / step[1])
-    return normal * (flux(r[0]) / step[0] + gain * flux(r[1]) / step[1])
-
-  def lowest(flow):
-    l, n = flow
-    value = _map(lambda l, b, n: -l * b - limit * jnp.abs(n), l, b, n)
-    return flows.total(value)
-
-  def slack(move, flow):
-    """Returns the gap as a sum over edges of terms that are not negative."""
-    value = lambda w, a, l, n, e: (
-      (w * jnp.abs(a) + l * a) + (limit * jnp.abs(n) + n * e)
-    )
-    a = _map(jnp.add, b, move[0])
-    return flows.total(_map(value, weights, a, flow[0], flow[1], move[1]))
-
-  count = flows.count(weights)
-  lightest = tv.positive(flows.least(weights))
-
-  def split(defect, objective):
-    """Returns the flows that carry a defect, each the waves it is best at.
-
-    A part `D'm` of it can be taken from `l`, where it counts by the largest
-    `m / w`, times the objective, or as `k M D'm` from `n`, where it counts by
-    the limit times the sum of `|m|`: for the waves that `M` does not shrink.
-    """
-    slow = gain * (objective / lightest) > limit * count
-    part = inverse * defect
-    return (
-      on.waves_difference(jnp.where(slow, 0, part)),
-      on.waves_difference(jnp.where(slow, inverse_gain * part, 0)),
-    )
-
-  def look(best, c, move, flow):
-    shrink = tv.shrinkage(flows.largest(move[1]), limit)
-    c, move = _map(lambda v: shrink * v, (c, move))
-    objective = flows.total(_cost(weights, _map(jnp.add, b, move[0])))
-    best = tv.lower(best, objective, (c, move))
-
-    l, n = flow
-    sources = flux(n)
-    clipped = _map(lambda l, w: jnp.clip(l, -w, w), l, weights)
-    extra = inverse * (sources + inverse_gain * flux(clipped))
-    legal = clipped, _map(jnp.subtract, n, on.waves_difference(extra))
-    best = tv.higher(best, lowest(legal), legal)
-
-    defect = flux(l) + gain * sources
-    l, n = _map(jnp.subtract, flow, split(defect, best.objective))
-    over = _map(lambda l, w: jnp.abs(l) / tv.positive(w), l, weights)
-    legal = _map(lambda v: v / jnp.maximum(flows.largest(over), 1), (l, n))
-    best = tv.higher(best, lowest(legal), legal)
-
-    # What rounding left moves the bound by its product with two grids.
-    l, n = best.flow
-    m, k = split(flux(l) + gain * flux(n), best.objective)
-    left = limit * flows.total(flows.magnitude(k))
-    left = 2 * (left + best.objective * flows.largest(m) / lightest)
-    gap = slack(best.displacement[1], best.flow) + left
-    best = best._replace(gap=jnp.where(constant, 0, gap))
-    price = limit * flows.total(flows.magnitude(n))
-    share = jnp.minimum(0.25 * best.objective / tv.positive(price), 1)
-    aim = 1 - jnp.asarray(tolerance, g.dtype) * share
-    return best, best.gap / tv.positive(best.objective), aim
-
-  # The first guess of the penalties: the cube root of the condition of `M` was
-  # within 20% of the best one for white noise and for the paper's covariance.
-  others = gain[on.eigenvalues > 0]
-  condition = jnp.cbrt(
-    jnp.max(others, initial=0) / tv.positive(jnp.min(others, initial=jnp.inf))
+  problem = _Problem(
+    on,
+    b=_map(lambda b: b / scale, b),
+    weights=_map(lambda w: w / weight_scale, weights),
+    gain=gain * (scale * unit),
+    limit=radius * unit,
+    constant=constant,
   )
-  condition = jnp.where(jnp.isfinite(condition), condition, 1)
-  all_of_it = waves, (b, score)
-  none = _map(jnp.zeros_like, all_of_it)
-  start = tv.Best(
-    jnp.where(constant, 0, flows.total(_cost(weights, b))),
-    _map(lambda v, none: jnp.where(constant, -v, none), all_of_it, none),
-    jnp.zeros((), g.dtype),
-    none[1],
-    jnp.full((), jnp.inf, g.dtype),
-  )
-  run = douglas_rachford.solve(
-    douglas_rachford.Problem(prox, forward, pinv),
-    douglas_rachford.State(
-      *none, (0.1 * condition, 0.1 / condition), jnp.ones((), g.dtype)
-    ),
-    look=look,
-    seen=start,
-    num_looks=-(-num_steps // douglas_rachford.CHECK_EVERY),
-    tolerance=tolerance,
-  )
+  to_means = waves / scale, (problem.b, _map(lambda e: e * unit, score))
+  run = _run(problem, to_means, num_steps, tolerance)
   c, move = run.seen.displacement
   unit_objective = scale * weight_scale
   info = tv.summary(
     run,
     objective=jnp.where(constant, 0, run.seen.objective) * unit_objective,
     gap=run.seen.gap * unit_objective,
-    violation=jnp.maximum(flows.largest(move[1]) - limit, 0) / unit,
+    violation=jnp.maximum(flows.largest(move[1]) - problem.limit, 0) / unit,
     tolerance=tolerance,
   )
   u = jnp.where(constant, on.means(g), g + scale * on.from_waves(c))
@@ -220,14 +125,196 @@ def largest_radius(
   return flows.largest(_score(g, gain, on)[1])
 
 
+class _Problem(NamedTuple):
+  """The problem in its own units: displacements as waves `c`, `d = V c`.
+
+  Attributes:
+    on: the graph.
+    b: `Dg`.
+    weights: of the edges.
+    gain: eigenvalues of `k M`.
+    limit: the bound of `|k D M d - k D M g|`, about `g`.
+    constant: whether the solution is constant, and nothing is to be found.
+  """
+
+  on: operators.Operator
+  b: flows.Flow
+  weights: flows.Flow
+  gain: Float[Array, '*cells']
+  limit: Float[Array, '']
+  constant: Bool[Array, '']
+
+  @property
+  def inverse(self):
+    """Eigenvalues of the pseudo-inverse of `D'D`."""
+    return self.on.inverse_eigenvalues(self.gain.dtype)
+
+  @property
+  def inverse_gain(self):
+    """Eigenvalues of the pseudo-inverse of `k M`."""
+    moved = self.gain > 0
+    return jnp.where(moved, 1 / jnp.where(moved, self.gain, 1), 0)
+
+  def flux(self, l):
+    """Returns the waves of `D'l`."""
+    return self.on.waves(self.on.adjoint(l))
+
+
+def _run(problem, to_means, num_steps, tolerance):
+  """Iterates from `g`; where the solution is constant it is found already.
+
+  `to_means` is `g` less its means: its waves, and both splits of it.
+  """
+  dtype = problem.gain.dtype
+  none = _map(jnp.zeros_like, to_means)
+  start = tv.Best(
+    jnp.where(problem.constant, 0, flows.total(_cost(problem, none[1][0]))),
+    _map(lambda v, z: jnp.where(problem.constant, -v, z), to_means, none),
+    jnp.zeros((), dtype),
+    none[1],
+    jnp.full((), jnp.inf, dtype),
+  )
+  condition = _condition(problem)
+  return douglas_rachford.solve(
+    _splitting(problem),
+    douglas_rachford.State(
+      *none, (0.1 * condition, 0.1 / condition), jnp.ones((), dtype)
+    ),
+    look=functools.partial(_look, problem, tolerance),
+    seen=start,
+    num_looks=-(-num_steps // douglas_rachford.CHECK_EVERY),
+    tolerance=tolerance,
+  )
+
+
+def _condition(problem):
+  """Returns the first guess of the penalties, which are a ratio.
+
+  The cube root of the condition of `M` was within 20% of the best one for white
+  noise and for the paper's covariance.
+  """
+  others = problem.gain[problem.on.eigenvalues > 0]
+  condition = jnp.cbrt(
+    jnp.max(others, initial=0) / tv.positive(jnp.min(others, initial=jnp.inf))
+  )
+  return jnp.where(jnp.isfinite(condition), condition, 1)
+
+
+def _splitting(problem):
+  """Returns the two splits, `(a, e) = (Dd, k D M d)`, for the iteration."""
+  on, gain, limit = problem.on, problem.gain, problem.limit
+  inverse = problem.inverse
+
+  def prox(z, step, aim):
+    a = _map(
+      lambda z, b, w: tv.soft(z + b, step[0] * w) - b,
+      z[0],
+      problem.b,
+      problem.weights,
+    )
+    return a, _map(lambda z: jnp.clip(z, -aim * limit, aim * limit), z[1])
+
+  def forward(c):
+    return on.waves_difference(c), on.waves_difference(gain * c)
+
+  def pinv(r, step):
+    normal = inverse / (1 / step[0] + gain**2 / step[1])
+    return normal * (
+      problem.flux(r[0]) / step[0] + gain * problem.flux(r[1]) / step[1]
+    )
+
+  return douglas_rachford.Problem(prox, forward, pinv)
+
+
+def _look(problem, tolerance, best, c, move, flow):
+  """Returns the best point and bound so far, their gap, and the next aim."""
+  shrink = tv.shrinkage(flows.largest(move[1]), problem.limit)
+  c, move = _map(lambda v: shrink * v, (c, move))
+  objective = flows.total(_cost(problem, move[0]))
+  best = tv.lower(best, objective, (c, move))
+  for legal in (_clipped(problem, flow), _scaled(problem, flow, best)):
+    best = tv.higher(best, _lowest(problem, legal), legal)
+  gap = _slack(problem, best) + _rounding(problem, best)
+  best = best._replace(gap=jnp.where(problem.constant, 0, gap))
+  price = problem.limit * flows.total(flows.magnitude(best.flow[1]))
+  share = jnp.minimum(0.25 * best.objective / tv.positive(price), 1)
+  aim = 1 - jnp.asarray(tolerance, share.dtype) * share
+  return best, best.gap / tv.positive(best.objective), aim
+
+
+def _clipped(problem, flow):
+  """Returns flows that balance: `l` is clipped, and `n` corrected for it."""
+  l, n = flow
+  clipped = _map(lambda l, w: jnp.clip(l, -w, w), l, problem.weights)
+  extra = problem.flux(n) + problem.inverse_gain * problem.flux(clipped)
+  extra = problem.on.waves_difference(problem.inverse * extra)
+  return clipped, _map(jnp.subtract, n, extra)
+
+
+def _scaled(problem, flow, best):
+  """Returns flows that balance: both are scaled until `l` is legal."""
+  l, n = _map(jnp.subtract, flow, _carriers(problem, flow, best.objective))
+  over = _map(lambda l, w: jnp.abs(l) / tv.positive(w), l, problem.weights)
+  return _map(lambda v: v / jnp.maximum(flows.largest(over), 1), (l, n))
+
+
+def _carriers(problem, flow, objective):
+  """Returns the flows that carry a defect, each the waves it is best at.
+
+  A part `D'm` of `D'l + k M D'n` can be taken from `l`, where it counts by the
+  largest `m / w`, times the objective, or as `k M D'm` from `n`, where it
+  counts by the limit times the sum of `|m|`: for the waves that `M` does not
+  shrink.
+  """
+  on, gain = problem.on, problem.gain
+  defect = problem.flux(flow[0]) + gain * problem.flux(flow[1])
+  lightest = tv.positive(flows.least(problem.weights))
+  count = flows.count(problem.weights)
+  slow = gain * (objective / lightest) > problem.limit * count
+  part = problem.inverse * defect
+  return (
+    on.waves_difference(jnp.where(slow, 0, part)),
+    on.waves_difference(jnp.where(slow, problem.inverse_gain * part, 0)),
+  )
+
+
+def _lowest(problem, flow):
+  """Returns the bound that flows give."""
+  l, n = flow
+  value = _map(
+    lambda l, b, n: -l * b - problem.limit * jnp.abs(n), l, problem.b, n
+  )
+  return flows.total(value)
+
+
+def _slack(problem, best):
+  """Returns the gap, a sum over edges of terms that are not negative."""
+  (move, score), (l, n) = best.displacement[1], best.flow
+  value = lambda w, a, l, n, e: (
+    (w * jnp.abs(a) + l * a) + (problem.limit * jnp.abs(n) + n * e)
+  )
+  a = _map(jnp.add, problem.b, move)
+  return flows.total(_map(value, problem.weights, a, l, n, score))
+
+
+def _rounding(problem, best):
+  """Returns by how much rounding may have moved the bound."""
+  m, k = _carriers(problem, best.flow, best.objective)
+  lightest = tv.positive(flows.least(problem.weights))
+  left = problem.limit * flows.total(flows.magnitude(k))
+  return 2 * (left + best.objective * flows.largest(m) / lightest)
+
+
+def _cost(problem, move):
+  """Returns `w |D(g + d)|` of each edge, `Dd` the first split."""
+  a = _map(jnp.add, problem.b, move)
+  return _map(lambda w, a: w * jnp.abs(a), problem.weights, a)
+
+
 def _score(g, gain, on):
   """Returns the coefficients of `g` without its means, and `D M g`."""
   waves = jnp.where(on.eigenvalues > 0, on.waves(g - on.means(g)), 0)
   return waves, on.waves_difference(gain * waves)
-
-
-def _cost(weights, a):
-  return _map(lambda w, a: w * jnp.abs(a), weights, a)
 
 
 def _checked_spectrum(spectrum, g, on):
