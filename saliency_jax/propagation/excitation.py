@@ -6,7 +6,12 @@ one of the layer's inputs `a`, with probability in proportion to `a w+`, what
 
     P_a = a sum_z w+_za P_z / sum_a' w+_za' a',
 
-with biases left out. Inputs are not negative behind a ReLU; where they are, as
+with biases left out. In a product of two values that both depend on the input,
+such as a gate's, each is the other's weight: a path goes to either with half of
+the probability, and in a sum of such products by their positive ones. The paper
+has no such layers; its formula, with `dz/da` for `w`, says so.
+
+Inputs are not negative behind a ReLU; where they are, as
 behind a linear layer, they do not win. Activations hand on what they get, and
 pools give it to the winner. `P` sums to 1 in each layer, but for the paths that
 end at a unit that nothing excites: one that has only its bias, say.
@@ -87,7 +92,7 @@ def excitation_backprop(
 
   Raises:
     ValueError: for another `prior`, a name that is not there, or an equation
-      without a rule: a softmax, a product of two factors, a loop.
+      without a rule: a softmax, a norm of one example, a loop.
   """
   del key  # Nothing is drawn.
   if prior not in (CLASS_MAP, ACTIVATIONS):
@@ -140,6 +145,15 @@ def _rule(tape, tap, prior, negated):
     )
     return [next(given) if moves else None for moves in equation.moving]
 
+  def shared(equation, inputs, outputs, probability):
+    del inputs, outputs
+    factors = [priors[v] for v in equation.eqn.invars]
+    z, pullback = jax.vjp(
+      lambda *factors: jaxprs.bind(equation.eqn, *factors)[0], *factors
+    )
+    share = jnp.where(z > 0, probability[0] / jnp.where(z > 0, 2 * z, 1), 0)
+    return [a * g for a, g in zip(factors, pullback(share), strict=True)]
+
   def picked(equation, *rest):
     bound = activations.is_bound(equation)
     return (activations.passed if bound else pools.first)(equation, *rest)
@@ -148,6 +162,7 @@ def _rule(tape, tap, prior, negated):
     {
       primitives.MOVES: tapes.vjp,
       primitives.SUMS: wins,
+      primitives.PRODUCTS: shared,
       primitives.INCREASING: picked,
       **dict.fromkeys(_PASSED, activations.passed),
     },

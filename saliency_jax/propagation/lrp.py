@@ -114,6 +114,7 @@ def lrp(
   places = _places(tape)
   tap = None if at is None else tapes.named(tape, at)
   absorbed = dict.fromkeys(Absorbed._fields, jnp.zeros_like(score))
+  total = _totals(score)
 
   def rule(equation, inputs, outputs, relevance):
     if tap in equation.eqn.outvars:
@@ -124,7 +125,7 @@ def lrp(
     given = composite(place)(equation, inputs, outputs, relevance)
     moved = _moved(equation, given)
     if len(moved) > 1 or moved[0] is not relevance[0]:
-      absorbed[_kind(place)] += _total(relevance, score) - _total(moved, score)
+      absorbed[_kind(place)] += total(relevance) - total(moved)
     return given
 
   relevances = tapes.walk(tape, [(out, jnp.asarray(score))], rule)
@@ -135,9 +136,9 @@ def lrp(
   )
   around = jnp.zeros_like(score)
   if tap is not None:
-    around = _total(jax.tree.leaves(scores), score)
+    around = total(jax.tree.leaves(scores))
     scores = tapes.at(relevances, tap)
-  kept = _total(jax.tree.leaves(scores), score) + around
+  kept = total(jax.tree.leaves(scores)) + around
   absorbed = Absorbed(**absorbed)
   error = jnp.abs(score - kept - sum(absorbed))
   return examples.attribution(
@@ -195,9 +196,18 @@ def _moved(equation, values):
   return [a for a, m in zip(values, equation.moving, strict=True) if m]
 
 
-def _total(values, like):
-  """Returns the sum of all entries of all arrays."""
-  values = [a for a in values if a is not None]
-  return sum(
-    (jnp.sum(a, dtype=like.dtype) for a in values), jnp.zeros_like(like)
-  )
+def _totals(like):
+  """Returns a function of arrays to the sum of all their entries.
+
+  What one equation gives is what arrives at another: it is summed once.
+  """
+  known = {}  # By identity: an array that is kept is no other's.
+
+  def total(values):
+    values = [a for a in values if a is not None]
+    for a in values:
+      if id(a) not in known:
+        known[id(a)] = (a, jnp.sum(a, dtype=like.dtype))
+    return sum((known[id(a)][1] for a in values), jnp.zeros_like(like))
+
+  return total

@@ -93,10 +93,10 @@ def reveal_cancel(
     x, start = ends(equation.eqn)
     m = [r if isinstance(r, Parts) else Parts(r, r) for r in m]
     if primitives.is_affine(equation):
-      given = _transposed(equation, x, m)
+      handed = _transposed(equation, x, m)
       if _keeps(equation):
-        return given
-      pairs = zip(equation.eqn.invars, given, strict=True)
+        return handed
+      pairs = zip(equation.eqn.invars, handed, strict=True)
       return [
         None if r is None else _twice(_chosen(difference(v), r))
         for v, r in pairs
@@ -105,8 +105,8 @@ def reveal_cancel(
       return _slopes(equation, x, start, given(equation), m[0])
     ways = map(difference, equation.eqn.outvars)
     m = [_chosen(way, r) for way, r in zip(ways, m, strict=True)]
-    given = whole(equation, inputs, outputs, m)
-    return [None if r is None else _twice(r) for r in given]
+    handed = whole(equation, inputs, outputs, m)
+    return [None if r is None else _twice(r) for r in handed]
 
   for v in tape.closed.jaxpr.invars:
     parts[v] = _split(difference(v))

@@ -104,10 +104,13 @@ class DeepLiftTest(parameterized.TestCase):
         explain(b)[0].scores, want, rtol=0, atol=1e-5 * np.abs(want).max()
       )
 
-  def test_forms_of_max_pools_agree(self):
+  @parameterized.parameters(0, 1)
+  def test_forms_of_max_pools_agree(self, size):
+    # Of a black baseline all entries of a window tie.
     with jax.enable_x64():
       kernel, u = networks.draw(3, 3, 2, 4), networks.draw(4, seed=3)
-      x, b = networks.draw(9, 9, 2, seed=1), networks.draw(9, 9, 2, seed=2)
+      x = networks.draw(9, 9, 2, seed=1)
+      b = size * networks.draw(9, 9, 2, seed=2)
 
       def windows(h):
         return convolutions.max_pool(

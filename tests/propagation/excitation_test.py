@@ -161,6 +161,35 @@ class ExcitationTest(parameterized.TestCase):
     at_tap = explain(_cnn, x, at='features')
     self.assertGreaterEqual(at_tap.info.kept, want.info.kept)
 
+  def test_factors_share_alike(self):
+    """A gate and what it opens have half each; a mixture, by its products."""
+    w, u = _positive(4, 6), _draw(4, 6)
+    x = _positive(6)
+
+    def gated(x):
+      return jnp.sum((w @ x) * jax.nn.sigmoid(u @ x))
+
+    out = excitation.excitation_backprop(gated, x)
+    value, gate = w @ x, 1 / (1 + np.exp(-(u @ x)))
+    p = value * gate / np.sum(value * gate) / 2
+    want = _win(w, x, p) + _win(u, x, p)
+    np.testing.assert_allclose(out.scores, want, rtol=1e-5)
+    np.testing.assert_allclose(out.info.kept, 1, rtol=1e-5)
+
+    # By each product of the mixture, written out.
+    h = x.reshape(2, 3) @ w[:3, :2]
+    z = h @ x[:2]
+    fn = lambda x: jnp.sum(jax.nn.relu(x.reshape(2, 3) @ w[:3, :2]) @ x[:2])
+    out = excitation.excitation_backprop(fn, x)
+    products = h * x[:2] / np.sum(z) / 2
+    given = np.zeros((2, 3))
+    for i, j in np.ndindex(2, 2):
+      shares = x.reshape(2, 3)[i] * w[:3, j]
+      given[i] += products[i, j] * shares / shares.sum()
+    want = given.ravel()
+    want[:2] += products.sum(0)
+    np.testing.assert_allclose(out.scores, want, rtol=1e-5)
+
   def test_squeezenet_conserves(self):
     # Exactly, in all its layers, as no unit is on by its bias alone.
     model = networks.shrunk('squeezenet')
@@ -191,9 +220,9 @@ class ExcitationTest(parameterized.TestCase):
     ):
       explain(lambda x: jax.nn.softmax(x)[0])
     with self.assertRaisesRegex(
-      ValueError, r"'mul' \(products\) at .*_test.py"
+      ValueError, r"'div' \(quotients\) at .*_test.py"
     ):
-      explain(lambda x: jnp.sum(x * x))
+      explain(lambda x: jnp.sum(x / x[:1]))
     with self.assertRaisesRegex(ValueError, 'found no sum of products'):
       explain(jnp.max, contrastive=True)
 
