@@ -167,12 +167,53 @@ def batched_moments(
     mean = examples.wide(f(_element(xs)))
     return mean, jax.tree.map(jnp.zeros_like, mean)
 
-  def merge(i, mean, sum_sq, ys):
+  def step(carry, i):
     start = i * size
     stop = jnp.minimum(start + size, n)
+    ys = jax.vmap(f)(_take(xs, i, size))
+    return merged(*carry, ys, start, stop - start), None
+
+  zeros = nothing(f, _element(xs))
+  carry = (zeros, zeros)
+  if num == 1:
+    carry, _ = step(carry, jnp.array(0))
+  else:
+    carry, _ = jax.lax.scan(step, carry, jnp.arange(num))
+  mean, sum_sq = carry
+  return mean, jax.tree.map(lambda s: s / n, sum_sq)
+
+
+def nothing(f: Callable[[Any], Any], x: Any) -> Any:
+  """Returns zeros shaped as `f(x)`, in the dtype in which it is summed."""
+  return jax.tree.map(
+    lambda s: jnp.zeros(s.shape, examples.accumulator(s.dtype)),
+    jax.eval_shape(f, x),
+  )
+
+
+def merged(
+  means: Any,
+  sum_sqs: Any,
+  ys: Any,
+  num_before: Int[Array, ''],
+  num_new: Int[Array, ''],
+) -> tuple[Any, Any]:
+  """Merges a batch into the mean and the squares about it of earlier draws.
+
+  Args:
+    means: of the earlier draws.
+    sum_sqs: sums of the squares of their distances from it.
+    ys: the batch, `[size, ...]`; what is behind its first `num_new` is not
+      counted.
+    num_before: earlier draws.
+    num_new: draws of the batch that count.
+  """
+
+  def merge(mean, sum_sq, ys):
     ys = ys.astype(mean.dtype)
-    weight = (start + jnp.arange(size) < n).astype(ys.dtype)
-    n_a, n_b, total = (c.astype(ys.dtype) for c in (start, stop - start, stop))
+    weight = (jnp.arange(len(ys)) < num_new).astype(ys.dtype)
+    n_a, n_b = (jnp.asarray(n, ys.dtype) for n in (num_before, num_new))
+    total = n_a + n_b
     # Sums over the leading axis as products: XLA's own reduction of that axis
     # takes ten times as long on CPUs, a tenth of the gradients themselves.
     sum_of = functools.partial(
@@ -186,25 +227,10 @@ def batched_moments(
       sum_sq + batch_sum_sq + delta**2 * (n_a * n_b / total),
     )
 
-  def step(carry, i):
-    means, sum_sqs = carry
-    ys = jax.vmap(f)(_take(xs, i, size))
-    merged = jax.tree.map(lambda m, s, y: merge(i, m, s, y), means, sum_sqs, ys)
-    return jax.tree.transpose(
-      jax.tree.structure(means), jax.tree.structure((0, 0)), merged
-    ), None
-
-  shapes = jax.eval_shape(f, _element(xs))
-  zeros = jax.tree.map(
-    lambda s: jnp.zeros(s.shape, examples.accumulator(s.dtype)), shapes
+  both = jax.tree.map(merge, means, sum_sqs, ys)
+  return jax.tree.transpose(
+    jax.tree.structure(means), jax.tree.structure((0, 0)), both
   )
-  carry = (zeros, zeros)
-  if num == 1:
-    carry, _ = step(carry, jnp.array(0))
-  else:
-    carry, _ = jax.lax.scan(step, carry, jnp.arange(num))
-  mean, sum_sq = carry
-  return mean, jax.tree.map(lambda s: s / n, sum_sq)
 
 
 def batched_mean(
@@ -222,7 +248,8 @@ def over_neighbours(
   sigma: types.Sigma,
   num_samples: int,
   batch_size: int | None = None,
-) -> tuple[Any, Any]:
+  average: Callable[..., Any] | None = None,
+) -> Any:
   """Returns the mean and the variance of `f` over Gaussian neighbours of `x`.
 
   Neighbour `i` is `x + sigma z` with `z = normal(draw_key(key, i), x)`: all
@@ -237,9 +264,11 @@ def over_neighbours(
       `x` that returns it.
     num_samples: neighbours.
     batch_size: calls of `f` held in memory at once; `None` holds them all.
+    average: `(f, num_samples, *, batch_size)` of the numbers of the draws, as
+      `stopping.moments`; `None` is `batched_moments`.
 
   Returns:
-    As `batched_moments`.
+    As `batched_moments`, or what `average` returns.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one neighbour.
@@ -256,6 +285,8 @@ def over_neighbours(
     )
     return f(neighbour, own)
 
+  if average is not None:
+    return average(at, num_samples, batch_size=batch_size)
   return batched_moments(at, jnp.arange(num_samples), batch_size=batch_size)
 
 

@@ -20,6 +20,7 @@ References:
   https://arxiv.org/abs/1810.03307
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -29,6 +30,7 @@ from jaxtyping import Array, Float, Key
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 
 
@@ -39,10 +41,12 @@ class SmoothGradInfo(NamedTuple):
     stderr: standard error of each score.
     mean_score: the mean of `f(x + z)`; far from `f(x)`, the noise is too large
       for the map to be about `x`.
+    draws: how many they are, and whether a tolerance is met.
   """
 
   stderr: types.Example
   mean_score: Float[Array, '']
+  draws: stopping.Draws
 
 
 def of_range(
@@ -64,6 +68,8 @@ def smooth_grad(
   sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages `grad fn` over Gaussian neighbours of `x`.
 
@@ -73,19 +79,19 @@ def smooth_grad(
     key: consumed; required.
     sigma: standard deviation of the noise in units of `x`, or a function of
       `x` that returns it (`of_range`).
-    num_samples: draws of the noise.
+    num_samples: draws of the noise; the most of them with a tolerance.
     batch_size: draws held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
-  x = examples.floats(x)
-  fn, wide = examples.widened(fn, x)
-  (mean,), (var,), score = _moments(
-    lambda g: (g,), fn, wide, key, sigma, num_samples, batch_size
+  return _mean(
+    lambda g: g, fn, x, key, sigma, num_samples, batch_size, tolerance, start
   )
-  stderr = sampling.standard_error(var, num_samples)
-  return examples.attribution(x, mean, SmoothGradInfo(stderr, score))
 
 
 def smooth_grad_squared(
@@ -96,6 +102,8 @@ def smooth_grad_squared(
   sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages the square of `grad fn` over Gaussian neighbours of `x`.
 
@@ -104,19 +112,18 @@ def smooth_grad_squared(
     x: the example.
     key: consumed; required.
     sigma: standard deviation of the noise: see `smooth_grad`.
-    num_samples: draws of the noise.
+    num_samples: draws of the noise; the most of them with a tolerance.
     batch_size: draws held in memory at once; `None` holds them all.
+    tolerance: of the largest standard error: see `smooth_grad`.
+    start: an earlier map: see `smooth_grad`.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
-  x = examples.floats(x)
-  fn, wide = examples.widened(fn, x)
-  (mean,), (var,), score = _moments(
-    lambda g: (_power(g, 2),), fn, wide, key, sigma, num_samples, batch_size
+  square = lambda g: _power(g, 2)
+  return _mean(
+    square, fn, x, key, sigma, num_samples, batch_size, tolerance, start
   )
-  stderr = sampling.standard_error(var, num_samples)
-  return examples.attribution(x, mean, SmoothGradInfo(stderr, score))
 
 
 def var_grad(
@@ -154,8 +161,8 @@ def var_grad(
     d = jax.tree.map(jnp.subtract, g, centre)
     return d, _power(d, 2), _power(d, 3)
 
-  (m1, m2, m3), (var, var_sq, _), score = _moments(
-    powers, fn, wide, key, sigma, num_samples, batch_size
+  (m1, m2, m3), (var, var_sq, _), score, draws = _moments(
+    powers, fn, wide, key, sigma, num_samples, batch_size, stopping.moments
   )
 
   def variance_of_square(m1, m2, m3, var, var_sq):
@@ -166,25 +173,59 @@ def var_grad(
   spread = jax.tree.map(variance_of_square, m1, m2, m3, var, var_sq)
   stderr = sampling.standard_error(spread, num_samples)
   unbiased = jax.tree.map(lambda v: v * (num_samples / (num_samples - 1)), var)
-  return examples.attribution(x, unbiased, SmoothGradInfo(stderr, score))
+  return examples.attribution(x, unbiased, SmoothGradInfo(stderr, score, draws))
 
 
-def _moments(statistics, fn, x, key, sigma, num_samples, batch_size):
+def _mean(
+  statistic, fn, x, key, sigma, num_samples, batch_size, tolerance, start
+):
+  """Returns the mean of a statistic of the noisy gradient, and its error."""
+  x = examples.floats(x)
+  fn, wide = examples.widened(fn, x)
+  if start is not None:
+    info = start.info
+    start = stopping.restored(
+      ((start.scores,), info.mean_score),
+      ((info.stderr,), jnp.zeros_like(info.mean_score)),
+      info.draws,
+    )
+  average = functools.partial(
+    stopping.moments,
+    tolerance=tolerance,
+    start=start,
+    watched=lambda variances: variances[0],
+  )
+  (mean,), (var,), score, draws = _moments(
+    lambda g: (statistic(g),),
+    fn,
+    wide,
+    key,
+    sigma,
+    num_samples,
+    batch_size,
+    average,
+  )
+  stderr = stopping.standard_error(var, draws)
+  return examples.attribution(x, mean, SmoothGradInfo(stderr, score, draws))
+
+
+def _moments(statistics, fn, x, key, sigma, num_samples, batch_size, average):
   """Returns the mean and variance of statistics of the noisy gradient."""
 
   def at(neighbour, _):
     score, grad = jax.value_and_grad(fn)(neighbour)
     return statistics(grad), score
 
-  (means, mean_score), (variances, _) = sampling.over_neighbours(
+  (means, mean_score), (variances, _), draws = sampling.over_neighbours(
     at,
     x,
     key=key,
     sigma=sigma,
     num_samples=num_samples,
     batch_size=batch_size,
+    average=average,
   )
-  return means, variances, mean_score
+  return means, variances, mean_score, draws
 
 
 def _power(tree, exponent):

@@ -37,7 +37,7 @@ from saliency_jax.perturbations import shapley
 _ORDERS = (0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5, 9.0)
 _LARGEST = 0.95  # Of the `t_j`; at 1 there is no inverse of tanh.
 _NOISE = 1e-5  # Beside a variance of 1, for a factor that exists in float32.
-_MOST_SAMPLES = 4096  # Matrices have half as many rows.
+MOST_SAMPLES = 4096  # Matrices have half as many rows.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -75,7 +75,7 @@ def gaussian_process(
     ValueError: without a key where one is needed, or for too few or too many
       samples.
   """
-  checks.count('num_samples', num_samples, 1, _MOST_SAMPLES)
+  checks.count('num_samples', num_samples, 1, MOST_SAMPLES)
   plan = coalitions.plan(game, num_samples, coalitions.equal_sizes)
   if not plan.num_drawn:
     return shapley.exact(game, batch_size=batch_size)

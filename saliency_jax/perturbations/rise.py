@@ -20,6 +20,7 @@ from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import stretching
 from saliency_jax.core import types
 
@@ -34,11 +35,13 @@ class RiseInfo(NamedTuple):
     mean_score: the mean of `f` over the masked images.
     score_std: its standard deviation; where it is nearly nil, the masks have
       killed the prediction and the map says nothing.
+    draws: how many masks they are, and whether a tolerance is met.
   """
 
   stderr: Any
   mean_score: Float[Array, '']
   score_std: Float[Array, '']
+  draws: stopping.Draws
 
 
 def rise(
@@ -52,6 +55,8 @@ def rise(
   baseline: baselines.Baseline = baselines.black,
   masker: maskers.Constructor | None = None,
   batch_size: int | None = 16,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Weighs random masks by the score of the image that they leave.
 
@@ -63,11 +68,16 @@ def rise(
     x: the image, of floats or of integers; any example with a masker.
     key: consumed; required.
     num_masks: draws of the mask; 4000 for VGG, 8000 for ResNet in the paper.
+      The most of them with a tolerance.
     cells: cells of the grid a side, or `(rows, columns)`.
     keep_prob: probability in (0, 1] that a cell is kept.
     baseline: what shows through a mask: a number, an array or a function.
     masker: its players are kept or hidden, in the place of cells.
     batch_size: masked images held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose masks are the
+      first of these.
 
   Returns:
     Scores `[H, W, 1]`, or as the masker spreads them.
@@ -93,16 +103,35 @@ def rise(
     score = checks.one_number(fn(masker.blend(kept))).astype(dtype)
     return jax.tree.map(lambda m: score * m, kept), score
 
-  (mean, mean_score), (var, score_var) = sampling.batched_moments(
-    draw, jnp.arange(num_masks), batch_size=batch_size
-  )
   per_kept = lambda tree: jax.tree.map(lambda a: a / keep_prob, tree)
+  if start is not None:
+    start = _restored(start, keep_prob)
+  (mean, mean_score), (var, score_var), draws = stopping.moments(
+    draw,
+    num_masks,
+    batch_size=batch_size,
+    tolerance=tolerance,
+    start=start,
+    watched=lambda variances: per_kept(per_kept(variances[0])),
+  )
   info = RiseInfo(
-    stderr=per_kept(sampling.standard_error(var, num_masks)),
+    stderr=per_kept(stopping.standard_error(var, draws)),
     mean_score=mean_score,
     score_std=jnp.sqrt(score_var),
+    draws=draws,
   )
   return examples.attribution(x, per_kept(mean), info)
+
+
+def _restored(start, keep_prob):
+  """Returns the moments of an earlier map."""
+  info = start.info
+  score_stderr = stopping.standard_error(info.score_std**2, info.draws)
+  maps = stopping.restored(start.scores, info.stderr, info.draws, 1 / keep_prob)
+  score = stopping.restored(info.mean_score, score_stderr, info.draws)
+  return stopping.Moments(
+    (maps.mean, score.mean), (maps.variance, score.variance), info.draws
+  )
 
 
 def _cells(x, key, cells, keep_prob, baseline):

@@ -243,6 +243,11 @@ def stratified(
   return _mean(terms + missing / p, worths)
 
 
+def calls_an_order(num_players: int) -> int:
+  """Returns how many coalitions an order of `stratified` takes."""
+  return len(_windows(num_players))
+
+
 def _random_orders(key, game, num):
   """Draws the places `[num, p]` of the players in random orders."""
   draw = lambda i: games.random_order(sampling.draw_key(key, i), game.num)

@@ -54,6 +54,30 @@ class SmoothGradTest(parameterized.TestCase):
     np.testing.assert_allclose(out.scores, want, rtol=1e-4)
     np.testing.assert_allclose(out.info.stderr, stderr, rtol=1e-3)
 
+  @parameterized.parameters((METHODS[0], 0.3), (METHODS[1], 6.0))
+  def test_until_it_is_good_and_on(self, method, tolerance):
+    x = jnp.linspace(0.5, 1.5, 12).reshape(3, 4)
+    explain = functools.partial(
+      method, _quadratic, x, key=jax.random.key(1), sigma=0.3, batch_size=5
+    )
+
+    @jax.jit
+    def run():
+      half = explain(num_samples=30)
+      return (
+        explain(num_samples=60),
+        explain(num_samples=60, start=half),
+        explain(num_samples=2000, tolerance=tolerance),
+      )
+
+    whole, resumed, good = run()
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), resumed, whole
+    )
+    self.assertTrue(good.info.draws.met)
+    self.assertLess(good.info.draws.num, 2000)
+    self.assertLessEqual(np.max(good.info.stderr), tolerance)
+
   @parameterized.parameters(*METHODS)
   def test_covers_the_expectation(self, method):
     x = jnp.ones((3, 4))

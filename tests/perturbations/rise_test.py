@@ -170,6 +170,30 @@ class RiseTest(parameterized.TestCase):
     self.assertEqual(out.scores.dtype, jnp.float32)
     self.assertEqual(out.info.mean_score.dtype, jnp.float32)
 
+  def test_until_it_is_good_and_on(self):
+    x = jnp.linspace(0.5, 1.5, 48).reshape(4, 4, 3)
+    fn = lambda x: jnp.tanh(jnp.mean(x[:2]) - x[3, 3, 0])
+    explain = functools.partial(
+      rise.rise, fn, x, key=jax.random.key(1), cells=2, batch_size=8
+    )
+
+    @jax.jit
+    def run():
+      half = explain(num_masks=30)
+      return (
+        explain(num_masks=60),
+        explain(num_masks=60, start=half),
+        explain(num_masks=4000, tolerance=0.02),
+      )
+
+    whole, resumed, good = run()
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), resumed, whole
+    )
+    self.assertTrue(good.info.draws.met)
+    self.assertBetween(good.info.draws.num, 17, 3999)
+    self.assertBetween(np.max(good.info.stderr), 0.015, 0.02)
+
   @parameterized.parameters(baselines.black, baselines.uniform)
   def test_equivalence(self, baseline):
     method = functools.partial(

@@ -1,0 +1,194 @@
+"""How far Shapley values are from the truth, by the number of calls.
+
+Every estimator, ours and the peers that are installed, gets the same number of
+calls of the same games, whose every coalition is known, with the same number of
+seeds. At every budget the best of ours stands beside the best of theirs.
+"""
+
+from collections.abc import Mapping
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib import figure
+import numpy as np
+
+from experiments.core import app
+from experiments.studies import findings
+from experiments.studies import shapley_games
+from experiments.studies import shapley_peers
+from saliency_jax import maskers
+from saliency_jax.perturbations import gaussian_process
+from saliency_jax.perturbations import kernel_shap
+from saliency_jax.perturbations import shapley
+
+# Squares of errors that are float32's, beside the squares of values.
+_ROUNDING = 1e-11
+
+
+def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
+  """Measures every estimator on every game at every budget."""
+  worths = shapley_games.worths(config['games'], folder)
+  truth = {name: shapley_games.shapley(w) for name, w in worths.items()}
+  peers = shapley_peers.estimators() if config['peers'] else {}
+  numbers, rows = {'versions': shapley_peers.versions(), 'errors': {}}, []
+  points = [(g, b) for g, w in worths.items() for b in budgets(len(w))]
+  for name, budget in app.progress(points, what='games x budgets'):
+    seeds = range(config['seed'], config['seed'] + config['seeds'])
+    play = functools.partial(_squares, truth[name])
+    found = {}
+    for method in _METHODS:
+      values, stderr = _ours(method, worths[name], budget, seeds)
+      if values is not None:
+        error = values - truth[name][None]
+        covers = np.abs(error) <= 1.96 * stderr
+        found[method] = {**play(values), 'covers': float(covers.mean())}
+    for method, estimate in peers.items():
+      try:
+        values = [estimate(worths[name], budget, seed) for seed in seeds]
+      except (ValueError, np.linalg.LinAlgError, ZeroDivisionError, IndexError):
+        continue  # Of a budget that is too small for it.
+      found[method] = play(np.stack(values))
+    numbers['errors'][f'{name}, {budget}'] = found
+    size = float(np.mean(truth[name] ** 2))
+    rows.append(_row(name, budget, found, size))
+  header = ('game', 'calls', 'ours', 'theirs', 'ratio', 'covers')
+  figures = {'errors': _figure(numbers['errors'], list(worths))}
+  return findings.Findings(header, rows, numbers, figures)
+
+
+def budgets(num_sets: int) -> list[int]:
+  """Returns `p + 2` and its doubles up to `2^p`, of all `2^p` coalitions."""
+  num, found = num_sets.bit_length() + 1, []
+  while num < num_sets:
+    found.append(num)
+    num *= 2
+  return [*found, num_sets]
+
+
+def _squares(truth, values):
+  """Returns the mean square of errors, and its standard error over seeds."""
+  squares = np.mean((values - truth[None]) ** 2, 1)
+  stderr = squares.std() / np.sqrt(max(len(squares) - 1, 1))
+  return {'mse': float(squares.mean()), 'stderr': float(stderr)}
+
+
+def _ours(method, worths, budget, seeds):
+  """Returns values and standard errors by seed, or none for too few calls."""
+  keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+  # In units of the game, which float32 sums well.
+  middle, scale = worths.mean(), worths.std()
+  table = jnp.asarray((worths - middle) / scale, jnp.float32)
+  try:
+    values, stderr = _program(method, len(worths), budget)(table, keys)
+  except ValueError:
+    return None, None
+  return np.asarray(values, float) * scale, np.asarray(stderr, float) * scale
+
+
+@functools.cache
+def _program(method, num_sets, budget):
+  """Returns one program for all games of so many players."""
+  p = num_sets.bit_length() - 1
+  bits = 2 ** jnp.arange(p)
+
+  def one(table, key):
+    fn = lambda x: table[jnp.sum((x > 0.5).astype(jnp.int32) * bits)]
+    explain = functools.partial(
+      _METHODS[method](p, budget - 2), masker=maskers.entries, batch_size=None
+    )
+    info = explain(fn, jnp.ones(p), key=key).info
+    return info.values, info.stderr
+
+  return jax.jit(
+    lambda table, keys: jax.lax.map(lambda key: one(table, key), keys)
+  )
+
+
+def _kernel_shap(num_players, num_samples):
+  del num_players
+  # What judges the fit are no calls of the estimate.
+  return functools.partial(
+    kernel_shap.kernel_shap, num_samples=num_samples, num_fresh=1
+  )
+
+
+def _gaussian_process(num_players, num_samples):
+  del num_players
+  estimator = functools.partial(
+    gaussian_process.gaussian_process,
+    num_samples=min(num_samples, gaussian_process.MOST_SAMPLES),
+  )
+  return functools.partial(shapley.shapley, estimator=estimator)
+
+
+def _permutation(num_players, num_samples):
+  estimator = functools.partial(
+    shapley.permutation, num_pairs=num_samples // (2 * num_players - 2)
+  )
+  return functools.partial(shapley.shapley, estimator=estimator)
+
+
+def _stratified(num_players, num_samples):
+  an_order = shapley.calls_an_order(num_players)
+  estimator = functools.partial(
+    shapley.stratified, num_orders=(num_samples - 2 * num_players) // an_order
+  )
+  return functools.partial(shapley.shapley, estimator=estimator)
+
+
+_METHODS = {
+  'gaussian_process': _gaussian_process,
+  'kernel_shap': _kernel_shap,
+  'permutation': _permutation,
+  'stratified': _stratified,
+}
+
+
+def _row(name, budget, found, size):
+  """Returns the best of ours and of theirs, and the ratio of their errors."""
+  shown = [name, f'{budget}']
+  best = {}
+  for whose, names in (
+    ('ours', [n for n in found if n in _METHODS]),
+    ('theirs', [n for n in found if n not in _METHODS]),
+  ):
+    chosen = min(names, key=lambda n: found[n]['mse'], default=None)
+    best[whose] = chosen
+    one = found.get(chosen)
+    shown.append(
+      '-' if one is None else f'{chosen} {one["mse"]:.2g} ({one["stderr"]:.1g})'
+    )
+  ours, theirs = (found.get(best[k]) for k in ('ours', 'theirs'))
+  ratio, covers = '-', f'{ours["covers"]:.2f}' if ours else '-'
+  if ours and ours['mse'] < _ROUNDING * size:
+    ratio, covers = 'exact', '-'
+  elif ours and theirs:
+    ratio = f'{ours["mse"] / theirs["mse"]:.2f}'
+  return (*shown, ratio, covers)
+
+
+def _figure(errors, names):
+  """Draws errors against calls, a panel a game."""
+  fig = figure.Figure(figsize=(9, 5.5), layout='constrained')
+  panels = fig.subplots(-(-len(names) // 3), 3, squeeze=False).ravel()
+  for ax, name in zip(panels, names, strict=False):
+    lines = {}
+    for point, found in errors.items():
+      game, budget = point.rsplit(', ', 1)
+      if game == name:
+        for method, one in found.items():
+          if one['mse'] > 0:
+            lines.setdefault(method, []).append((int(budget), one['mse']))
+    for method, line in lines.items():
+      style = {} if method in _METHODS else {'color': '0.7', 'zorder': 0}
+      label = method if method in _METHODS else None
+      ax.plot(*zip(*line, strict=True), marker='.', label=label, **style)
+    ax.set(xscale='log', yscale='log', title=name, xlabel='calls')
+  panels[0].set_ylabel('mean squared error')
+  panels[0].legend(frameon=False, fontsize='x-small')
+  for ax in panels[len(names) :]:
+    ax.axis('off')
+  return fig

@@ -1,0 +1,128 @@
+"""Tests for `stopping.py`."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saliency_jax.core import sampling
+from saliency_jax.core import stopping
+
+_KEY = jax.random.key(0)
+
+
+def _draw(i, scale=1.0):
+  noise = jax.random.normal(sampling.draw_key(_KEY, i), (3,))
+  return {'map': scale * noise + 2, 'score': jnp.sum(noise)}
+
+
+def _rows(num, scale=1.0):
+  return jax.vmap(lambda i: _draw(i, scale)['map'])(jnp.arange(num))
+
+
+_watched = lambda variance: variance['map']
+
+
+def _moments(num_samples, scale=1.0, **settings):
+  settings = {'batch_size': 7, 'watched': _watched} | settings
+  f = lambda i: _draw(i, scale)
+  return stopping.moments(f, num_samples, **settings)
+
+
+class StoppingTest(parameterized.TestCase):
+  @parameterized.parameters(None, 1, 7, 64)
+  def test_without_a_tolerance_it_is_batched_moments(self, batch_size):
+    run = lambda: _moments(20, batch_size=batch_size)
+    got = jax.jit(run)()
+    rows = np.asarray(_rows(20))
+    np.testing.assert_allclose(got.mean['map'], rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(got.variance['map'], rows.var(0), rtol=1e-5)
+    self.assertEqual(got.draws, (20, False))
+    plain = lambda: sampling.batched_moments(
+      _draw, jnp.arange(20), batch_size=batch_size
+    )
+    loops = [str(jax.make_jaxpr(f)()).count('scan[') for f in (run, plain)]
+    self.assertEqual(*loops)
+    self.assertNotIn('while[', str(jax.make_jaxpr(run)()))
+
+  @parameterized.parameters(0.15, 0.1)
+  def test_stops_at_the_first_batch_that_is_good(self, tolerance):
+    got = jax.jit(lambda: _moments(400, tolerance=tolerance))()
+    rows = np.asarray(_rows(400))
+    # 58 batches of at most 7 draws: of 7.
+    num = next(
+      n
+      for n in range(21, 400, 7)
+      if max(rows[:n].std(0, ddof=1)) / np.sqrt(n) <= tolerance
+    )
+    self.assertEqual(got.draws, (num, True))
+    np.testing.assert_allclose(got.mean['map'], rows[:num].mean(0), rtol=1e-5)
+
+  def test_takes_the_most_where_it_is_not_met(self):
+    got = jax.jit(lambda: _moments(33, tolerance=1e-3))()
+    rows = np.asarray(_rows(33))
+    self.assertEqual(got.draws, (33, False))
+    np.testing.assert_allclose(got.mean['map'], rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(got.variance['map'], rows.var(0), rtol=1e-5)
+
+  def test_numbers_that_are_none_meet_no_tolerance(self):
+    f = lambda i: jnp.where(i == 3, jnp.nan, i.astype(jnp.float32))
+    got = jax.jit(
+      lambda: stopping.moments(f, 40, tolerance=1e3, batch_size=8)
+    )()
+    self.assertEqual(got.draws, (40, False))
+
+  @parameterized.parameters((1, None), (7, 5), (20, 64))
+  def test_goes_on(self, num, batch_size):
+    @jax.jit
+    def run():
+      start = _moments(num)
+      again = stopping.restored(
+        start.mean,
+        stopping.standard_error(start.variance, start.draws),
+        start.draws,
+      )
+      return (
+        _moments(40, batch_size=batch_size, start=start),
+        _moments(40, batch_size=batch_size, start=again),
+        _moments(40),
+      )
+
+    whole = run()
+    for got in whole[:2]:
+      self.assertEqual(got.draws.num, 40)
+      for a, b in zip(got[:2], whole[2][:2], strict=True):
+        np.testing.assert_allclose(a['map'], b['map'], rtol=1e-5)
+
+  def test_goes_on_no_further_than_asked(self):
+    start = _moments(20)
+    enough = jax.jit(lambda s: _moments(20, start=s))(start)
+    np.testing.assert_allclose(enough.mean['map'], start.mean['map'])
+    self.assertEqual(enough.draws.num, 20)
+    good = jax.jit(lambda s: _moments(900, start=s, tolerance=5.0))(start)
+    self.assertEqual(good.draws, (20, True))
+
+  def test_an_example_does_not_feel_its_neighbours(self):
+    run = functools.partial(_moments, 300, tolerance=0.2)
+    scales = jnp.array([0.5, 3.0, 1.0])
+    got = jax.jit(jax.vmap(lambda s: run(scale=s)))(scales)
+    self.assertLen(set(got.draws.num.tolist()), 3)
+    alone = jax.jit(lambda s: run(scale=s))
+    for i, scale in enumerate(scales):
+      want = alone(scale)
+      self.assertEqual(got.draws.num[i], want.draws.num)
+      np.testing.assert_allclose(
+        got.mean['map'][i], want.mean['map'], rtol=1e-5
+      )
+
+  @parameterized.parameters(0.0, -1.0, float('nan'))
+  def test_bad_tolerance(self, tolerance):
+    with self.assertRaisesRegex(ValueError, r'tolerance must be in \(0, inf\)'):
+      _moments(10, tolerance=tolerance)
+
+
+if __name__ == '__main__':
+  absltest.main()
