@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
+import typing_extensions
 
 from saliency_jax.certificates import smoothed_maps
 from saliency_jax.core import baselines
@@ -226,10 +227,12 @@ def _fits(value: Any, part: Any) -> bool:
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:
-  """Returns the types that an annotation unites."""
+  """Returns the types that an annotation, or what it is a name of, unites."""
+  if isinstance(annotation, typing_extensions.TypeAliasType):
+    return _parts(annotation.__value__)
   united = isinstance(annotation, python_types.UnionType)
   if united or typing.get_origin(annotation) is typing.Union:
-    return typing.get_args(annotation)
+    return tuple(p for a in typing.get_args(annotation) for p in _parts(a))
   return (annotation,)
 
 
