@@ -16,7 +16,9 @@ of the metric on the same images, and the 95% bootstrap interval of its mean.
 `below` and `above` are reproduced if the whole interval is below or above zero,
 and refuted if it is on the other side; `not_below` and `not_above` likewise,
 zero itself being on the side of the claim; all else is undecided, and so is
-what fewer than 10 images say.
+what fewer than 10 images say. With `holm` the comparisons of a config are one
+family: what has a p-value above .05, corrected by Holm's procedure, is
+undecided too. With `fewest` it takes more images than 10.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,6 +66,8 @@ def evaluation(
   batch_size: int = 1,
   num_maps: int = 20,
   fit: Mapping[str, Any] | None = None,
+  holm: bool = False,
+  fewest: int | None = None,
 ) -> ml_collections.ConfigDict:
   """Returns a config: see the top of this file."""
   config = {
@@ -80,6 +84,10 @@ def evaluation(
   }
   if fit is not None:
     config['fit'] = _ordered(fit)
+  if holm:
+    config['holm'] = True
+  if fewest is not None:
+    config['fewest'] = fewest
   return _ordered(config)
 
 

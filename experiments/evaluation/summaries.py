@@ -68,15 +68,24 @@ def summarize(
       }
       for n in names
     },
-    'verdicts': [
-      {
-        'metric': n,
-        'a': a,
-        'b': b,
-        'claim': claim,
-        **difference(n, a, b)._asdict(),
-        'verdict': statistics.verdict(claim, difference(n, a, b)),
-      }
-      for n, a, b, claim in config['comparisons']
-    ],
+    'verdicts': _verdicts(config, data, difference),
   }
+
+
+def _verdicts(config, data, difference):
+  """Returns what each comparison comes to, corrected if the config asks."""
+  claims = config['comparisons']
+  corrected = [None] * len(claims)
+  if config.get('holm', False):
+    corrected = statistics.holm(
+      [statistics.p_value(data[n][a] - data[n][b]) for n, a, b, _ in claims]
+    )
+  fewest = config.get('fewest', statistics.FEWEST)
+  found = []
+  for (n, a, b, claim), p in zip(claims, corrected, strict=True):
+    between = difference(n, a, b)
+    verdict = statistics.verdict(claim, between, p=p, fewest=fewest)
+    names = {'metric': n, 'a': a, 'b': b, 'claim': claim}
+    chance = {} if p is None else {'p': p}
+    found.append({**names, **between._asdict(), **chance, 'verdict': verdict})
+  return found

@@ -189,6 +189,22 @@ def rise(out: types.Attribution) -> str:
   )
 
 
+def lime(out: types.Attribution) -> str:
+  """States how well the linear model predicts fresh draws, and its noise."""
+  return (
+    f'explains {float(out.info.explained):.0%}; standard error (rms) '
+    f'{_rms(out.info.stderr):.1e}'
+  )
+
+
+def efficiency(out: types.Attribution) -> str:
+  """States by how much the values of the players miss what they share."""
+  return (
+    f'efficiency error {float(out.info.efficiency_error):.3g} of '
+    f'{float(out.info.score - out.info.baseline_score):.3g}'
+  )
+
+
 def leg(out: types.Attribution) -> str:
   """States whether two halves of the draws agree, and if a score was left."""
   return _halves(out.info)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from experiments.core import inputs
 from experiments.tables import costs
 from experiments.tables import diagnostics
+from experiments.tables import players
 from experiments.tables import settings
 import saliency_jax
 from saliency_jax import certificates
@@ -120,6 +121,14 @@ _certifiable = functools.partial(
   score=scores.max_logit,
   quick=False,
 )
+# Players are cells, and what is below zero speaks against the class.
+_players = functools.partial(
+  Entry,
+  cost=costs.forwards,
+  drawing=viz.SIGNED,
+  score=scores.prob,
+  quick=False,
+)
 _cam = functools.partial(
   Entry,
   cost=costs.one_gradient,
@@ -204,6 +213,18 @@ METHODS: dict[str, Entry] = {
     score=scores.prob,
     # An eighth of the paper's masks: the standard error says what that costs.
     settings={'num_masks': 500},
+  ),
+  'lime': _players(
+    players.of_cells(saliency_jax.lime), describe=diagnostics.lime
+  ),
+  'kernel_shap': _players(
+    players.of_cells(saliency_jax.kernel_shap),
+    describe=diagnostics.efficiency,
+  ),
+  # The C-Shapley of LEG's paper.
+  'ball_regression': _players(
+    players.of_cells(saliency_jax.ball_regression),
+    describe=diagnostics.efficiency,
   ),
   'leg': _leg(
     saliency_jax.leg,

@@ -137,13 +137,18 @@ def sensitivity(
   max_fraction: float = 0.4,
   num_points: int = 41,
   baseline: baselines.Baseline = baselines.black,
+  resolution: int | None = None,
   batch_size: int = 32,
 ) -> Result:
   """Measures LEG's key size and log-odds, up to a part of the pixels.
 
+  With a resolution, every map is brought to that many cells a side, and these
+  are blacked out in the place of pixels.
+
   A decision that nothing up to there changes has the key size 1, the most that
   there can be. The log-odds ratio and log-probability are means of the curves.
   """
+  cells = x.shape[:2] if resolution is None else resolution
   out = metrics.log_odds_curves(
     case.logits_fn,
     x,
@@ -151,7 +156,7 @@ def sensitivity(
     key=key,
     label=case.label,
     fractions=jnp.linspace(0, max_fraction, num_points, dtype=x.dtype),
-    baseline=baseline,
+    masker=functools.partial(maskers.grid, cells=cells, baseline=baseline),
     batch_size=batch_size,
   )
   values = {
