@@ -42,4 +42,5 @@ def get_config():
     num_steps=None,
     coverage_samples=(1000,),
     coverage_replicates=200,
+    interval_replicates=50,
   )

@@ -49,6 +49,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     for name in _COVARIANCES
     for n in config['num_samples']
   }
+  inside = _intervals(config)
   covers = {n: _coverage(n, config) for n in config['coverage_samples']}
   rows, numbers = [], {'errors': {}, 'coverage': {}, 'verdicts': {}}
   for (name, n), found in errors.items():
@@ -75,6 +76,8 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
       )
       rows.append((what, f'{n}', _text(one['covers'])))
     numbers['coverage'][n] = found
+  numbers['intervals'] = inside._asdict()
+  rows.append(("a cell's 95% interval covers", 'default', _text(inside)))
   return findings.Findings(
     ('what', 'draws', 'mean'),
     rows,
@@ -174,6 +177,23 @@ def _errors(name, n, config):
   }
 
 
+def _intervals(config):
+  """Returns how many cells' intervals cover, at the defaults, by replicate."""
+  side, sigma = config['side'], config['sigma']
+  fn, moves = known(side, sigma)
+  x, truth = jnp.zeros((side, side, 1)), moves['white'][:, :, None]
+
+  def one(key):
+    info = leg.leg(fn, x, key=key, cells=side, sigma=sigma).info
+    inside = jnp.abs(info.grid - truth) <= info.margin
+    return jnp.mean(inside.astype(jnp.float32))
+
+  key = sampling.draw_key(jax.random.key(config['seed']), 2)
+  keys = jax.random.split(key, config['interval_replicates'])
+  covers = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
+  return statistics.mean_interval(np.asarray(covers, np.float64))
+
+
 def _coverage(n, config):
   """Returns how often `|D^{+T}(y - S LEG)|_inf <= L`, for each `L`."""
   side = config['side']
@@ -188,6 +208,7 @@ def _coverage(n, config):
   )
   design = leg.Design(
     sigma=sigma,
+    keep=0.5,
     num_samples=n,
     covariance=leg.paper,
     **{name: _SETTINGS[name] for name in ('antithetic', 'draw', 'batch_size')},

@@ -51,7 +51,7 @@ def warnings(
       saturated
     ),
     'the map is zero everywhere': not np.any(out.scores),
-    'the linear model of LEG explains nothing of the score: more draws': some(
+    'the linear model explains nothing of the score: more draws': some(
       'explained', lambda a: not np.all(a >= 0)
     ),
     'maps of two halves of the draws disagree: more draws': some(

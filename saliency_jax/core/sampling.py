@@ -29,6 +29,8 @@ EIGENVECTORS = 0  # The first direction of Lanczos's method.
 INSPECTION = 0  # The first of the draws by which a box is judged.
 LOSS = 0  # The loss at an example that draws have changed.
 # At the end, which no number of draws reaches:
+HELD_OUT = 2**32 - 7  # Draws by which maps of other draws are judged.
+SCALE = 2**32 - 6  # Draws by which the scale of the others is found.
 LAYER = 2**32 - 5  # The order in which sets of one size are drawn.
 SIZE = 2**32 - 4  # Of a draw's own key: how many players a coalition has.
 NEIGHBOUR = 2**32 - 3  # Of a draw's own key: a method at a neighbour.

@@ -23,10 +23,12 @@ from jaxtyping import Array, Float, Key
 import numpy as np
 
 from saliency_jax import maskers
+from saliency_jax import transforms
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import stretching
 from saliency_jax.core import types
+from saliency_jax.optimization import held_out
 from saliency_jax.optimization import radii
 from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
@@ -72,7 +74,8 @@ class LegTvInfo(NamedTuple):
       zero: below a thousandth of the largest of the empirical LEG.
     solver: the gap, the violation and the objective of each, and whether it
       converged.
-    leg: of the empirical LEG: its reliability, and the number of calls.
+    leg: of the empirical LEG: its reliability, and the number of all calls.
+    choice: what held-out draws say of each level, with `level='auto'`.
   """
 
   grid: Float[Array, '*cells k']
@@ -81,6 +84,7 @@ class LegTvInfo(NamedTuple):
   flat: Float[Array, 'k']
   solver: total_variation.TvInfo
   leg: leg.LegInfo | tuple[()]
+  choice: held_out.Choice | tuple[()] = ()
 
 
 def leg_tv(
@@ -89,9 +93,10 @@ def leg_tv(
   *,
   key: Key[Array, ''] | None = None,
   radius: radii.Radius = radii.relative,
-  level: types.Scalar | Float[Array, '*l'] = 0.05,
+  level: types.Scalar | Float[Array, '*l'] | str = 0.05,
   cells: int | tuple[int, int] = 28,
-  sigma: types.Scalar = 0.05,
+  sigma: types.Scalar | str = 0.05,
+  keep: types.Scalar = 0.5,
   num_samples: int | None = None,
   covariance: covariances.Covariance = leg.white,
   colours: Callable[[int], moving.Colours] = leg.grey,
@@ -115,8 +120,11 @@ def leg_tv(
       other `(evidence, level) -> L`.
     level: `K_L`, `eps` or `L` itself, by `radius`. An array of them makes the
       whole path from one set of draws: results have its axes before theirs.
+      'auto' takes of `held_out.LEVELS` the `K_L` whose map explains most of the
+      score over 256 further draws.
     cells: and all that follow but the solver's two: see `leg`.
     sigma: scale of the noise.
+    keep: share of the score that is left at `sigma='auto'`.
     num_samples: perturbed images; `None` takes 3136, rounded up.
     covariance: of the noise.
     colours: how it moves the channels.
@@ -157,14 +165,32 @@ def leg_tv(
     moves = moving.of_masker(players, clip)
   moves = moving.on_graph(moves, edges)
   design = leg.Design(
-    sigma, num_samples, covariance, antithetic, draw, batch_size
+    sigma, keep, num_samples, covariance, antithetic, draw, batch_size
   )
-  info, num_terms, term = leg.estimate(fn, x, key, moves, design)
+  auto = _is_auto(level, radius)
+  level = jnp.asarray(held_out.LEVELS) if auto else level
+  info, num_terms, term, noise = leg.estimate(fn, x, key, moves, design)
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
   evidence = radii.Evidence(
     moves.on, info.moment, jnp.zeros(()), num_terms, term, key, batch_size
   )
-  solved = _solve(info.grid, evidence, covariance, sigma, radius, level, steps)
+  solved = _solve(
+    info.grid, evidence, covariance, info.sigma, radius, level, steps
+  )
+  if auto:
+    choice = held_out.choose(
+      solved.grid,
+      fn,
+      moves,
+      noise,
+      key,
+      num_signs=2 if antithetic else 1,
+      batch_size=batch_size,
+    )
+    level = choice.levels[choice.chosen]
+    solved = jax.tree.map(lambda a: a[choice.chosen], solved)
+    solved = solved._replace(choice=choice)
+    info = info._replace(num_calls=info.num_calls + choice.num_calls)
   spread = _for_each(moves.spread, level)
   return examples.attribution(x, spread(solved.grid), solved._replace(leg=info))
 
@@ -214,6 +240,38 @@ def leg_tv_of_moment(
   steps = {'num_steps': num_steps, 'tolerance': tolerance}
   info = _solve(g, evidence, covariance, sigma, radius, level, steps)
   return types.Attribution(info.grid, info)
+
+
+def summed_by_size(
+  fn: types.ScoreFn,
+  x: types.Example,
+  *,
+  key: Key[Array, ''] | None = None,
+  **settings: Any,
+) -> types.Attribution:
+  """Makes the map that the paper shows: the sizes of the channels' maps summed.
+
+  Args:
+    fn: score of one example; no gradient is taken.
+    x: the image.
+    key: consumed; required.
+    **settings: of `leg_tv`, in the place of some of `PAPER`.
+  """
+  method = functools.partial(leg_tv, **{**PAPER, **settings})
+  method = transforms.sum_channels(transforms.absolute(method))
+  return method(fn, x, key=key)
+
+
+def _is_auto(level, radius):
+  """Returns whether held-out draws choose the level, or raises."""
+  if not isinstance(level, str):
+    return False
+  if level != 'auto' or radius is not relative:
+    raise ValueError(
+      "level must be numbers, or 'auto' for radius=leg_tv.relative, got "
+      f'{level!r}'
+    )
+  return True
 
 
 def _each(f):

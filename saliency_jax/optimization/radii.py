@@ -120,9 +120,8 @@ def bootstrap(
   """Returns the quantile of `|D^{+T} (y - E y)|_inf` at `1 - level`.
 
   It is the quantile of `|D^{+T} mean_i e_i (d_i z_i - y)|_inf` over standard
-  normal multipliers `e`. The noise is drawn again; the score is not called. The
-  draws of `leg.orthogonal` average better than independent draws do, so for
-  them the quantile is too large.
+  normal multipliers `e`, of the draws of `leg.orthogonal` without what the map
+  says of `d_i`. The noise is drawn again; the score is not called.
 
   Raises:
     ValueError: if only the moment is known, or for a bad number.

@@ -28,11 +28,18 @@ NUM_SAMPLES = 3136
 Draw = TypeAliasType('Draw', Callable[..., Float[Array, '*cells k']])
 
 
-def in_blocks(size: Callable[[Any], int]) -> Callable[[Draw], Draw]:
-  """Marks a draw of which whole blocks, `size(like)` each, are independent."""
+def in_blocks(
+  size: Callable[[Any], int], *, balanced: bool = False
+) -> Callable[[Draw], Draw]:
+  """Marks a draw of which whole blocks, `size(like)` each, are independent.
+
+  Args:
+    size: of a block.
+    balanced: whether every block has the covariance 1 exactly.
+  """
 
   def mark(draw):
-    draw.block_size = size
+    draw.block_size, draw.balanced = size, balanced
     return draw
 
   return mark
@@ -47,7 +54,7 @@ def gaussian(
   return sampling.normal(sampling.draw_key(key, i), like)
 
 
-@in_blocks(lambda like: like.size)
+@in_blocks(lambda like: like.size, balanced=True)
 def orthogonal(
   key: Key[Array, ''] | None,
   i: Int[Array, ''] | int,
@@ -74,9 +81,19 @@ def orthogonal(
 
 def block_size(draw: Draw, like: Any) -> int:
   """Returns how many draws are independent of others only as a whole."""
+  draw = _unbound(draw)
+  return draw.block_size(like) if hasattr(draw, 'block_size') else 1
+
+
+def is_balanced(draw: Draw) -> bool:
+  """Returns whether a linear score has no error over whole blocks of draws."""
+  return getattr(_unbound(draw), 'balanced', False)
+
+
+def _unbound(draw):
   while isinstance(draw, functools.partial):
     draw = draw.func
-  return draw.block_size(like) if hasattr(draw, 'block_size') else 1
+  return draw
 
 
 def num_blocks(num_samples: int | None, block_size: int, num_signs: int) -> int:

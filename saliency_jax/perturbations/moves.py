@@ -127,6 +127,27 @@ def on_graph(moves: Moves, edges: Any) -> Moves:
   )
 
 
+def evaluate(
+  fn: types.ScoreFn,
+  moves: Moves,
+  z: Float[Array, '*cells k'],
+  num_signs: int,
+) -> tuple[Float[Array, 'signs groups'], Float[Array, '']]:
+  """Returns the scores of one draw with all of its signs, and what is outside.
+
+  Args:
+    fn: the score.
+    moves: what noise moves.
+    z: the draw.
+    num_signs: 2 for both signs, or 1.
+  """
+  signed = jnp.stack([z, -z][:num_signs])
+  moved, outside = jax.vmap(moves.move)(signed)
+  flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), moved)
+  scores = jax.vmap(fn)(flat).reshape(num_signs, -1)
+  return scores.astype(z.dtype), jnp.mean(outside)
+
+
 def _outside(values: Float[Array, '...']) -> Bool[Array, '...']:
   return (values < 0) | (values > 1)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from scipy import special
 
 
 def half(block: Int[Array, '*n'], num_blocks: int) -> Int[Array, '*n']:
@@ -67,6 +68,16 @@ def explained(
   gain = gain - (jnp.sum(a * metric(a)) + jnp.sum(b * metric(b))) / 2
   known = variance > 0
   return jnp.where(known, gain / jnp.where(known, variance, 1), 0)
+
+
+def margin(stderr: Float[Array, '*x'], freedom: int) -> Float[Array, '*x']:
+  """Returns half of the 95% interval, by Student's t.
+
+  Args:
+    stderr: standard error.
+    freedom: its degrees of freedom.
+  """
+  return float(special.stdtrit(freedom, 0.975)) * stderr
 
 
 def reduction(

@@ -64,6 +64,7 @@ class StudyTest(parameterized.TestCase):
       path=(0.1, 0.3),
       coverage_samples=(100,),
       coverage_replicates=2,
+      interval_replicates=4,
     )
     numbers, table = self._run(config)
     for name in ('paper', 'white'):
@@ -73,6 +74,7 @@ class StudyTest(parameterized.TestCase):
       # The root of 16.
       self.assertBetween(few / many, 2, 8)
     self.assertEqual(numbers['coverage']['100']['mcdiarmid']['constant'], 1)
+    self.assertBetween(numbers['intervals']['mean'], 0.8, 1)
     self.assertIn('leg_tv, best L, paper - white', table)
 
   def test_leg_photos_goes_on(self):

@@ -272,6 +272,52 @@ class LegTvTest(parameterized.TestCase):
     ):
       leg_tv.leg_tv_of_moment(total, 0, sigma=0.1)
 
+  def test_level_by_held_out_draws(self):
+    h, w = 6, 6
+    truth = _blocks(h, w)[..., None]
+    cells = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1], (h, w, 1)))
+    cells = cells.astype(jnp.float32)
+    explain = lambda fn, num: _explain(
+      fn,
+      jnp.zeros((h, w, 1)),
+      cells=h,
+      level='auto',
+      sigma=0.1,
+      num_samples=num,
+      draw=leg.gaussian,
+      batch_size=None,
+    )
+    # Few draws of few edges want a price on edges.
+    out = explain(lambda x: jnp.sum(truth * x), 72)
+    choice, info = out.info.choice, out.info
+    predicted = np.asarray(choice.predicted)
+    self.assertEqual(choice.chosen, np.argmax(predicted))
+    self.assertGreater(choice.chosen, 0)
+    # A linear score is predicted but for how far its map is off.
+    off = np.sum((info.grid - truth) ** 2) / np.sum(truth**2)
+    self.assertAlmostEqual(np.max(predicted), 1 - off, delta=0.1)
+    off = np.sum((info.leg.grid - truth) ** 2) / np.sum(truth**2)
+    self.assertAlmostEqual(predicted[0], 1 - off, delta=0.3 * off)
+    self.assertEqual(info.leg.num_calls, 1 + 72 + 512)
+    np.testing.assert_allclose(
+      info.radius, choice.levels[choice.chosen] * info.largest, rtol=1e-5
+    )
+    self.assertEqual(out.scores.shape, (h, w, 1))
+    # Cells at odds, well known, do not.
+    out = explain(lambda x: jnp.sum(cells * x), 4000)
+    self.assertLessEqual(out.info.choice.chosen, 1)
+
+  def test_sizes_of_channels_are_summed(self):
+    (x,) = equivalence.examples(1)
+    settings = {'cells': 3, 'num_samples': 6}
+    fn = equivalence.score_fn(score=scores.prob)
+    whole = _explain(fn, x, **{**leg_tv.PAPER, **settings}).scores
+    got = jax.jit(
+      lambda x, key: leg_tv.summed_by_size(fn, x, key=key, **settings)
+    )(x, jax.random.key(0))
+    want = np.sum(np.abs(whole), -1, keepdims=True)
+    np.testing.assert_allclose(got.scores, want, rtol=1e-4)
+
   @parameterized.parameters(leg_tv.PAPER, leg_tv.V1)
   def test_presets(self, **preset):
     (x,) = equivalence.examples(1)
@@ -354,6 +400,11 @@ class LegTvTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'level': -0.1}, r'level must be in \[0, inf\), got -0.1'),
+    ({'level': 'best'}, "numbers, or 'auto' for radius=.* got 'best'"),
+    (
+      {'level': 'auto', 'radius': leg_tv.bootstrap},
+      "numbers, or 'auto' for radius=leg_tv.relative, got 'auto'",
+    ),
     (
       {'level': -0.1, 'radius': leg_tv.absolute},
       r'level must be in \[0, inf\), got -0.1',

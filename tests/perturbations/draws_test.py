@@ -44,7 +44,10 @@ class DrawsTest(absltest.TestCase):
     self.assertEqual(draws.block_size(draws.orthogonal, like), 24)
     bound = functools.partial(functools.partial(draws.orthogonal))
     self.assertEqual(draws.block_size(bound, like), 24)
+    self.assertTrue(draws.is_balanced(bound))
+    self.assertFalse(draws.is_balanced(draws.gaussian))
     mine = draws.in_blocks(lambda like: 7)(lambda key, i, like: like)
+    self.assertFalse(draws.is_balanced(mine))
     self.assertEqual(draws.block_size(mine, like), 7)
 
   def test_num_blocks(self):

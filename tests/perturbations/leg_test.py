@@ -265,6 +265,83 @@ class LegTest(parameterized.TestCase):
     self.assertLess(np.max(np.abs(z(off))), 4.5)
     self.assertLess(np.max(np.abs(z(off**2 - info.stderr**2))), 4.5)
 
+  def test_margins_cover_each_cell(self):
+    rng = np.random.default_rng(0)
+    a, b = jnp.asarray(rng.normal(size=(2, 6, 6, 1)), jnp.float32) * 0.6
+    dot = lambda a, z: jnp.vdot(a, z)
+    # E[grad]: of a sine, of a cube, and of nothing for what is even.
+    fn = lambda z: (
+      jnp.sin(dot(a, z)) + dot(b, z) ** 3 + dot(a, z) ** 2 * dot(b, z) ** 2
+    )
+    within = lambda u: 0.1**2 * jnp.sum(u**2)
+    # Rows of a matrix are of one length: of 36 cells a cube is worth 36 / 38.
+    truth = lambda cube: a * jnp.exp(-within(a) / 2) + 3 * cube * within(b) * b
+    run = lambda key, draw, num: (
+      leg.leg(
+        fn,
+        jnp.zeros((6, 6, 1)),
+        key=key,
+        cells=6,
+        sigma=0.1,
+        num_samples=num,
+        draw=draw,
+        batch_size=None,
+      ).info
+    )
+    for draw, num, cube in (
+      (leg.orthogonal, 144, 36 / 38),
+      (leg.gaussian, 100, 1),
+    ):
+      info = jax.jit(jax.vmap(functools.partial(run, draw=draw, num=num)))(
+        jax.random.split(jax.random.key(4), 300)
+      )
+      inside = np.abs(info.grid - truth(cube)[None]) <= info.margin
+      # Known to 1% if the 36 cells of a map were one, and to .2% if none is.
+      self.assertBetween(np.mean(inside), 0.93, 0.97)
+      self.assertGreater(np.min(np.mean(inside, 0)), 0.88)
+      if draw is leg.gaussian:
+        np.testing.assert_allclose(info.margin / info.stderr, 2.01, rtol=1e-3)
+      else:  # Two matrices: by their difference alone it would be 12.7.
+        told = np.sqrt(np.mean(info.stderr**2))
+        self.assertLess(np.mean(info.margin), 3 * told)
+
+  def test_scale_that_keeps_a_share(self):
+    # Rows of an orthogonal matrix are of one length, and the score is known.
+    fn = lambda x: 0.8 * jnp.exp(-jnp.sum((x - 0.5) ** 2))
+    x = jnp.full((4, 4, 1), 0.5)
+    run = jax.jit(
+      jax.vmap(
+        lambda keep: (
+          leg.leg(
+            fn, x, key=jax.random.key(0), cells=4, sigma='auto', keep=keep,
+            num_samples=64, antithetic=True,
+          ).info
+        )
+      )
+    )  # fmt: skip
+    keep = jnp.array([0.9, 0.5, 0.1])
+    info = run(keep)
+    np.testing.assert_allclose(
+      info.sigma, np.sqrt(-np.log(keep) / 16), rtol=0.01
+    )
+    np.testing.assert_allclose(info.mean_score, 0.8 * keep, rtol=0.05)
+    np.testing.assert_array_equal(info.num_calls, [1 + 320 + 64] * 3)
+    less = _explain(lambda x: -jnp.sum(x), x, cells=2, sigma='auto')
+    self.assertTrue(np.all(np.isnan(less.scores)))
+
+  def test_contrast_is_equation_1(self):
+    x = equivalence.examples(1)[0]
+    apply, params = equivalence.network()
+    one, two, both = (
+      _explain(fn, x, cells=2, num_samples=16).info.grid
+      for fn in (
+        scores.prob(apply, params, 0),
+        scores.prob(apply, params, 2),
+        scores.contrast(apply, params, 0, 2),
+      )
+    )
+    np.testing.assert_allclose(both, one - two, atol=1e-4)
+
   def test_orthogonal_draws_are_nearer(self):
     a = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 1)))
     a = a.astype(jnp.float32)
@@ -521,6 +598,8 @@ class LegTest(parameterized.TestCase):
       'multiple of 1 and at least 2, got 1: take 2$',
     ),
     ({'sigma': 0.0}, r'sigma must be in \(0, inf\), got 0.0'),
+    ({'sigma': 'large'}, "sigma must be a number or 'auto', got 'large'"),
+    ({'sigma': 'auto', 'keep': 1.0}, r'keep must be in \(0, 1\), got 1.0'),
     ({'cells': 7}, r'cells must be a whole number in \[1, 6\], got 7'),
     ({'cells': (0, 2)}, r'cells must be a whole number in \[1, 8\], got 0'),
     (

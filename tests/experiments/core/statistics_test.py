@@ -123,6 +123,40 @@ class VerdictTest(parameterized.TestCase):
   def test_few_images_decide_nothing(self):
     found = statistics.verdict('below', statistics.Interval(-2, -3, -1, 9))
     self.assertEqual(found, 'undecided')
+    clear = statistics.Interval(-2, -3, -1, 29)
+    self.assertEqual(statistics.verdict('below', clear), 'reproduced')
+    self.assertEqual(statistics.verdict('below', clear, fewest=30), 'undecided')
+
+  def test_a_p_value_only_takes_away(self):
+    clear = statistics.Interval(-2, -3, -1, 20)
+    for p, want in ((0.05, 'reproduced'), (0.06, 'undecided')):
+      self.assertEqual(statistics.verdict('below', clear, p=p), want)
+    wide = statistics.Interval(-2, -3, 1, 20)
+    self.assertEqual(statistics.verdict('below', wide, p=0.01), 'undecided')
+
+
+class HolmTest(absltest.TestCase):
+  def test_by_hand(self):
+    found = statistics.holm([0.03, 0.001, 0.04, 0.02])
+    np.testing.assert_allclose(found, [0.06, 0.004, 0.06, 0.06])
+    self.assertEqual(statistics.holm([0.6, 0.9]), [1, 1])
+    self.assertEqual(statistics.holm([]), [])
+
+  def test_finds_nothing_in_chance(self):
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(40):
+      draws = rng.normal(size=(5, 12))
+      p = statistics.holm([statistics.p_value(v) for v in draws])
+      wrong += min(p) <= 0.05
+    # 2 of 40 on average, and 8 with a chance of .001.
+    self.assertLess(wrong, 8)
+
+  def test_p_value(self):
+    # All 2^10 signs: the mean is as far from 0 in two of them.
+    self.assertAlmostEqual(statistics.p_value(np.arange(1, 11)), 2 / 1024)
+    self.assertEqual(statistics.p_value(np.zeros(12)), 1)
+    self.assertEqual(statistics.p_value(np.array([np.nan, 0.0])), 1)
 
 
 if __name__ == '__main__':

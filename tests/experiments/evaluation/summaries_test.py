@@ -47,6 +47,27 @@ class SummarizeTest(parameterized.TestCase):
     self.assertAlmostEqual(verdict['mean'], -1, delta=0.1)
     self.assertEqual(verdict['num'], 20)
 
+  def test_a_family_is_corrected_together(self):
+    rng = np.random.default_rng(1)
+    noise = lambda: rng.normal(size=40)
+    values = {'a': noise() - 0.45, 'b': noise(), 'c': noise(), 'd': noise() + 3}
+    claims = [('areas.deletion', 'a', other, 'below') for other in 'bcd']
+
+    def verdicts(**judged):
+      config = {**_config(*'abcd', comparisons=claims), **judged}
+      found = summaries.summarize(_records(values), config)['verdicts']
+      return found, [v['verdict'] for v in found]
+
+    plain, words = verdicts()
+    self.assertNotIn('p', plain[0])
+    corrected, fewer = verdicts(holm=True)
+    self.assertEqual(fewer[2], 'reproduced')
+    for found, before, after in zip(corrected, words, fewer, strict=True):
+      self.assertEqual(after, before if found['p'] <= 0.05 else 'undecided')
+    # One of them was a find by itself, and is none of three.
+    self.assertNotEqual(words, fewer)
+    self.assertEqual(verdicts(fewest=41)[1], ['undecided'] * 3)
+
   def test_differences_are_antisymmetric(self):
     rng = np.random.default_rng(0)
     values = {m: rng.normal(size=12) for m in 'abc'}

@@ -155,6 +155,25 @@ class MetricsTest(parameterized.TestCase):
     out = flips(_params(), xs, scores, labels, _keys()).values
     np.testing.assert_array_equal(out['flipped'], [0, 0, 0])
 
+  def test_sensitivity_on_a_grid_of_cells(self):
+    """A cell is black as a whole, by the mean size of its scores."""
+    xs, scores, labels = _batch()
+    cells, scores = 4, np.abs(scores)
+    size = _SIDE // cells
+    mean = scores.reshape(_NUM, cells, size, cells, size).mean((2, 4))
+    mean = np.repeat(np.repeat(mean, size, 1), size, 2)[..., None]
+    got, want = (
+      _built('sensitivity', {'num_points': 5, 'resolution': cells})(
+        _params(), xs, shown, labels, _keys()
+      )
+      for shown in (scores, mean.astype(np.float32))
+    )
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+    # 0 to .4 of 16 cells.
+    np.testing.assert_allclose(
+      got.curves['prob'].fractions[0], np.array([0, 2, 3, 5, 6]) / 16
+    )
+
   def test_own_resolution_is_the_methods(self):
     xs, scores, labels = _batch()
     own, fixed = (

@@ -1,0 +1,43 @@
+"""Images without the tenth that LEG and its rivals score highest, in black.
+
+Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
+  Figure 7: the top 10% of the pixels masked.
+  https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
+Claim: what LEG scores highest is the object itself, more than what LIME, SHAP,
+  C-Shapley and Grad-CAM do.
+Here: 78 of 28 x 28 cells; MNIST's test digits and LeNet trained on 4000 others,
+  with --data_dir; or :photos, EfficientNet-Lite0 and photos. Methods as
+  `leg_common.py` has them, about 3000 calls each; a figure each for six.
+Command: python -m experiments.study --workdir=out/leg_rivals_masked \\
+  --config=experiments/configs/leg_rivals_masked.py --data_dir=FOLDER
+  (:photos after `.py`, and a folder of its own.)
+"""
+
+from experiments.configs import common
+from experiments.configs import leg_common
+
+
+def get_config(which: str = 'digits'):
+  """Returns the config for 'digits', or for 'photos'."""
+  on_digits = common.choose(which, {'digits': True, 'photos': False})
+  chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 6}
+  if on_digits:
+    chosen = {
+      'model': 'lenet',
+      'data': 'mnist',
+      'fit': {'split': 'train[:4000]', 'epochs': 12},
+      'num_examples': 30,
+    }
+  return common.study(
+    'best_cells',
+    about=__doc__,
+    num_figures=6,
+    explained='predicted',
+    only='all',
+    share=0.1,
+    resolution=28,
+    baseline='black',
+    baselines=('black',),
+    methods=leg_common.methods(0.2 if on_digits else 0.05),
+    **chosen,
+  )
