@@ -5,9 +5,9 @@ Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
   https://openaccess.thecvf.com/content/ICCV2021/html/Luo_Statistically_Consistent_Saliency_Estimation_ICCV_2021_paper.html
 Claim: what LEG scores highest is the object itself, more than what LIME, SHAP,
   C-Shapley and Grad-CAM do.
-Here: 78 of 28 x 28 cells; MNIST's test digits and LeNet trained on 4000 others,
-  with --data_dir; or :photos, EfficientNet-Lite0 and photos. Methods as
-  `leg_common.py` has them, about 3000 calls each; a figure each for six.
+Here: 78 of 28 x 28 cells; 30 digits of a package and LeNet; or :photos,
+  EfficientNet-Lite0 and photos. Methods as `leg_common.py` has them, about 3000
+  calls each; a figure each for six.
 Command: python -m experiments.study --workdir=out/leg_rivals_masked \\
   --config=experiments/configs/leg_rivals_masked.py --data_dir=FOLDER
   (:photos after `.py`, and a folder of its own.)
@@ -22,12 +22,7 @@ def get_config(which: str = 'digits'):
   on_digits = common.choose(which, {'digits': True, 'photos': False})
   chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 6}
   if on_digits:
-    chosen = {
-      'model': 'lenet',
-      'data': 'mnist',
-      'fit': {'split': 'train[:4000]', 'epochs': 12},
-      'num_examples': 30,
-    }
+    chosen = {**common.LENET, 'num_examples': 30}
   return common.study(
     'best_cells',
     about=__doc__,
