@@ -9,7 +9,7 @@ Here: 78 of 28 x 28 cells; 30 digits of a package and LeNet; or :photos,
   EfficientNet-Lite0 and photos. Methods as `leg_common.py` has them, about 3000
   calls each; a figure each for six.
 Command: python -m experiments.study --workdir=out/leg_rivals_masked \\
-  --config=experiments/configs/leg_rivals_masked.py --data_dir=FOLDER
+  --config=experiments/configs/leg_rivals_masked.py
   (:photos after `.py`, and a folder of its own.)
 """
 
