@@ -1,15 +1,23 @@
 """Other libraries on the same weights, for the benchmark to run beside ours.
 
-Needs the `peers` extra: torch, captum and PAIR's saliency.
+Needs the `peers` extra: torch, autoLRP, captum, PAIR's saliency; zennit where
+it is installed (see `zennits`).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
+import warnings
 
 from captum import attr
 import numpy as np
 import saliency.core as pair
 import torch
+
+from experiments.benchmarking import zennits
+
+with warnings.catch_warnings():
+  warnings.simplefilter('ignore')
+  import autolrp
 
 
 def model_calls(
@@ -36,6 +44,9 @@ def explainers(
   settings: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Callable[[], Any]]]:
   """Returns, by method and library, calls that make the same map as ours.
+
+  Of propagation it is as much work, and another map: captum and zennit look for
+  modules and pass over what is none, autoLRP shares by absolute values.
 
   Args:
     network: see `torch_networks.load`.
@@ -135,6 +146,50 @@ def explainers(
       )
     }
 
+  def guided_backprop(settings):
+    return {
+      'captum': _quiet(
+        lambda: attr.GuidedBackprop(network).attribute(
+          x.clone().requires_grad_(), target=label
+        )
+      )
+    }
+
+  def deeplift(settings):
+    return {
+      'captum': _quiet(
+        lambda: attr.DeepLift(network).attribute(
+          x.clone(), torch.zeros_like(x), target=label
+        )
+      )
+    }
+
+  def lrp(settings):
+    def by_autolrp():
+      leaf = autolrp.tensor(x.clone())
+      network(leaf)[0, label].lrp()
+      return leaf.relevance
+
+    runs = {'autoLRP': _quiet(by_autolrp)}
+    if (zennit := zennits.load()) is not None:
+      kinds, rules = zennit.types, zennit.rules
+      composite = zennit.composites.LayerMapComposite(
+        [
+          (kinds.Activation, rules.Pass()),
+          (kinds.AvgPool, rules.Norm()),
+          (kinds.Linear, rules.Epsilon()),
+        ]
+      )
+
+      def by_zennit():
+        start = torch.zeros(1, network(x).shape[1])
+        start[0, label] = 1
+        with zennit.attribution.Gradient(network, composite) as attributor:
+          return attributor(x.clone().requires_grad_(), start)[1]
+
+      runs['zennit'] = _quiet(by_zennit)
+    return runs
+
   known = {
     'gradient': gradient,
     'gradient_x_input': gradient_x_input,
@@ -143,9 +198,23 @@ def explainers(
     'var_grad': noise('vargrad'),
     'integrated_gradients': integrated_gradients,
     'grad_cam': grad_cam,
+    'guided_backprop': guided_backprop,
+    'deeplift': deeplift,
+    'lrp': lrp,
     'occlusion': occlusion,
   }
   return {name: known[name](s) for name, s in settings.items() if name in known}
+
+
+def _quiet(run: Callable[[], Any]) -> Callable[[], Any]:
+  """Returns a call that warns of nothing: of hooks, or modules passed over."""
+
+  def quiet():
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      return run()
+
+  return quiet
 
 
 def _tensor(images: np.ndarray) -> torch.Tensor:

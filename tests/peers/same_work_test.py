@@ -20,12 +20,17 @@ _SETTINGS = (
   'occlusion.window=80',
   'occlusion.stride=70',
 )
-# Other draws, other nodes of the path, another size: the maps are not ours.
+# Other draws, other nodes of the path, another size, other rules: the maps are
+# not ours.
 _UNLIKE = (
   ('grad_cam', 'captum'),
   ('smooth_grad', 'captum'),
   ('smooth_grad', 'PAIR'),
   ('integrated_gradients', 'PAIR'),
+  ('guided_backprop', 'captum'),
+  ('deeplift', 'captum'),
+  ('lrp', 'autoLRP'),
+  ('lrp', 'zennit'),
 )
 
 
@@ -48,6 +53,9 @@ class PeersTest(parameterized.TestCase):
       'integrated_gradients',
       'grad_cam',
       'occlusion',
+      'guided_backprop',
+      'deeplift',
+      'lrp',
     ]
     settings = methods.settings_of(chosen, _SETTINGS, model.spec)
     theirs = peers.explainers(network, x, 243, settings)

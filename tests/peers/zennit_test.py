@@ -8,15 +8,11 @@
 | scalings and means as functions | passed over: a gradient | modules of these |
 | several convolutions of one sum | each its own, as here | zennit |
 
-zennit reads what a network is from its modules. It asks for torchvision, of
-which it needs three names: `pip install --no-deps zennit` does without, and the
-names are stood in for.
+zennit reads what a network is from its modules; for how it is installed see
+`experiments/benchmarking/zennits.py`.
 """
 
 import functools
-import importlib.util
-import sys
-import types
 import unittest
 
 from absl.testing import absltest
@@ -26,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from experiments.benchmarking import zennits
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.models import checkpoints
@@ -34,29 +31,8 @@ from saliency_jax.propagation import composites
 from saliency_jax.propagation import lrp
 from saliency_jax.propagation import rules
 
-_MISSING = 'pip install --no-deps zennit'
-_FOUND = importlib.util.find_spec('zennit') is not None
 _SIZE, _LABEL, _TINY = 67, 243, 1e-30
 _zero = functools.partial(composites.epsilon, epsilon=0.0)
-
-
-def _zennit():
-  """Imports zennit, whatever torchvision there is."""
-  if 'zennit' not in sys.modules and not importlib.util.find_spec(
-    'torchvision'
-  ):
-    absent = type('Absent', (), {})
-    for name, values in {
-      'torchvision': {'ops': types.SimpleNamespace(FrozenBatchNorm2d=absent)},
-      'torchvision.models': {},
-      'torchvision.models.resnet': {'Bottleneck': absent, 'BasicBlock': absent},
-    }.items():
-      sys.modules[name] = types.ModuleType(name)
-      vars(sys.modules[name]).update(values)
-  import zennit.attribution
-  import zennit.composites
-
-  return zennit
 
 
 @functools.cache
@@ -130,7 +106,7 @@ def _network():
 
 def _theirs(first, rest):
   """Returns zennit's map, by rules of the first and of other convolutions."""
-  zennit = _zennit()
+  zennit = zennits.load()
   network = _network()
 
   class Composite(zennit.core.Composite):
@@ -156,7 +132,7 @@ def _theirs(first, rest):
   return relevance[0].numpy().transpose(1, 2, 0)
 
 
-@unittest.skipUnless(_FOUND, _MISSING)
+@unittest.skipUnless(zennits.load(), 'pip install --no-deps zennit')
 class ZennitTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ('zero', 'Epsilon', {'epsilon': _TINY}, rules.zero),
@@ -167,7 +143,7 @@ class ZennitTest(parameterized.TestCase):
     ('z_box', 'ZPlus', {}, rules.z_plus, True),
   )
   def test_same_map(self, name, settings, rule, boxed=False):
-    theirs = getattr(_zennit().rules, name)
+    theirs = getattr(zennits.load().rules, name)
     if name == 'Epsilon' and settings['epsilon'] > _TINY:
       share = settings['epsilon']
       rule = functools.partial(rule, epsilon=share)
@@ -188,7 +164,7 @@ class ZennitTest(parameterized.TestCase):
     if boxed:
       low, high = -123.0, 151.0
       first = functools.partial(
-        _zennit().rules.ZBox, low, high, stabilizer=_TINY
+        zennits.load().rules.ZBox, low, high, stabilizer=_TINY
       )
       first_rule = functools.partial(rules.z_box, low=low, high=high)
 
