@@ -25,6 +25,7 @@ from saliency_jax import transforms
 from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
+from saliency_jax.perturbations import gaussian_process
 
 
 class Units(enum.Enum):
@@ -220,6 +221,34 @@ METHODS: dict[str, Entry] = {
   'kernel_shap': _players(
     players.of_cells(saliency_jax.kernel_shap),
     describe=diagnostics.efficiency,
+  ),
+  # Closer at equal calls than KernelSHAP.
+  'shapley': _players(
+    players.of_cells(saliency_jax.shapley),
+    describe=diagnostics.stderr,
+    settings={
+      'cells': 7,
+      'estimator': functools.partial(
+        gaussian_process.gaussian_process, num_samples=512
+      ),
+    },
+  ),
+  'banzhaf': _players(
+    players.of_cells(saliency_jax.banzhaf), describe=diagnostics.stderr
+  ),
+  'ablation': _players(
+    players.of_cells(saliency_jax.ablation), describe=diagnostics.efficiency
+  ),
+  # 781 coalitions of 49 cells.
+  'l_shapley': _players(
+    players.of_cells(saliency_jax.l_shapley),
+    describe=diagnostics.efficiency,
+    settings={'cells': 7},
+  ),
+  'c_shapley': _players(
+    players.of_cells(saliency_jax.c_shapley),
+    describe=diagnostics.efficiency,
+    settings={'cells': 7},
   ),
   # The C-Shapley of LEG's paper.
   'ball_regression': _players(

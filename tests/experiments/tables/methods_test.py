@@ -42,7 +42,20 @@ _SMALL = (
   *(
     f'leg{tv}.{s}' for tv in ('', '_tv') for s in ('cells=2', 'num_samples=16')
   ),
-  *(f'{name}.cells=2' for name in ('lime', 'kernel_shap', 'ball_regression')),
+  *(
+    f'{name}.cells=2'
+    for name in (
+      'lime',
+      'kernel_shap',
+      'shapley',
+      'banzhaf',
+      'ablation',
+      'l_shapley',
+      'c_shapley',
+      'ball_regression',
+    )
+  ),
+  'banzhaf.num_samples=14',
   *(f'lime.{s}' for s in ('num_samples=8', 'num_fresh=4')),
   *(f'kernel_shap.{s}' for s in ('num_samples=14', 'num_fresh=4')),
   'ball_regression.order=1',
