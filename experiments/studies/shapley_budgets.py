@@ -16,6 +16,7 @@ from matplotlib import figure
 import numpy as np
 
 from experiments.core import app
+from experiments.core import records
 from experiments.studies import findings
 from experiments.studies import shapley_games
 from experiments.studies import shapley_peers
@@ -33,30 +34,44 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   worths = shapley_games.worths(config['games'], folder)
   truth = {name: shapley_games.shapley(w) for name, w in worths.items()}
   peers = shapley_peers.estimators() if config['peers'] else {}
-  numbers, rows = {'versions': shapley_peers.versions(), 'errors': {}}, []
   points = [(g, b) for g, w in worths.items() for b in budgets(len(w))]
-  for name, budget in app.progress(points, what='games x budgets'):
-    seeds = range(config['seed'], config['seed'] + config['seeds'])
-    play = functools.partial(_squares, truth[name])
-    found = {}
-    for method in _METHODS:
-      values, stderr = _ours(method, worths[name], budget, seeds)
-      if values is not None:
-        error = values - truth[name][None]
-        covers = np.abs(error) <= 1.96 * stderr
-        found[method] = {**play(values), 'covers': float(covers.mean())}
-    for method, estimate in peers.items():
-      try:
-        values = [estimate(worths[name], budget, seed) for seed in seeds]
-      except (ValueError, np.linalg.LinAlgError, ZeroDivisionError, IndexError):
-        continue  # Of a budget that is too small for it.
-      found[method] = play(np.stack(values))
-    numbers['errors'][f'{name}, {budget}'] = found
+  seeds = range(config['seed'], config['seed'] + config['seeds'])
+  with records.appending(folder) as append:
+    done = records.read(folder)
+    missing = [i for i in range(len(points)) if i not in done]
+    for i in app.progress(missing, what='games x budgets'):
+      name, budget = points[i]
+      found = _measured(worths[name], truth[name], budget, seeds, peers)
+      append({'index': i, 'game': name, 'budget': budget, 'found': found})
+  rows, errors = [], {}
+  for _, record in sorted(records.read(folder).items()):
+    name, budget = record['game'], record['budget']
+    errors[f'{name}, {budget}'] = record['found']
     size = float(np.mean(truth[name] ** 2))
-    rows.append(_row(name, budget, found, size))
+    rows.append(_row(name, budget, record['found'], size))
+  numbers = {'versions': shapley_peers.versions(), 'errors': errors}
   header = ('game', 'calls', 'ours', 'theirs', 'ratio', 'covers')
-  figures = {'errors': _figure(numbers['errors'], list(worths))}
-  return findings.Findings(header, rows, numbers, figures)
+  return findings.Findings(
+    header, rows, numbers, {'errors': _figure(errors, list(worths))}
+  )
+
+
+def _measured(worths, truth, budget, seeds, peers):
+  """Returns the error of every estimator at one budget."""
+  found = {}
+  for method in _METHODS:
+    values, stderr = _ours(method, worths, budget, seeds)
+    if values is not None:
+      covers = np.abs(values - truth[None]) <= 1.96 * stderr
+      covered = {'covers': float(covers.mean())}
+      found[method] = _squares(truth, values) | covered
+  for method, estimate in peers.items():
+    try:
+      values = [estimate(worths, budget, seed) for seed in seeds]
+    except (ValueError, np.linalg.LinAlgError, ZeroDivisionError, IndexError):
+      continue  # Of a budget that is too small for it.
+    found[method] = _squares(truth, np.stack(values))
+  return found
 
 
 def budgets(num_sets: int) -> list[int]:

@@ -27,6 +27,7 @@ from experiments.configs import leg_known
 from experiments.configs import leg_photos
 from experiments.configs import leg_solver
 from experiments.configs import sanity_cascade
+from experiments.configs import shapley_budgets
 from experiments.configs import training_cost
 from experiments.core import records
 from experiments.studies import caso_spectrum as caso_spectra
@@ -76,6 +77,27 @@ class StudyTest(parameterized.TestCase):
     self.assertEqual(numbers['coverage']['100']['mcdiarmid']['constant'], 1)
     self.assertBetween(numbers['intervals']['mean'], 0.8, 1)
     self.assertIn('leg_tv, best L, paper - white', table)
+
+  def test_shapley_budgets(self):
+    config = shapley_budgets.get_config()
+    games = {
+      'tokens': {'kind': 'tokens', 'num_players': 4},
+      'random': {'kind': 'random', 'num_players': 4},
+    }
+    config = common.study(
+      'shapley_budgets', about=config.about, seeds=3, peers=False, games=games
+    )
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = launch.run(study.main, config=config, workdir=str(folder))
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    numbers = json.loads((folder / 'study.json').read_text())['numbers']
+    for game in games:
+      found = numbers['errors'][f'{game}, 12']['gaussian_process']
+      self.assertGreater(found['mse'], 0)
+      self.assertBetween(found['covers'], 0, 1)
+      whole = numbers['errors'][f'{game}, 16']['kernel_shap']
+      self.assertLess(whole['mse'], 1e-10)
+    self.assertIn('exact', done.stdout)
 
   def test_leg_photos_goes_on(self):
     config = leg_photos.get_config()
