@@ -27,10 +27,6 @@ def shrunk(
     name: see `models.load`; so are `dtype` and `kwargs`.
     size: the images' height and width.
   """
-  path = registry.weights_path(name)
-  entry = registry._ENTRIES[name]
-  module = entry.abstract(**kwargs)
-  entry.fill(module, entry.read(path))
-  spec = entry.spec()
+  module, spec = registry.build(name, **kwargs)
   model = models.from_nnx(module, spec._replace(input_shape=(*size, 3)))
   return model._replace(params=wrap.cast(model.params, dtype))

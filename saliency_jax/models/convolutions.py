@@ -44,7 +44,7 @@ def conv(
   kernel: Float[Array, 'a b c d'],
   *,
   strides: Sequence[int] = (1, 1),
-  padding: str = 'SAME',
+  padding: str | Sequence[tuple[int, int]] = 'SAME',
   fast: bool = True,
 ) -> Float[Array, 'n i j d']:
   """Convolves every input channel into every output channel.
@@ -53,17 +53,26 @@ def conv(
     x: images.
     kernel: weights of the window, input channel, output channel.
     strides: of the window, down and across.
-    padding: 'SAME' (TensorFlow's: more at the end than the start) or 'VALID'.
+    padding: 'SAME' (TensorFlow's: more at the end than the start) or 'VALID',
+      or how many zeros are put before and after the rows, and the columns.
     fast: whether to use the primitives of this module, and a product of
-      matrices for a 1x1 window; otherwise it is XLA's convolution.
+      matrices for windows that neither overlap nor leave the image; otherwise
+      it is XLA's convolution.
 
   Returns:
     The images of the output channels.
   """
-  if fast and kernel.shape[:2] == (1, 1) and tuple(strides) == (1, 1):
-    return jnp.einsum('nhwc,cd->nhwd', x, kernel[0, 0])
+  geometry = _geometry(x, kernel, strides, padding)
+  if fast and geometry['padding'] == ((0, 0), (0, 0)):
+    window, strides = kernel.shape[:2], geometry['strides']
+    if window == (1, 1):
+      if strides != (1, 1):
+        x = x[:, :: strides[0], :: strides[1]]
+      return jnp.einsum('nhwc,cd->nhwd', x, kernel[0, 0])
+    if window in (strides, x.shape[1:3]):
+      return _patches_conv(x, kernel)
   bind = _dense.conv.bind if fast else _dense_conv
-  return bind(x, kernel, **_geometry(x, kernel, strides, padding))
+  return bind(x, kernel, **geometry)
 
 
 def depthwise_conv(
@@ -71,7 +80,7 @@ def depthwise_conv(
   kernel: Float[Array, 'a b c'],
   *,
   strides: Sequence[int] = (1, 1),
-  padding: str = 'SAME',
+  padding: str | Sequence[tuple[int, int]] = 'SAME',
   fast: bool = True,
 ) -> Float[Array, 'n i j c']:
   """Convolves each channel with its own window.
@@ -80,7 +89,7 @@ def depthwise_conv(
     x: images.
     kernel: weights of the window of each channel.
     strides: of the window, down and across.
-    padding: 'SAME' (TensorFlow's: more at the end than the start) or 'VALID'.
+    padding: see `conv`.
     fast: whether to use the primitives of this module, which lower to shifted
       slices on CPUs; otherwise it is XLA's grouped convolution everywhere.
 
@@ -96,14 +105,17 @@ def max_pool(
   *,
   window: Sequence[int],
   strides: Sequence[int],
+  padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
   fast: bool = True,
 ) -> Float[Array, 'n i j c']:
-  """Takes the maximum of each channel over windows, without padding.
+  """Takes the maximum of each channel over windows.
 
   Args:
     x: images.
     window: height and width.
     strides: of the window, down and across.
+    padding: how far windows reach over the first and last row, and the first
+      and last column; they see nothing there.
     fast: whether to take it down, then across, over shifted slices: on CPUs the
       gradient of XLA's windowed reduction is several times slower.
 
@@ -113,9 +125,13 @@ def max_pool(
   """
   window, strides = tuple(window), tuple(strides)
   if not fast:
+    pads = ((0, 0), *padding, (0, 0))
     return jax.lax.reduce_window(
-      x, -jnp.inf, jax.lax.max, (1, *window, 1), (1, *strides, 1), 'VALID'
+      x, -jnp.inf, jax.lax.max, (1, *window, 1), (1, *strides, 1), pads
     )
+  # A window that reaches over an edge has the edge in it: once more, its
+  # entries change no maximum, and no infinity meets another.
+  x = _repeat_edges(x, padding)
   for line, step in (
     ((window[0], 1), (strides[0], 1)),
     ((1, window[1]), (1, strides[1])),
@@ -126,11 +142,30 @@ def max_pool(
   return x
 
 
+def _repeat_edges(x, padding):
+  for axis, (low, high) in enumerate(padding, 1):
+    first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+    last = jax.lax.slice_in_dim(x, -1, None, axis=axis)
+    parts = [*[first] * low, x, *[last] * high]
+    x = jnp.concatenate(parts, axis) if low or high else x
+  return x
+
+
 def _geometry(x, kernel, strides, padding):
   """Returns what is static of a convolution."""
   size, window, strides = x.shape[1:3], kernel.shape[:2], tuple(strides)
-  pads = jax.lax.padtype_to_pads(size, window, strides, padding)
-  return dict(strides=strides, padding=tuple(pads), size=size, window=window)
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(size, window, strides, padding)
+  pads = tuple(map(tuple, padding))
+  return dict(strides=strides, padding=pads, size=size, window=window)
+
+
+def _patches_conv(x, kernel):
+  """Convolves windows that lie side by side: a product of matrices."""
+  a, b = kernel.shape[:2]
+  i, j = x.shape[1] // a, x.shape[2] // b
+  x = x[:, : i * a, : j * b].reshape(x.shape[0], i, a, j, b, x.shape[3])
+  return jnp.einsum('niajbc,abcd->nijd', x, kernel)
 
 
 # Dense convolutions, the same on all platforms.

@@ -7,7 +7,7 @@ References:
   https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html
 """
 
-from collections.abc import Mapping
+import functools
 import math
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-import numpy as np
 
 from saliency_jax.models import layers
+from saliency_jax.models import published
 from saliency_jax.models import types
 
 # The weights were trained on pixels in [0, 255] mapped to (p - 127) / 128.
@@ -44,27 +44,29 @@ _STAGES = (
   _Stage(4, 5, 2, 6, 192),
   _Stage(1, 3, 1, 6, 320),
 )
+# What the published files call the parts: see `published`.
+_NAMES = published.Names(
+  'efficientnet_lite_pytorch',
+  (
+    (r'stem\.conv', '_conv_stem'),
+    (r'stem\.norm', '_bn0'),
+    (r'head\.conv', '_conv_head'),
+    (r'head\.norm', '_bn1'),
+    (r'blocks\.(\d+)\.', r'_blocks.\1.'),
+    (r'(expand|depthwise|project)\.conv', r'_\1_conv'),
+    (r'expand\.norm', '_bn0'),
+    (r'depthwise\.norm', '_bn1'),
+    (r'project\.norm', '_bn2'),
+    (r'classifier', '_fc'),
+  ),
+)
 # Multipliers of width and depth, and the side of the input.
 _VARIANTS = {
   'efficientnet_lite0': (1.0, 1.0, 224),
   'efficientnet_lite1': (1.0, 1.1, 240),
   'efficientnet_lite2': (1.1, 1.2, 260),
 }
-
-
-class _ConvNorm(nnx.Module):
-  """A convolution and the normalisation of its output."""
-
-  def __init__(self, in_features, out_features, window, *, rngs, **conv):
-    self.conv = layers.Conv(
-      in_features, out_features, (window, window), rngs=rngs, **conv
-    )
-    self.norm = nnx.BatchNorm(
-      out_features, momentum=0.99, epsilon=1e-3, rngs=rngs
-    )
-
-  def __call__(self, x):
-    return self.norm(self.conv(x))
+_conv_norm = functools.partial(layers.ConvNorm, epsilon=1e-3)
 
 
 class Block(nnx.Module):
@@ -85,8 +87,8 @@ class Block(nnx.Module):
     wide = in_features * expand
     self.expand = nnx.data(None)
     if expand != 1:
-      self.expand = _ConvNorm(in_features, wide, 1, fast=fast, rngs=rngs)
-    self.depthwise = _ConvNorm(
+      self.expand = _conv_norm(in_features, wide, 1, fast=fast, rngs=rngs)
+    self.depthwise = _conv_norm(
       wide,
       wide,
       window,
@@ -95,7 +97,7 @@ class Block(nnx.Module):
       fast=fast,
       rngs=rngs,
     )
-    self.project = _ConvNorm(wide, out_features, 1, fast=fast, rngs=rngs)
+    self.project = _conv_norm(wide, out_features, 1, fast=fast, rngs=rngs)
     self.residual = stride == 1 and in_features == out_features
     self.activation = activation
 
@@ -123,7 +125,7 @@ class EfficientNet(nnx.Module):
     fast: bool = True,
     rngs: nnx.Rngs,
   ):
-    self.stem = _ConvNorm(3, _STEM, 3, strides=(2, 2), fast=fast, rngs=rngs)
+    self.stem = _conv_norm(3, _STEM, 3, strides=(2, 2), fast=fast, rngs=rngs)
     features, ends = _STEM, []
     self.blocks = nnx.List([])
     for i, stage in enumerate(_STAGES):
@@ -147,7 +149,7 @@ class EfficientNet(nnx.Module):
         features = out
       ends.append(len(self.blocks) - 1)
     self.stage_ends = tuple(ends)
-    self.head = _ConvNorm(features, _HEAD, 1, fast=fast, rngs=rngs)
+    self.head = _conv_norm(features, _HEAD, 1, fast=fast, rngs=rngs)
     self.classifier = nnx.Linear(_HEAD, num_classes, rngs=rngs)
     self.activation = activation
 
@@ -163,10 +165,19 @@ class EfficientNet(nnx.Module):
     return self.classifier(jnp.mean(x, axis=(1, 2)))
 
 
-def spec(name: str, class_names: tuple[str, ...] = ()) -> types.Spec:
+NETS = {
+  name: functools.partial(EfficientNet, width, depth)
+  for name, (width, depth, _) in _VARIANTS.items()
+}
+
+NAMES = dict.fromkeys(NETS, (_NAMES,))
+
+
+def spec(
+  name: str, module: EfficientNet, class_names: tuple[str, ...] = ()
+) -> types.Spec:
   """Returns the facts about one of the variants with published weights."""
-  width, depth, size = _VARIANTS[name]
-  module = abstract(name)
+  size = _VARIANTS[name][2]
   blocks = [
     f'blocks/{i}/{part}'
     for i, block in enumerate(module.blocks)
@@ -181,53 +192,6 @@ def spec(name: str, class_names: tuple[str, ...] = ()) -> types.Spec:
     taps=('features', *(f'stage{i}' for i in reversed(range(len(_STAGES))))),
     layers=('stem', *blocks, 'head', 'classifier'),
   )
-
-
-def abstract(
-  name: str, *, activation: layers.Activation = layers.relu6, fast: bool = True
-) -> EfficientNet:
-  """Returns a variant whose arrays are shapes only, to be filled in."""
-  width, depth, _ = _VARIANTS[name]
-  return nnx.eval_shape(
-    lambda: EfficientNet(
-      width, depth, activation=activation, fast=fast, rngs=nnx.Rngs(0)
-    )
-  )
-
-
-def fill(module: EfficientNet, arrays: Mapping[str, np.ndarray]) -> None:
-  """Puts arrays named and laid out as in the published files into a module.
-
-  Args:
-    module: of the same variant; changed in place.
-    arrays: by torch's names.
-
-  Raises:
-    ValueError: if an array is missing or has another shape.
-  """
-  _fill_conv_norm(module.stem, arrays, '_conv_stem', '_bn0')
-  for i, block in enumerate(module.blocks):
-    prefix = f'_blocks.{i}.'
-    for part, conv, norm in (
-      (block.expand, '_expand_conv', '_bn0'),
-      (block.depthwise, '_depthwise_conv', '_bn1'),
-      (block.project, '_project_conv', '_bn2'),
-    ):
-      if part is not None:
-        _fill_conv_norm(part, arrays, prefix + conv, prefix + norm)
-  _fill_conv_norm(module.head, arrays, '_conv_head', '_bn1')
-  layers.fill(module.classifier.kernel, arrays, '_fc.weight', (1, 0))
-  layers.fill(module.classifier.bias, arrays, '_fc.bias')
-
-
-def _fill_conv_norm(part, arrays, conv, norm):
-  # From (out, in, down, across); depthwise kernels have a single input.
-  axes = (2, 3, 1, 0)
-  layers.fill(part.conv.kernel, arrays, f'{conv}.weight', axes)
-  layers.fill(part.norm.scale, arrays, f'{norm}.weight')
-  layers.fill(part.norm.bias, arrays, f'{norm}.bias')
-  layers.fill(part.norm.mean, arrays, f'{norm}.running_mean')
-  layers.fill(part.norm.var, arrays, f'{norm}.running_var')
 
 
 def _round_features(features):

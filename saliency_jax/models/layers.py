@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 import functools
 import math
+from typing import Any
 
 from flax import nnx
 import jax
@@ -44,7 +45,7 @@ class Conv(nnx.Module):
     window: Sequence[int],
     *,
     strides: Sequence[int] = (1, 1),
-    padding: str = 'SAME',
+    padding: str | Sequence[tuple[int, int]] = 'SAME',
     depthwise: bool = False,
     use_bias: bool = False,
     fast: bool = True,
@@ -82,6 +83,31 @@ class Conv(nnx.Module):
       fast=self.fast,
     )
     return x if self.bias is None else x + self.bias[None, None, None]
+
+
+class ConvNorm(nnx.Module):
+  """A convolution and the batch normalisation of its output."""
+
+  def __init__(
+    self,
+    in_features: int,
+    out_features: int,
+    window: int,
+    *,
+    epsilon: float,
+    rngs: nnx.Rngs,
+    **conv: Any,
+  ):
+    self.conv = Conv(
+      in_features, out_features, (window, window), rngs=rngs, **conv
+    )
+    self.norm = nnx.BatchNorm(
+      out_features, momentum=0.99, epsilon=epsilon, rngs=rngs
+    )
+
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n i j d']:
+    """Maps a batch of feature maps."""
+    return self.norm(self.conv(x))
 
 
 class LayerNorm(nnx.Module):

@@ -22,6 +22,14 @@ from saliency_jax.models import types
 
 _PATCH = 7
 _GRID = small.SIZE // _PATCH
+# Of a block, in the order in which a token passes through them.
+PARTS = (
+  'attention_norm',
+  *(f'attention/{part}' for part in ('query', 'key', 'value', 'out')),
+  'norm',
+  'up',
+  'down',
+)
 _norm = functools.partial(layers.LayerNorm, epsilon=1e-6)
 
 
@@ -32,6 +40,7 @@ class Block(nnx.Module):
     self,
     width: int,
     num_heads: int,
+    hidden: int,
     *,
     activation: layers.Activation,
     rngs: nnx.Rngs,
@@ -39,8 +48,8 @@ class Block(nnx.Module):
     self.attention_norm = _norm(width)
     self.attention = layers.Attention(width, num_heads, rngs=rngs)
     self.norm = _norm(width)
-    self.up = nnx.Linear(width, 2 * width, rngs=rngs)
-    self.down = nnx.Linear(2 * width, width, rngs=rngs)
+    self.up = nnx.Linear(width, hidden, rngs=rngs)
+    self.down = nnx.Linear(hidden, width, rngs=rngs)
     self.activation = activation
 
   def __call__(self, h: Float[Array, 'n t d']) -> Float[Array, 'n t d']:
@@ -74,7 +83,7 @@ class Vit(nnx.Module):
       rngs=rngs,
     )
     self.blocks = nnx.List(
-      Block(width, num_heads, activation=activation, rngs=rngs)
+      Block(width, num_heads, 2 * width, activation=activation, rngs=rngs)
       for _ in range(num_blocks)
     )
     self.norm = _norm(width)
@@ -121,13 +130,6 @@ def spec(
 ) -> types.Spec:
   """Returns the facts about a network of this file."""
   num_blocks = len(module.blocks)
-  parts = (
-    'attention_norm',
-    *(f'attention/{part}' for part in ('query', 'key', 'value', 'out')),
-    'norm',
-    'up',
-    'down',
-  )
   return types.Spec(
     name=name,
     input_shape=(small.SIZE, small.SIZE, 1),
@@ -140,7 +142,7 @@ def spec(
     layers=(
       'patches',
       'places',
-      *(f'blocks/{i}/{part}' for i in range(num_blocks) for part in parts),
+      *(f'blocks/{i}/{part}' for i in range(num_blocks) for part in PARTS),
       'norm',
       'head',
     ),

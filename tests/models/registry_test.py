@@ -13,8 +13,6 @@ import numpy as np
 from PIL import Image
 
 from saliency_jax import models
-from saliency_jax.models import checkpoints
-from saliency_jax.models import registry
 from tests import networks
 
 _load = functools.cache(models.load)
@@ -90,11 +88,13 @@ class LoadTest(parameterized.TestCase):
         models.load('squeezenet')
 
   def test_wrong_weights(self):
-    lite1 = registry._ENTRIES['efficientnet_lite1']
-    path = checkpoints.package_file(lite1.package, lite1.file)
-    with mock.patch.object(checkpoints, 'package_file', return_value=path):
-      with self.assertRaisesRegex(ValueError, 'lite2|lite1.*shape|lack'):
-        models.load('efficientnet_lite2')
+    path = models.weights_path('efficientnet_lite1')
+    with self.assertRaisesRegex(
+      ValueError,
+      r'lite1.*pth: efficientnet_lite2 does not fit it.* 246 of another '
+      r'shape \(.*\); efficientnet_lite1 fits it best: (\d+) of its \1 ',
+    ):
+      models.load('efficientnet_lite2', weights=path)
 
   def test_wrong_inputs(self):
     model = _load('efficientnet_lite0')
