@@ -102,13 +102,11 @@ def cascading_randomization(
       maps.matching(out.scores, x), (*x.shape[:2], out.scores.shape[-1])
     )
 
-  trained = explain(jnp.array(0))
-
-  def compare(depth):
-    return _compare(explain(depth), trained)
-
   depths = jnp.arange(len(layers) + 1)
-  return sampling.batched_map(compare, depths, batch_size=batch_size)
+  made = sampling.batched_map(explain, depths, batch_size=batch_size)
+  # Compared when all are made: the method is traced and compiled once.
+  compare = lambda scores: _compare(scores, made[0])
+  return sampling.batched_map(compare, made, batch_size=batch_size)
 
 
 def randomize_top(
