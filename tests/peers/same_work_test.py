@@ -21,7 +21,7 @@ _SETTINGS = (
   'occlusion.stride=70',
 )
 # Other draws, other nodes of the path, another size, other rules: the maps are
-# not ours.
+# not ours. Of EfficientNet-Lite0 autoLRP's and zennit's are NaN in float32.
 _UNLIKE = (
   ('grad_cam', 'captum'),
   ('smooth_grad', 'captum'),
@@ -68,8 +68,9 @@ class PeersTest(parameterized.TestCase):
       for library, call in calls.items():
         got = _array(call())
         with self.subTest(f'{method} of {library}'):
-          self.assertTrue(np.isfinite(got).all())
+          self.assertEqual(got.ndim, 3)
           if (method, library) not in _UNLIKE:
+            self.assertTrue(np.isfinite(got).all())
             got, ours = np.broadcast_arrays(got, ours)
             size = np.linalg.norm(got) * np.linalg.norm(ours)
             # In float32 a few ReLUs flip.
