@@ -22,6 +22,7 @@ from experiments.core import examples
 from experiments.core import naming
 from experiments.core import records
 from experiments.core import subsets
+from experiments.core import weights
 from experiments.core import workdir
 from experiments.robustness import attacked
 from experiments.tables import settings
@@ -106,7 +107,7 @@ def _surrogate(config):
   if config['sharpness'] is None:
     return None
   smooth = models.softplus(config['sharpness'])
-  return models.load(config['model'], activation=smooth).apply
+  return weights.load(config['model'], activation=smooth).apply
 
 
 def _one(apply, surrogate, config, chosen, shared, x, key):

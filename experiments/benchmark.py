@@ -29,8 +29,8 @@ from experiments.core import files
 from experiments.core import inputs
 from experiments.core import naming
 from experiments.core import subsets
+from experiments.core import weights
 from experiments.tables import methods
-from saliency_jax import models
 
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'Timed calls, of which the median counts.', lower_bound=1
@@ -84,7 +84,7 @@ def main(setup: app.Setup) -> None:
     )
   with_peers = not missing if _PEERS.value is None else _PEERS.value
   sizes = _batch_sizes(_BATCHES.value)
-  model = models.load(choices.MODEL.value)
+  model = weights.load(choices.MODEL.value)
   settings = _settings(names, model.spec)
   where = app.machine()
   print(f'{model.spec.name} on {where["machine"]}, JAX {where["jax"]}')

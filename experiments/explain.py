@@ -33,6 +33,7 @@ from experiments.core import choices
 from experiments.core import inputs
 from experiments.core import results
 from experiments.core import subsets
+from experiments.core import weights
 from experiments.explanation import families
 from experiments.explanation import sentences
 from experiments.explanation import sheets
@@ -40,7 +41,6 @@ from experiments.tables import costs
 from experiments.tables import diagnostics
 from experiments.tables import methods
 from saliency_jax import explainer
-from saliency_jax import models
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
@@ -95,7 +95,7 @@ def main(setup: app.Setup) -> None:
   names = methods.choose(['quick'] if chosen is None else chosen)
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)
-  model = models.load(choices.MODEL.value)
+  model = weights.load(choices.MODEL.value)
   settings = {n: methods.complete(n, given[n], model.spec) for n in names}
   x = jnp.asarray(
     inputs.read_image(choices.IMAGE.value, model.spec, fit=choices.FIT.value)

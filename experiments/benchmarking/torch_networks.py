@@ -77,7 +77,7 @@ def load(name: str) -> torch.nn.Module:
     ValueError: for a network without one.
   """
   if name not in NAMES:
-    raise ValueError(f'no torch form of {name!r} is known')
+    raise ValueError(f'no torch form of {name!r} is known: use --nopeers')
   path = models.weights_path(name)
   if name == 'squeezenet':
     net = _SqueezeNet(checkpoints.read_arrays(path))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.core import inputs
+from experiments.core import weights
 from saliency_jax import data
 from saliency_jax import models
 from saliency_jax.core import batching
@@ -54,7 +55,11 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
         f'config.model is {name!r}, expected one of {", ".join(known)}, or the '
         'path of a network that was trained here'
       )
-    return models.load(name)
+    return weights.load(name)
+  if weights.given() is not None:
+    raise ValueError(
+      f'config.model is {name!r}, which is trained here: expected no --weights'
+    )
   # Digits to learn from: never those that are explained.
   settings = dict(config.get('fit', {}))
   split = settings.pop('split', 'train')

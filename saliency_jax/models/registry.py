@@ -179,9 +179,9 @@ def weights_path(name: str) -> pathlib.Path:
   _check_name(name)
   if name not in _PACKAGES:
     raise ValueError(
-      f'no package has weights of {name!r}: give the file as weights=, saved '
-      'by torch or in safetensors, as the authors of torchvision or timm '
-      'publish it beside their list of models'
+      f'no package has weights of {name!r}: give weights=FILE, saved by torch '
+      'or in safetensors, as the authors of torchvision or timm publish it '
+      'beside their list of models'
     )
   return checkpoints.package_file(*_PACKAGES[name])
 

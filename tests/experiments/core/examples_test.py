@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 
+from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
@@ -71,9 +72,21 @@ class ExamplesTest(parameterized.TestCase):
 
   def test_unknown_model(self):
     with self.assertRaisesRegex(
-      ValueError, "config.model is 'vgg', expected .*squeezenet, lenet"
+      ValueError,
+      "config.model is 'vgg', expected .*vit_s_16, lenet",
     ):
       examples.load_model({'model': 'vgg'})
+
+  def test_weights_of_a_flag(self):
+    with self.assertRaisesRegex(ValueError, "'resnet50': give weights=FILE"):
+      examples.load_model({'model': 'resnet50'})
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS(['examples_test'])
+    with flagsaver.flagsaver(weights='nowhere.pth'):
+      with self.assertRaisesRegex(FileNotFoundError, 'no file .*nowhere.pth'):
+        examples.load_model({'model': 'resnet50'})
+      with self.assertRaisesRegex(ValueError, "'lenet', .*expected no --weigh"):
+        examples.load_model({'model': 'lenet'})
 
   def test_trained_network_by_its_path(self):
     folder = self._folder()

@@ -1,0 +1,36 @@
+"""The published network that a launcher is asked for, and its weights.
+
+A launcher imports this module to have the flag `--weights`.
+"""
+
+from typing import Any
+
+from absl import flags
+
+from saliency_jax import models
+from saliency_jax.models import types
+
+_WEIGHTS = flags.DEFINE_string(
+  'weights',
+  None,
+  'File of weights of the model, such as resnet50, for which no package has '
+  'any: as torchvision, timm or transformers publish it.',
+)
+
+
+def load(name: str, **settings: Any) -> types.Model:
+  """Loads a network by its name, with the weights of `--weights` if given.
+
+  Args:
+    name: see `models.load`; so are the `settings`.
+
+  Raises:
+    ValueError: no such network, or no weights of it.
+  """
+  return models.load(name, weights=given(), **settings)
+
+
+def given() -> str | None:
+  """Returns the value of `--weights`."""
+  # A notebook or a test has parsed no flags.
+  return _WEIGHTS.value if flags.FLAGS.is_parsed() else None
