@@ -9,14 +9,14 @@ Claim: none of the paper. Asked here: every gap is below 1e-3 and true, one
   than 8 s, and the solve is less than a tenth of a map of 500 model calls.
 Here: LEGs of photos by EfficientNet-Lite0, 500 calls of the paper's covariance,
   and grids of noise; K_L = .1.
-Seen: all of it. Steady state, ours and HiGHS: 28 x 28 x 3 .008 and .21 s, 64 of
-  28 x 28 at once .093 and 4.3 s (46 times), 56 x 56 x 3 .026 and 2.0 s (79
-  times), 112 x 112 x 3 .135 and 31 s (232 times), 224 x 224 x 3 .38 s; the
-  first call takes 5 to 14 s, compiling. Gaps after 300 steps were
-  below 2e-4, at most 7e-5 above HiGHS, and below 1e-3 after 64 to 152 steps,
-  where the solver stops since.
-  The solve is .3% of a map of 500 calls (1.1% with independent noise). 4
-  minutes.
+Seen: all of it. Steady state, ours and HiGHS: 28 x 28 x 3 .006 and .31 s (55
+  times), 64 of 28 x 28 at once .131 and 5.3 s (40 times), 56 x 56 x 3 .020 and
+  2.5 s (129 times), 112 x 112 x 3 .142 and 47 s (331 times), 224 x 224 x 3
+  .79 s; both on two cores that others shared, where the first call took 13 to
+  45 s, compiling (5 to 14 s alone). Gaps are below 1e-3 after 64 to 152 steps,
+  where the solver stops, and objectives at most 8.7e-4 above HiGHS's. The solve
+  is .1% of a map of 500 calls at most, with independent noise too. 22 minutes;
+  4 on cores of one's own.
 Command: python -m experiments.study --workdir=out/leg_solver \\
   --config=experiments/configs/leg_solver.py
 """

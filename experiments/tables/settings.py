@@ -206,13 +206,22 @@ def _checked(name: str, setting: str, value: Any, annotation: Any) -> Any:
   words = sorted(
     'None' if k is type(None) else k.__name__ for k in kinds & {*_PLAIN}
   )
-  raise ValueError(f'expected {" or ".join([*words, *functions])}')
+  literals = [
+    repr(word)
+    for part in _parts(annotation)
+    if typing.get_origin(part) is typing.Literal
+    for word in typing.get_args(part)
+  ]
+  named = [*words, *literals, *functions]
+  raise ValueError(f'expected {" or ".join(named)}')
 
 
 def _fits(value: Any, part: Any) -> bool:
   """Returns whether a value is of a type, and a tuple's elements of theirs."""
   if part is Any:  # A baseline: the name of a function, or a number.
     return type(value) is float
+  if typing.get_origin(part) is typing.Literal:
+    return value in typing.get_args(part)
   if typing.get_origin(part) is not tuple:
     return type(value) is part and part in _PLAIN
   elements = typing.get_args(part)

@@ -15,7 +15,7 @@ References:
 from collections.abc import Callable
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,9 +93,9 @@ def leg_tv(
   *,
   key: Key[Array, ''] | None = None,
   radius: radii.Radius = radii.relative,
-  level: types.Scalar | Float[Array, '*l'] | str = 0.05,
+  level: types.Scalar | Float[Array, '*l'] | Literal['auto'] = 0.05,
   cells: int | tuple[int, int] = 28,
-  sigma: types.Scalar | str = 0.05,
+  sigma: types.Scalar | Literal['auto'] = 0.05,
   keep: types.Scalar = 0.5,
   num_samples: int | None = None,
   covariance: covariances.Covariance = leg.white,

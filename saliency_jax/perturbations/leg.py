@@ -19,7 +19,7 @@ References:
 
 from collections.abc import Callable
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ class LegInfo(NamedTuple):
 class Design(NamedTuple):
   """How the noise is drawn, and how much of it: arguments of `leg`."""
 
-  sigma: types.Scalar | str
+  sigma: types.Scalar | Literal['auto']
   keep: types.Scalar
   num_samples: int | None
   covariance: covariances.Covariance
@@ -127,7 +127,7 @@ def leg(
   *,
   key: Key[Array, ''] | None = None,
   cells: int | tuple[int, int] = 28,
-  sigma: types.Scalar | str = 0.05,
+  sigma: types.Scalar | Literal['auto'] = 0.05,
   keep: types.Scalar = 0.5,
   num_samples: int | None = None,
   covariance: covariances.Covariance = white,

@@ -400,7 +400,6 @@ class LegTvTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'level': -0.1}, r'level must be in \[0, inf\), got -0.1'),
-    ({'level': 'best'}, "numbers, or 'auto' for radius=.* got 'best'"),
     (
       {'level': 'auto', 'radius': leg_tv.bootstrap},
       "numbers, or 'auto' for radius=leg_tv.relative, got 'auto'",

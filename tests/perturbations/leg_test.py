@@ -6,6 +6,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import scipy.fft
 
@@ -329,6 +330,12 @@ class LegTest(parameterized.TestCase):
     less = _explain(lambda x: -jnp.sum(x), x, cells=2, sigma='auto')
     self.assertTrue(np.all(np.isnan(less.scores)))
 
+  def test_no_other_word_is_a_scale(self):
+    with self.assertRaisesRegex((ValueError, jaxtyping.TypeCheckError), 'auto'):
+      equivalence.traced(leg.leg)(
+        jnp.sum, jnp.ones((4, 4, 1)), key=jax.random.key(0), sigma='large'
+      )
+
   def test_contrast_is_equation_1(self):
     x = equivalence.examples(1)[0]
     apply, params = equivalence.network()
@@ -598,7 +605,6 @@ class LegTest(parameterized.TestCase):
       'multiple of 1 and at least 2, got 1: take 2$',
     ),
     ({'sigma': 0.0}, r'sigma must be in \(0, inf\), got 0.0'),
-    ({'sigma': 'large'}, "sigma must be a number or 'auto', got 'large'"),
     ({'sigma': 'auto', 'keep': 1.0}, r'keep must be in \(0, 1\), got 1.0'),
     ({'cells': 7}, r'cells must be a whole number in \[1, 6\], got 7'),
     ({'cells': (0, 2)}, r'cells must be a whole number in \[1, 8\], got 0'),

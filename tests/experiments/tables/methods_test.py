@@ -248,7 +248,7 @@ class MethodsTest(parameterized.TestCase):
     ('gradient.sigma=1', "as 'sigma', gradient has none"),
     ('expected_gradients.references=1', 'expected_gradients has num_samples'),
     ('smooth_grad.sigma=[1]', 'expected float or int or of_range'),
-    ('leg.sigma=of_range', 'expected float or int$'),
+    ('leg.sigma=of_range', "expected float or int or 'auto'$"),
   )
   def test_refuses(self, assignment, message):
     with self.assertRaisesRegex(ValueError, message):
