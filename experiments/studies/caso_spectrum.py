@@ -112,7 +112,7 @@ def _network(config):
   """A real network at photos that it is more and less sure of."""
   model = examples.load_model(config)
   source = examples.load_source(config)
-  logits_fn = functools.partial(model.apply, model.params)
+  logits_fn = jax.jit(functools.partial(model.apply, model.params))
 
   # By the order of the classes: compiled once for all photos.
   @functools.partial(jax.jit, static_argnames='classes')

@@ -363,19 +363,15 @@ class EvaluateTest(parameterized.TestCase):
 
   def test_command_line(self):
     folder = self._folder()
-    for arguments, message in (
-      (['--config=nowhere.py', f'--workdir={folder}'], 'nowhere.py'),
-      (_command(folder)[3:] + ['--seed=1'], '--seed is not used here'),
-      (_command(folder, '--config.magic=1')[3:], "no such field: .*'magic'"),
-    ):
-      done = subprocess.run(
-        [sys.executable, '-m', 'experiments.evaluate', *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-      )
-      self.assertEqual(done.returncode, 1)
+    flags = _command(folder)[3:]
+    commands = {
+      'nowhere.py': ['--config=nowhere.py', f'--workdir={folder}'],
+      '--seed is not used here': [*flags, '--seed=1'],
+      "no such field: .*'magic'": [*flags, '--config.magic=1'],
+    }
+    found = launch.commands('evaluate', *commands.values())
+    for message, done in zip(commands, found, strict=True):
+      self.assertEqual(done.code, 1)
       self.assertRegex(done.stderr.strip(), f'^error: [^\n]*{message}[^\n]*$')
 
 

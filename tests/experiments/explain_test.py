@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
@@ -288,17 +286,13 @@ class ExplainTest(parameterized.TestCase):
       np.testing.assert_array_equal(maps['image'], np.zeros((227, 227, 3)))
 
   def test_command_line(self):
-    for arguments, message in (
-      (['--no_such_flag'], 'error: Unknown command line flag'),
-      (['photo.jpg'], "error: expected flags only, got .'photo.jpg'."),
-    ):
-      done = subprocess.run(
-        [sys.executable, '-m', 'experiments.explain', *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-      )
-      self.assertEqual(done.returncode, 1)
+    commands = {
+      'error: Unknown command line flag': ['--no_such_flag'],
+      "error: expected flags only, got .'photo.jpg'.": ['photo.jpg'],
+    }
+    found = launch.commands('explain', *commands.values())
+    for message, done in zip(commands, found, strict=True):
+      self.assertEqual(done.code, 1)
       self.assertRegex(done.stderr.strip(), f'^{message}[^\n]*$')
 
 

@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterator
 import contextlib
 import functools
 import io
+import json
 import math
 import os
+import pathlib
+import subprocess
+import sys
+import tempfile
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -45,6 +50,50 @@ class Outcome(NamedTuple):
   code: int  # 0, or what the process would have exited with.
   stdout: str
   stderr: str
+
+
+# One process imports what they share, and each command is a child of its own,
+# as if it were run alone: JAX starts its devices, and threads, in the child.
+_COMMANDS = """
+import importlib, json, os, sys
+from experiments.core import app
+launcher, commands = sys.argv[1], json.loads(sys.argv[2])
+main = importlib.import_module('experiments.' + launcher).main
+for arguments, stderr in commands:
+  child = os.fork()
+  if not child:
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
+    sys.argv = [launcher, *arguments]
+    app.run(main)
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def commands(launcher: str, *commands: list[str]) -> list[Outcome]:
+  """Runs command lines of a launcher that end soon, each in a process.
+
+  Args:
+    launcher: its name.
+    *commands: the arguments of each.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [pathlib.Path(folder, str(i)) for i in range(len(commands))]
+    given = [
+      (command, str(path))
+      for command, path in zip(commands, paths, strict=True)
+    ]
+    done = subprocess.run(
+      [sys.executable, '-c', _COMMANDS, launcher, json.dumps(given)],
+      capture_output=True,
+      text=True,
+      check=True,
+      timeout=200,
+    )
+    codes = map(int, done.stdout.split())
+    return [
+      Outcome(code, '', path.read_text())
+      for code, path in zip(codes, paths, strict=True)
+    ]
 
 
 def run(main: Callable[[app.Setup], None], **values: Any) -> Outcome:
