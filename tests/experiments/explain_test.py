@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from PIL import Image
+import pytest
 
 from experiments import explain
 from experiments.tables import methods
@@ -37,7 +38,7 @@ def _photo(mode, size=(20, 30)):
   return Image.fromarray(pixels)
 
 
-class ExplainTest(parameterized.TestCase):
+class _LaunchTest(parameterized.TestCase):
   def _folder(self):
     return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
@@ -48,6 +49,8 @@ class ExplainTest(parameterized.TestCase):
     self.assertStartsWith(lines[0], 'error: ')
     self.assertRegex(lines[0], message)
 
+
+class ExplainTest(_LaunchTest):
   def test_writes_figure_maps_and_facts(self):
     out = self._folder() / 'new' / 'folder'
     done = _run(out=str(out), methods=list(_METHODS), set=list(_FEW), seed=3)
@@ -107,51 +110,6 @@ class ExplainTest(parameterized.TestCase):
         ['sparsified_map'],
       ],
     )
-
-  def test_sentence(self):
-    out = self._folder()
-    done = _run(
-      out=str(out),
-      text='My puppies eat unbelievably much.',
-      against=['I like dogs.'],
-      methods=['kernel_shap', 'gradient_x_input'],
-      set=['kernel_shap.num_samples=64'],
-    )
-    self.assertEqual((done.code, done.stderr), (0, ''))
-    names = ('words.png', 'tokens.png', 'explain.html', 'maps.npz', 'info.json')
-    self.assertCountEqual([p.name for p in out.iterdir()], names)
-    self.assertIn('explained: I like dogs.', done.stdout)
-    with np.load(out / 'maps.npz', allow_pickle=False) as maps:
-      owners = maps['owners']
-      for name in ('kernel_shap', 'gradient_x_input'):
-        tokens, words = (maps[f'{name}.{k}'] for k in ('tokens', 'words'))
-        self.assertEqual((tokens.shape, words.shape), ((13,), (6,)))
-        self.assertTrue(np.isfinite([*tokens, *words]).all())
-      # Of a method at the embeddings a word has what its tokens have.
-      np.testing.assert_allclose(words[3], tokens[owners == 3].sum(), rtol=1e-5)
-    info = json.loads((out / 'info.json').read_text())
-    self.assertEqual(info['words'][1], 'puppies')
-    found = info['methods']['words']['kernel_shap']['values']
-    self.assertEqual(int(np.argmax(found)), 1)
-    page = (out / 'explain.html').read_text()
-    self.assertIn('puppies', page)
-    with Image.open(out / 'tokens.png') as figure:
-      self.assertGreater(min(figure.size), 200)
-
-  @parameterized.parameters(
-    ({'text': ''}, "'' has 0 tokens, expected 1 to 510"),
-    ({'methods': ['rise']}, "'rise': .*some of occlusion, lime"),
-    ({'label': 'It is great.'}, "--label 'It is great.': no such class"),
-    ({'set': ['lime.num_samples=0']}, 'lime: num_samples must be'),
-    ({'set': ['lrp.magic=0']}, "'lrp' is not one of the methods"),
-  )
-  def test_bad_flag_of_a_sentence(self, values, message):
-    out = self._folder()
-    done = _run(
-      **{'out': str(out), 'text': 'A dog.', 'methods': ['lime'], **values}
-    )
-    self.assert_one_line(done, message)
-    self.assertEmpty(list(out.iterdir()))
 
   def test_seed_decides_and_other_methods_do_not(self):
     maps = []
@@ -294,6 +252,54 @@ class ExplainTest(parameterized.TestCase):
     for message, done in zip(commands, found, strict=True):
       self.assertEqual(done.code, 1)
       self.assertRegex(done.stderr.strip(), f'^{message}[^\n]*$')
+
+
+@pytest.mark.text
+class SentenceTest(_LaunchTest):
+  def test_sentence(self):
+    out = self._folder()
+    done = _run(
+      out=str(out),
+      text='My puppies eat unbelievably much.',
+      against=['I like dogs.'],
+      methods=['kernel_shap', 'gradient_x_input'],
+      set=['kernel_shap.num_samples=64'],
+    )
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    names = ('words.png', 'tokens.png', 'explain.html', 'maps.npz', 'info.json')
+    self.assertCountEqual([p.name for p in out.iterdir()], names)
+    self.assertIn('explained: I like dogs.', done.stdout)
+    with np.load(out / 'maps.npz', allow_pickle=False) as maps:
+      owners = maps['owners']
+      for name in ('kernel_shap', 'gradient_x_input'):
+        tokens, words = (maps[f'{name}.{k}'] for k in ('tokens', 'words'))
+        self.assertEqual((tokens.shape, words.shape), ((13,), (6,)))
+        self.assertTrue(np.isfinite([*tokens, *words]).all())
+      # Of a method at the embeddings a word has what its tokens have.
+      np.testing.assert_allclose(words[3], tokens[owners == 3].sum(), rtol=1e-5)
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual(info['words'][1], 'puppies')
+    found = info['methods']['words']['kernel_shap']['values']
+    self.assertEqual(int(np.argmax(found)), 1)
+    page = (out / 'explain.html').read_text()
+    self.assertIn('puppies', page)
+    with Image.open(out / 'tokens.png') as figure:
+      self.assertGreater(min(figure.size), 200)
+
+  @parameterized.parameters(
+    ({'text': ''}, "'' has 0 tokens, expected 1 to 510"),
+    ({'methods': ['rise']}, "'rise': .*some of occlusion, lime"),
+    ({'label': 'It is great.'}, "--label 'It is great.': no such class"),
+    ({'set': ['lime.num_samples=0']}, 'lime: num_samples must be'),
+    ({'set': ['lrp.magic=0']}, "'lrp' is not one of the methods"),
+  )
+  def test_bad_flag_of_a_sentence(self, values, message):
+    out = self._folder()
+    done = _run(
+      **{'out': str(out), 'text': 'A dog.', 'methods': ['lime'], **values}
+    )
+    self.assert_one_line(done, message)
+    self.assertEmpty(list(out.iterdir()))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from saliency_jax import models
 from saliency_jax.models import bert
@@ -19,6 +20,7 @@ _LINES = ('A great film.', 'I loved this movie!', 'The train is late again.')
 _load = functools.cache(models.load)
 
 
+@pytest.mark.text
 class BertTest(absltest.TestCase):
   def test_alike_sentences_are_near(self):
     model, ids = _load('minilm'), text.batch(_LINES)
@@ -62,6 +64,8 @@ class BertTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, '5 heads do not divide .* of 8'):
       bert.Bert(width=8, num_heads=5, rngs=nnx.Rngs(0))
 
+
+class FileTest(absltest.TestCase):
   def test_damaged_file(self):
     path = pathlib.Path(
       self.enterContext(tempfile.TemporaryDirectory()), 'model.safetensors'

@@ -7,6 +7,7 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import saliency_jax
 from saliency_jax import maskers
@@ -76,6 +77,7 @@ class HeadsTest(parameterized.TestCase):
       make(_model())
 
 
+@pytest.mark.text
 class TextTest(absltest.TestCase):
   """The similarity of two sentences, explained in every way."""
 

@@ -6,12 +6,14 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+import pytest
 
 from saliency_jax.models import text
 
 _LINE = "It wasn't unbelievably bad."
 
 
+@pytest.mark.text
 class ReadTest(parameterized.TestCase):
   def test_tokens_and_words(self):
     got = text.read(_LINE)
@@ -63,6 +65,8 @@ class ReadTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       text.read(line, length=length)
 
+
+class MissingTest(absltest.TestCase):
   def test_missing_package(self):
     text._tokenizer.cache_clear()
     with mock.patch.object(importlib.util, 'find_spec', return_value=None):
