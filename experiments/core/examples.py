@@ -97,7 +97,12 @@ def prepare(source: data.Source, index: int, spec: types.Spec) -> Example:
   if spec.input_shape[-1] == 3 and image.shape[-1] == 3:
     size = spec.input_shape[:2]
     inputs.tell_crop(name, image.shape, spec)
-    image = data.prepare(image, size=(size[0], size[1]), crop=spec.crop)
+    image = data.prepare(
+      image,
+      size=(size[0], size[1]),
+      crop=spec.crop,
+      resample=spec.resample,
+    )
   elif image.shape == spec.input_shape:
     image = image.astype(np.float32) / np.float32(255)
   else:

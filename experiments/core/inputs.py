@@ -111,7 +111,13 @@ def _prepared(pixels, spec, fit=False):
   if len(spec.input_shape) != 3:
     raise ValueError(f'{spec.name} reads no images: expected another --model')
   height, width, channels = spec.input_shape
-  image = data.prepare(pixels, size=(height, width), crop=spec.crop, fit=fit)
+  image = data.prepare(
+    pixels,
+    size=(height, width),
+    crop=spec.crop,
+    fit=fit,
+    resample=spec.resample,
+  )
   if channels == 1:
     weights = np.array([[0.299], [0.587], [0.114]], image.dtype)
     return image @ weights

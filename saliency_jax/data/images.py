@@ -1,7 +1,7 @@
 """Photos as arrays: read the common formats, then crop, or fit, and resize.
 
 `prepare` is the classifiers' own preprocessing: the largest central box with
-the aspect of `size`, shrunk by `crop`, resized by Pillow's bicubic filter.
+the aspect of `size`, shrunk by `crop`, resized by one of Pillow's filters.
 
 References:
   Tan and Le, EfficientNet: rethinking model scaling for convolutional neural
@@ -57,6 +57,7 @@ _OTHERS = {
   rb'\s*<': 'a text in XML or HTML',
 }
 _MOST_BYTES = 2**28  # Of an image that comes through a pipe.
+_FILTERS = ('bicubic', 'bilinear')
 _GREY = 127  # Of the bars around an image that is fitted.
 
 
@@ -108,6 +109,7 @@ def prepare(
   size: tuple[int, int],
   crop: float = 1.0,
   fit: bool = False,
+  resample: str = 'bicubic',
 ) -> Float[np.ndarray, 'h w 3']:
   """Crops and resizes pixels to the input of a classifier.
 
@@ -116,6 +118,7 @@ def prepare(
     size: height and width of the result.
     crop: part of the largest central box that is kept, in (0, 1].
     fit: show the whole image between grey bars, whatever `crop` is.
+    resample: the filter, 'bicubic' or 'bilinear'.
 
   Returns:
     float32 pixels in [0, 1].
@@ -124,6 +127,8 @@ def prepare(
     ValueError: `image` is not `[H, W, 3]` uint8, or a setting is out of range.
   """
   _check_pixels(image)
+  if resample not in _FILTERS:
+    raise ValueError(f'resample is {resample!r}, expected one of {_FILTERS}')
   shape = image.shape[:2]
   box = central_box(shape, size, crop)
   if fit:
@@ -133,9 +138,9 @@ def prepare(
     top, left = ((s - n) // 2 for s, n in zip(size, inner, strict=True))
     out = np.full((*size, 3), _GREY, np.uint8)
     place = slice(top, top + inner[0]), slice(left, left + inner[1])
-    out[place] = _resize(image, inner)
+    out[place] = _resize(image, inner, resample)
   else:
-    out = _resize(image[box], size)
+    out = _resize(image[box], size, resample)
   return out.astype(np.float32) / np.float32(255)
 
 
@@ -216,10 +221,12 @@ def _open(file: io.BufferedIOBase) -> Image.Image:
   return image
 
 
-def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize(
+  pixels: np.ndarray, size: tuple[int, int], resample: str
+) -> np.ndarray:
   """Resizes `[H, W, 3]` uint8 pixels to a height and a width."""
   image = Image.fromarray(np.ascontiguousarray(pixels))
-  resized = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+  resized = image.resize((size[1], size[0]), Image.Resampling[resample.upper()])
   return np.asarray(resized)
 
 

@@ -116,12 +116,12 @@ def max_pool(
     strides: of the window, down and across.
     padding: how far windows reach over the first and last row, and the first
       and last column; they see nothing there.
-    fast: whether to take it down, then across, over shifted slices: on CPUs the
+    fast: whether to take it across, then down, over shifted slices: on CPUs the
       gradient of XLA's windowed reduction is several times slower.
 
   Returns:
-    The maxima. Entries that tie share the gradient if `fast`; otherwise the
-    first has it all.
+    The maxima. Of entries that tie the first, in the order of rows, has all of
+    the gradient, as in torch.
   """
   window, strides = tuple(window), tuple(strides)
   if not fast:
@@ -133,13 +133,24 @@ def max_pool(
   # entries change no maximum, and no infinity meets another.
   x = _repeat_edges(x, padding)
   for line, step in (
-    ((window[0], 1), (strides[0], 1)),
     ((1, window[1]), (1, strides[1])),
+    ((window[0], 1), (strides[0], 1)),
   ):
     size = slices.output_size(x.shape[1:3], line, step, ((0, 0), (0, 0)))
     parts = [x_ab for _, x_ab in slices.shifted(x, line, step, size)]
-    x = functools.reduce(jnp.maximum, parts)
+    x = functools.reduce(_larger, parts)
   return x
+
+
+@jax.custom_jvp
+def _larger(a, b):
+  return jnp.maximum(a, b)
+
+
+@_larger.defjvp
+def _larger_jvp(primals, tangents):
+  # JAX's own shares the tangent of entries that tie.
+  return _larger(*primals), jnp.where(primals[0] >= primals[1], *tangents)
 
 
 def _repeat_edges(x, padding):

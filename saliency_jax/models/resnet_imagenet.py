@@ -190,6 +190,7 @@ def spec(
     name=name,
     input_shape=(SIZE, SIZE, 3),
     crop=SIZE / 256,
+    resample='bilinear',
     class_names=class_names,
     taps=('features', *reversed(stages), 'stem'),
     layers=(

@@ -25,6 +25,8 @@ class Spec(NamedTuple):
       layer, in the order in which an example passes through them.
     input_dtype: of one example where it is not the parameters', such as 'int32'
       for token ids; maps of these are made by forward calls only.
+    resample: the filter that resizes the photo's square, 'bicubic' or
+      'bilinear'.
   """
 
   name: str
@@ -34,6 +36,7 @@ class Spec(NamedTuple):
   taps: tuple[str, ...] = ()
   layers: tuple[str, ...] = ()
   input_dtype: Any = None
+  resample: str = 'bicubic'
 
 
 class Model(NamedTuple):

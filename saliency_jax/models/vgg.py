@@ -159,6 +159,7 @@ def spec(
     name=name,
     input_shape=(_SIZE, _SIZE, 3),
     crop=_SIZE / 256,
+    resample='bilinear',
     class_names=class_names,
     taps=('features', *(f'stage{i}' for i in reversed(stages))),
     layers=(

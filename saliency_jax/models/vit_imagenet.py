@@ -183,8 +183,9 @@ def spec(
   return types.Spec(
     name=name,
     input_shape=(size, size, 3),
-    # timm cuts less off than torchvision, to 248 pixels, rounded down.
+    # timm resizes the shorter side to 248 pixels, torchvision to 256.
     crop=size / (256 if name == 'vit_b_16' else 248),
+    resample='bilinear' if name == 'vit_b_16' else 'bicubic',
     class_names=class_names,
     taps=(
       'features',

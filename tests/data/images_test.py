@@ -321,10 +321,18 @@ class PrepareTest(parameterized.TestCase):
     (dict(size=(8, 8), crop=0.0), 'crop is 0.0'),
     (dict(size=(8, 8), crop=1.5), 'crop is 1.5'),
     (dict(size=(8, 8), crop=float('nan')), 'crop is nan'),
+    (dict(size=(8, 8), resample='box'), "resample is 'box', expected .*bilin"),
   )
   def test_rejects_settings(self, settings, message):
     with self.assertRaisesRegex(ValueError, message):
       images.prepare(_pixels(), **settings)
+
+  def test_bilinear(self):
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[:, 1] = 100
+    out = images.prepare(image, size=(4, 4), resample='bilinear')
+    want = np.broadcast_to(np.array([0, 25, 75, 100])[:, None], out.shape)
+    np.testing.assert_allclose(255 * out, want, rtol=1e-6)
 
   def test_central_box_is_what_is_kept(self):
     rows, columns = images.central_box((100, 400), (8, 8), 0.5)

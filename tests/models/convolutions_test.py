@@ -220,12 +220,32 @@ class MaxPoolTest(parameterized.TestCase):
     for a, b in zip(got[1:], want[1:], strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-12)
 
-  def test_ties_share_the_gradient(self):
-    x = jnp.ones((1, 2, 2, 1), jnp.float64)
-    grad = jax.grad(
-      lambda x: jnp.sum(convolutions.max_pool(x, window=(2, 2), strides=(2, 2)))
-    )(x)
-    np.testing.assert_array_equal(grad, jnp.full_like(x, 0.25))
+  @parameterized.parameters(((0, 0),), ((1, 1),), ((0, 1),))
+  def test_first_of_ties_has_the_gradient(self, padding):
+    # Whole numbers: most windows tie.
+    x = jax.random.randint(jax.random.key(0), (2, 9, 8, 3), 0, 3)
+    x = x.astype(jnp.float64)
+    weights = jnp.cos(jnp.arange(150.0)).reshape(2, 5, 5, 3)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def grad(x, fast):
+      pool = functools.partial(
+        convolutions.max_pool,
+        window=(3, 3),
+        strides=(2, 2),
+        padding=(padding, padding),
+        fast=fast,
+      )
+
+      def score(x):
+        y = pool(x)
+        return jnp.sum(y * weights[:, : y.shape[1], : y.shape[2]])
+
+      return pool(x), jax.grad(score)(x)
+
+    got, want = grad(x, True), grad(x, False)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-12)
 
 
 if __name__ == '__main__':
