@@ -185,6 +185,11 @@ class GraphShapleyTest(parameterized.TestCase):
     method = functools.partial(method, masker=masker, **settings)
     equivalence.check(self, method)
 
+  def test_batch_size_bounds_memory(self):
+    masker = functools.partial(maskers.grid, cells=28)
+    method = functools.partial(graph_shapley.c_shapley, masker=masker)
+    equivalence.check_memory(self, method, shape=(112, 112, 3))
+
   @parameterized.parameters(
     ({'edges': None}, r'without an order are no graph: pass edges=.*segments'),
     ({'order': -1}, 'order must be a whole number of at least 0, got -1'),
