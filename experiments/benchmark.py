@@ -57,6 +57,10 @@ _FEW = {
   'integrated_gradients': {'num_steps': 32},
   'expected_gradients': {'num_samples': 32},
   'rise': {'num_masks': 128},
+  # 49 cells, the least of photos, and few draws beside them.
+  'ablation': {'cells': 7},
+  'kernel_shap': {'cells': 7, 'num_samples': 240, 'num_fresh': 8},
+  'lime': {'cells': 7, 'num_samples': 240, 'num_fresh': 16},
   'mask': {'num_steps': 32},
   'invariant_perturbation': {'num_steps': 16},
   'sparsified_map': {'num_samples': 64},

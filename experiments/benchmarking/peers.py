@@ -13,6 +13,7 @@ import numpy as np
 import saliency.core as pair
 import torch
 
+from experiments.benchmarking import coalition_peers
 from experiments.benchmarking import zennits
 
 with warnings.catch_warnings():
@@ -202,6 +203,7 @@ def explainers(
     'deeplift': deeplift,
     'lrp': lrp,
     'occlusion': occlusion,
+    **coalition_peers.explainers(network, image, label),
   }
   return {name: known[name](s) for name, s in settings.items() if name in known}
 
