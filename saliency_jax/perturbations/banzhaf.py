@@ -80,15 +80,9 @@ def banzhaf(
     games.enough('num_samples', num_samples, 4, game)
     draw = lambda i: jax.random.bernoulli(sampling.draw_key(key, i), 0.5, (p,))
     sets = jax.vmap(draw)(jnp.arange(num_samples // 2))
-  worths = games.worths(
-    game,
-    lambda i: sets[i // 2] ^ (i % 2 == 1),
-    2 * len(sets),
-    batch_size=batch_size,
-  )
-  worth = worths.of.reshape(-1, 2)
+  worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
   side = 2 * sets.astype(game.dtype) - 1
-  terms = side * (worth[:, :1] - worth[:, 1:])
+  terms = side * (pairs[:, :1] - pairs[:, 1:])
   if whole:
     terms = jnp.concatenate([terms, jnp.full((1, p), worths.total)])
   values, stderr = jnp.mean(terms, 0), jnp.zeros(p, game.dtype)

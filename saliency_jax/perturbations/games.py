@@ -131,6 +131,25 @@ def worths(
   return Worths(values[0], values[-1], values[1:-1], game.num_rows)
 
 
+def of_pairs(
+  game: Game, sets: Bool[Array, 'n p'], *, batch_size: int | None
+) -> tuple[Worths, Float[Array, 'n 2']]:
+  """Returns what sets and their complements are worth: both, by pair.
+
+  Args:
+    game: in which they play.
+    sets: one of each pair.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+  """
+  found = worths(
+    game,
+    lambda i: sets[i // 2] ^ (i % 2 == 1),
+    2 * len(sets),
+    batch_size=batch_size,
+  )
+  return found, found.of.reshape(-1, 2)
+
+
 def random_order(key: Key[Array, ''], num: int) -> Int[Array, 'p']:
   """Draws the place of each player in a uniformly random order.
 

@@ -82,13 +82,7 @@ def gaussian_process(
   sets = jnp.concatenate(
     [jnp.asarray(coalitions.enumerated(plan)), coalitions.drawn(key, plan)]
   )
-  worths = games.worths(
-    game,
-    lambda i: sets[i // 2] ^ (i % 2 == 1),
-    2 * len(sets),
-    batch_size=batch_size,
-  )
-  pairs = worths.of.reshape(-1, 2)
+  worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
   delta = jnp.append(pairs[:, 0] - pairs[:, 1], worths.total) / 2
   everyone = jnp.ones((1, game.num), bool)
   signs = 2 * jnp.concatenate([sets, everyone]).astype(game.dtype) - 1

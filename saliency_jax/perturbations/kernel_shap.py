@@ -124,13 +124,8 @@ def kernel_shap(
     unseen = plan.rest**2 * coalitions.unseen(plan, drawn).astype(game.dtype)
     fresh = coalitions.fresh(key, plan, num_fresh)
     sets = jnp.concatenate([sets, drawn, fresh])
-  worths = games.worths(
-    game,
-    lambda i: sets[i // 2] ^ (i % 2 == 1),
-    2 * len(sets),
-    batch_size=batch_size,
-  )
-  centred, delta = _pairs(sets, worths)
+  worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
+  centred, delta = _pairs(sets, pairs, worths.total)
   used = slice(len(weights))
   fit = _unbiased if unbiased else _least_squares
   excess, stderr = fit(plan, centred[used], delta[used], weights, unseen)
@@ -152,12 +147,11 @@ def kernel_shap(
   return examples.attribution(x, game.spread(values), info)
 
 
-def _pairs(sets, worths):
+def _pairs(sets, pairs, total):
   """Returns `z_S` less its mean, and `delta(S)` less what equal shares give."""
-  worth = worths.of.reshape(-1, 2)
-  members = sets.astype(worth.dtype)
+  members = sets.astype(pairs.dtype)
   mean = jnp.mean(members, 1)
-  delta = (worth[:, 0] - worth[:, 1]) / 2 - (mean - 0.5) * worths.total
+  delta = (pairs[:, 0] - pairs[:, 1]) / 2 - (mean - 0.5) * total
   return members - mean[:, None], delta
 
 
