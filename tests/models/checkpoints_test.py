@@ -5,6 +5,7 @@ import pickle
 import struct
 import tempfile
 import tracemalloc
+from unittest import mock
 import zipfile
 
 from absl.testing import absltest
@@ -13,6 +14,7 @@ from flax import serialization
 import jax.numpy as jnp
 import numpy as np
 from orbax import checkpoint as orbax
+from safetensors import numpy as safetensors
 
 from saliency_jax.models import checkpoints
 from tests import torch_writer
@@ -100,7 +102,9 @@ class ReadTest(_Case):
     np.savez(self.folder / 'w.npz', **{'a.kernel': _ARRAY, 'b': _ARRAY})
     with orbax.StandardCheckpointer() as writer:
       writer.save(self.folder / 'orbax', tree)
-    for name in ('w.msgpack', 'w.npz', 'orbax'):
+    flat = {'a.kernel': _ARRAY.astype(jnp.bfloat16), 'b': _ARRAY}
+    safetensors.save_file(flat, self.folder / 'w.safetensors')
+    for name in ('w.msgpack', 'w.npz', 'w.safetensors', 'orbax'):
       got = checkpoints.read(self.folder / name)
       self.assertEqual(set(got), {'a.kernel', 'b'})
       np.testing.assert_array_equal(got['a.kernel'], _ARRAY)
@@ -197,6 +201,14 @@ class HostileTest(_Case):
   def test_storage_that_is_not_there(self):
     content = torch_writer.zipped({'a': _ARRAY})
     self.refuses(content.replace(b'net/data/0', b'net/data/1'), 'net/data/0')
+
+  def test_reader_that_is_not_installed(self):
+    path = self.file(struct.pack('<Q', 2) + b'{}')
+    with mock.patch.dict('sys.modules', {'safetensors.numpy': None}):
+      with self.assertRaisesRegex(
+        ImportError, r'w.pth needs the package safetensors: pip .*\[experim'
+      ):
+        checkpoints.read(path)
 
   def test_missing_file(self):
     with self.assertRaisesRegex(FileNotFoundError, 'nowhere.pth'):
