@@ -6,7 +6,6 @@ covariance; and LEG-TV at L = 0, which is the empirical LEG.
 """
 
 from collections.abc import Mapping
-import functools
 import pathlib
 from typing import Any
 
@@ -115,10 +114,10 @@ def _known(config):
     }
 
     def both(key, settings=settings):
-      empirical = leg.leg(fn, x, key=key, **settings).info.grid
-      solved = functools.partial(leg_tv.leg_tv, fn, x, key=key, **settings)
-      at_zero = solved(radius=leg_tv.absolute, level=0.0).info.grid
-      return empirical, at_zero, solved(level=0.05).info.grid
+      # Shares of L_max: at the first, L = 0.
+      levels = jnp.array([0.0, 0.05])
+      info = leg_tv.leg_tv(fn, x, key=key, level=levels, **settings).info
+      return info.leg.grid, *info.grid
 
     keys = jax.random.split(
       jax.random.key(config['seed']), config['replicates']
