@@ -5,7 +5,9 @@ Those that are not installed are left out.
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 import importlib
+import io
 from typing import Any
 import warnings
 
@@ -84,19 +86,22 @@ def explainers(
     runs = {'captum': by_captum(attr.Lime, settings, n_samples=num)}
     if (package := _found('lime.lime_image')) is not None:
       labels = _labels(image, settings['cells'])
-      runs['lime'] = lambda: package.LimeImageExplainer(
-        random_state=0
-      ).explain_instance(
-        np.asarray(image, np.double),
-        predict,
-        labels=(label,),
-        top_labels=None,
-        hide_color=0,
-        num_samples=num,
-        batch_size=settings['batch_size'] or num,
-        segmentation_fn=lambda _: labels,
-        progress_bar=False,
-      )
+
+      def by_lime():
+        # It draws a bar of its own.
+        with contextlib.redirect_stderr(io.StringIO()):
+          return package.LimeImageExplainer(random_state=0).explain_instance(
+            np.asarray(image, np.double),
+            predict,
+            labels=(label,),
+            top_labels=None,
+            hide_color=0,
+            num_samples=num,
+            batch_size=settings['batch_size'] or num,
+            segmentation_fn=lambda _: labels,
+          )
+
+      runs['lime'] = by_lime
     return runs
 
   return {'ablation': ablation, 'kernel_shap': kernel_shap, 'lime': lime}

@@ -50,12 +50,14 @@ class Worths(NamedTuple):
     everyone: the score of the example.
     of: what each coalition that was asked for is worth.
     num_rows: calls that each of them took.
+    num_more: coalitions whose worth was used and not kept.
   """
 
   nobody: Float[Array, '']
   everyone: Float[Array, '']
   of: Float[Array, 'n']
   num_rows: int = 1
+  num_more: Int[Array, ''] | int = 0
 
   @property
   def total(self) -> Float[Array, '']:
@@ -65,7 +67,8 @@ class Worths(NamedTuple):
   @property
   def num_calls(self) -> Int[Array, '']:
     """How often the score was called."""
-    return jnp.asarray((len(self.of) + 2) * self.num_rows, jnp.int32)
+    num = len(self.of) + 2 + jnp.asarray(self.num_more, jnp.int32)
+    return num * self.num_rows
 
 
 def of(

@@ -27,6 +27,7 @@ from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.perturbations import games
 
@@ -45,6 +46,8 @@ class ShapleyInfo(NamedTuple):
     score: `f(x)`.
     baseline_score: `v(nobody)`.
     num_calls: of the score.
+    draws: of `permutation`, how many pairs of orders they are, and whether a
+      tolerance is met; `None` of the others.
   """
 
   values: Float[Array, '*players']
@@ -53,6 +56,7 @@ class ShapleyInfo(NamedTuple):
   score: Float[Array, '']
   baseline_score: Float[Array, '']
   num_calls: Int[Array, '']
+  draws: stopping.Draws | None
 
 
 class Estimate(NamedTuple):
@@ -61,6 +65,7 @@ class Estimate(NamedTuple):
   values: Float[Array, 'p']
   stderr: Float[Array, 'p']
   worths: games.Worths
+  draws: stopping.Draws | None = None
 
 
 # `(game, *, key, batch_size) -> Estimate`, its settings bound.
@@ -98,7 +103,9 @@ def shapley(
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
   estimator = permutation if estimator is None else estimator
-  values, stderr, worths = estimator(game, key=key, batch_size=batch_size)
+  values, stderr, worths, draws = estimator(
+    game, key=key, batch_size=batch_size
+  )
   info = ShapleyInfo(
     values=game.shaped(values),
     stderr=game.shaped(stderr),
@@ -106,6 +113,7 @@ def shapley(
     score=worths.everyone,
     baseline_score=worths.nobody,
     num_calls=worths.num_calls,
+    draws=draws,
   )
   return examples.attribution(x, game.spread(values), info)
 
@@ -156,6 +164,8 @@ def permutation(
   key: Key[Array, ''] | None,
   batch_size: int | None,
   num_pairs: int = 10,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> Estimate:
   """Averages what players add in random orders, each with its reverse.
 
@@ -167,30 +177,70 @@ def permutation(
     key: consumed; required.
     batch_size: coalitions held in memory at once; `None` holds them all.
     num_pairs: of an order and its reverse, 2 at least: standard errors come
-      from their differences.
+      from their differences. The most of them with a tolerance.
+    tolerance: draws pairs until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose pairs are the
+      first of these.
   """
   checks.count('num_pairs', num_pairs, 2)
   p = game.num
-  orders = jnp.arange(num_pairs)
-  places = _random_orders(key, game, num_pairs)
+  if tolerance is None and start is None:
+    places = _random_orders(key, game, num_pairs)
+    num = num_pairs * (2 * p - 2)
+    worths = games.worths(
+      game, lambda i: _arrived(places, i), num, batch_size=batch_size
+    )
+    estimate = _mean(_added(places, worths), worths)
+    draws = stopping.Draws(
+      jnp.asarray(num_pairs, jnp.int32), jnp.asarray(False)
+    )
+    return estimate._replace(draws=draws)
+  ends = sampling.batched_map(
+    game.worth, jnp.stack([jnp.zeros(p, bool), jnp.ones(p, bool)])
+  )
+  ends = games.Worths(ends[0], ends[1], ends[:0], game.num_rows)
 
-  def coalition(i):
-    place = places[i // (2 * p - 2)]
-    first = i % (p - 1) + 1
-    turned = i % (2 * p - 2) >= p - 1
-    # The first so many to arrive, from the one end or the other.
-    return jnp.where(turned, p - 1 - place, place) < first
+  def terms(i):
+    place = games.random_order(sampling.draw_key(key, i), p)[None]
+    path = sampling.batched_map(
+      lambda j: game.worth(_arrived(place, j)),
+      jnp.arange(2 * p - 2),
+      batch_size=batch_size,
+    )
+    return _added(place, ends._replace(of=path))[0]
 
-  num = num_pairs * (2 * p - 2)
-  worths = games.worths(game, coalition, num, batch_size=batch_size)
-  paths = worths.of.reshape(num_pairs, 2, p - 1)
+  if start is not None:
+    info = start.info
+    flat = lambda a: jnp.asarray(a, game.dtype).ravel()
+    start = stopping.restored(flat(info.values), flat(info.stderr), info.draws)
+  mean, variance, draws = stopping.moments(
+    terms, num_pairs, batch_size=1, tolerance=tolerance, start=start
+  )
+  called = ends._replace(num_more=draws.num * (2 * p - 2))
+  return Estimate(mean, stopping.standard_error(variance, draws), called, draws)
+
+
+def _arrived(places, i):
+  """Returns who has come in coalition `i` of orders and their reverses."""
+  p = places.shape[1]
+  place = places[i // (2 * p - 2)]
+  turned = i % (2 * p - 2) >= p - 1
+  # The first so many to arrive, from the one end or the other.
+  return jnp.where(turned, p - 1 - place, place) < i % (p - 1) + 1
+
+
+def _added(places, worths):
+  """Returns what players add in orders `[n, p]` and their reverses."""
+  num, p = places.shape
+  paths = worths.of.reshape(num, 2, p - 1)
   ends = [
-    jnp.full((num_pairs, 2, 1), end) for end in (worths.nobody, worths.everyone)
+    jnp.full((num, 2, 1), end) for end in (worths.nobody, worths.everyone)
   ]
   added = jnp.diff(jnp.concatenate([ends[0], paths, ends[1]], 2), axis=2)
-  terms = added[orders[:, None], 0, places]
-  terms = (terms + added[orders[:, None], 1, p - 1 - places]) / 2
-  return _mean(terms, worths)
+  orders = jnp.arange(num)[:, None]
+  terms = added[orders, 0, places] + added[orders, 1, p - 1 - places]
+  return terms / 2
 
 
 def stratified(

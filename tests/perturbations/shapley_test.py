@@ -162,6 +162,42 @@ class ShapleyTest(parameterized.TestCase):
       self.assertLessEqual(out.info.num_calls[0], 82, name)
     self.assertLess(errors['stratified'], errors['permutation'])
 
+  def test_until_it_is_good_and_on(self):
+    worths = random_games.numbers(5)
+    fn, x = random_games.score(worths), random_games.row(worths)
+
+    def explain(**settings):
+      estimator = functools.partial(shapley.permutation, **settings)
+      return shapley.shapley(
+        fn,
+        x,
+        key=jax.random.key(2),
+        masker=maskers.entries,
+        estimator=estimator,
+        batch_size=3,
+      )
+
+    @jax.jit
+    def run():
+      half = explain(num_pairs=10)
+      return (
+        explain(num_pairs=25),
+        explain(num_pairs=25, start=half),
+        explain(num_pairs=900, tolerance=0.1),
+      )
+
+    whole, resumed, good = run()
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+      resumed,
+      whole,
+    )
+    self.assertTrue(good.info.draws.met)
+    num = int(good.info.draws.num)
+    self.assertBetween(num, 17, 899)
+    self.assertEqual(good.info.num_calls, 2 + 8 * num)
+    self.assertBetween(np.max(good.info.stderr), 0.09, 0.1)
+
   @parameterized.parameters(*ESTIMATORS)
   def test_equivalence(self, name):
     method = _partial(
