@@ -186,23 +186,29 @@ def _row(name, budget, found, size):
 
 
 def _figure(errors, names):
-  """Draws errors against calls, a panel a game."""
+  """Draws errors against calls, a panel a game, but for its whole table."""
   fig = figure.Figure(figsize=(9, 5.5), layout='constrained')
   panels = fig.subplots(-(-len(names) // 3), 3, squeeze=False).ravel()
   for ax, name in zip(panels, names, strict=False):
+    points = {
+      int(point.rsplit(', ', 1)[1]): found
+      for point, found in errors.items()
+      if point.rsplit(', ', 1)[0] == name
+    }
     lines = {}
-    for point, found in errors.items():
-      game, budget = point.rsplit(', ', 1)
-      if game == name:
-        for method, one in found.items():
-          if one['mse'] > 0:
-            lines.setdefault(method, []).append((int(budget), one['mse']))
+    for budget in sorted(points)[:-1]:
+      for method, one in points[budget].items():
+        lines.setdefault(method, []).append((budget, one['mse']))
     for method, line in lines.items():
-      style = {} if method in _METHODS else {'color': '0.7', 'zorder': 0}
+      style = {} if method in _METHODS else {'color': '0.75', 'zorder': 0}
       label = method if method in _METHODS else None
       ax.plot(*zip(*line, strict=True), marker='.', label=label, **style)
     ax.set(xscale='log', yscale='log', title=name, xlabel='calls')
+    ours = [e for m, line in lines.items() if m in _METHODS for _, e in line]
+    if ours:  # Of some peers few calls make numbers without end.
+      ax.set_ylim(min(ours) / 3, 30 * max(ours))
   panels[0].set_ylabel('mean squared error')
+  panels[0].plot([], [], color='0.75', label='shap, shapiq')
   panels[0].legend(frameon=False, fontsize='x-small')
   for ax in panels[len(names) :]:
     ax.axis('off')
