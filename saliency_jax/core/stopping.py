@@ -136,6 +136,21 @@ def standard_error(variance: Any, draws: Draws) -> Any:
   return jax.tree.map(error, variance)
 
 
+def info_of(start: Any, kind: type) -> Any:
+  """Returns what an earlier attribution says of its draws.
+
+  Raises:
+    ValueError: unless it is one of the same method.
+  """
+  info = getattr(start, 'info', None)
+  if not isinstance(info, kind):
+    raise ValueError(
+      f'start must be an attribution with {kind.__name__}, as this method '
+      f'returns it, got {type(start if info is None else info).__name__}'
+    )
+  return info
+
+
 def restored(
   mean: Any, stderr: Any, draws: Draws, scale: types.Scalar = 1
 ) -> Moments:

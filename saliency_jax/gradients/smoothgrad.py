@@ -183,7 +183,7 @@ def _mean(
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
   if start is not None:
-    info = start.info
+    info = stopping.info_of(start, SmoothGradInfo)
     start = stopping.restored(
       ((start.scores,), info.mean_score),
       ((info.stderr,), jnp.zeros_like(info.mean_score)),

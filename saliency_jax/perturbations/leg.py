@@ -66,12 +66,14 @@ class LegInfo(NamedTuple):
     score: `f(x)`.
     mean_score: mean over the perturbed images. Near 0, for a probability, the
       noise has killed the prediction and there is no map.
-    score_std: their deviation.
+    score_std: their deviation. 0 where the noise moves nothing, as it is with
+      trees and tokens at a small sigma: there is no map, and 'auto' finds one.
     clipped: share of perturbed values outside of [0, 1], clipped or not: of the
       image, or of what a masker's players keep.
     variance_reduction: evaluations without pairs that make a map as exact as
       one evaluation in a pair does, both in blocks; 1 without pairs.
-    sigma: scale of the noise.
+    sigma: scale of the noise. With 'auto' an end of what is looked at, 2^-10 or
+      4, means that the share is beyond: `mean_score / score` was kept.
     num_calls: of the score.
   """
 

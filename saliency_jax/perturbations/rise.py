@@ -125,7 +125,7 @@ def rise(
 
 def _restored(start, keep_prob):
   """Returns the moments of an earlier map."""
-  info = start.info
+  info = stopping.info_of(start, RiseInfo)
   score_stderr = stopping.standard_error(info.score_std**2, info.draws)
   maps = stopping.restored(start.scores, info.stderr, info.draws, 1 / keep_prob)
   score = stopping.restored(info.mean_score, score_stderr, info.draws)

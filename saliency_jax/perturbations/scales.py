@@ -41,16 +41,25 @@ def keeping(
     fn: the score.
     moves: what noise moves.
     noise: the index of a draw to noise of scale 1.
-    score: `f(x)`; where it is not above 0, of which there is no share, the
-      scale is NaN.
+    score: `f(x)`; where a traced one is not above 0, of which there is no
+      share, the scale is NaN.
     num_signs: 2 where draws are used with both signs, or 1.
     batch_size: draws held in memory at once; `None` holds all.
+
+  Raises:
+    ValueError: for a share out of range, or a score that is known and not above
+      0.
 
   Returns:
     The scale, from 2^-10 to 4: an end where the share lies beyond; and how
     often the score was called.
   """
   checks.within('keep', share, '(0, 1)')
+  if not isinstance(score, jax.core.Tracer) and not score > 0:
+    raise ValueError(
+      "sigma='auto' keeps a share of a score above 0, such as a probability, "
+      f'got {float(score)}: pass a number for sigma'
+    )
   wanted = jnp.asarray(share, score.dtype) * score
 
   def halve(_, ends):

@@ -41,7 +41,9 @@ class ShapleyInfo(NamedTuple):
 
   Attributes:
     values: of the players, on their grid.
-    stderr: standard error of each; 0 for `exact`.
+    stderr: standard error of each; 0 for `exact`. From draws it has one degree
+      of freedom less than there are pairs, or orders: half of a 95% interval is
+      2.26 of them at 10 pairs, and 1.96 at hundreds.
     efficiency_error: `|sum of values - (f(x) - v(nobody))|`: rounding.
     score: `f(x)`.
     baseline_score: `v(nobody)`.
@@ -211,7 +213,7 @@ def permutation(
     return _added(place, ends._replace(of=path))[0]
 
   if start is not None:
-    info = start.info
+    info = stopping.info_of(start, ShapleyInfo)
     flat = lambda a: jnp.asarray(a, game.dtype).ravel()
     start = stopping.restored(flat(info.values), flat(info.stderr), info.draws)
   mean, variance, draws = stopping.moments(

@@ -10,6 +10,7 @@ import numpy as np
 
 from saliency_jax.core import sampling
 from saliency_jax.core import stopping
+from saliency_jax.core import types
 
 _KEY = jax.random.key(0)
 
@@ -122,6 +123,15 @@ class StoppingTest(parameterized.TestCase):
   def test_bad_tolerance(self, tolerance):
     with self.assertRaisesRegex(ValueError, r'tolerance must be in \(0, inf\)'):
       _moments(10, tolerance=tolerance)
+
+  def test_start_is_of_the_same_method(self):
+    draws = stopping.Draws(jnp.asarray(1), jnp.asarray(False))
+    for start, got in (
+      (types.Attribution(1.0, draws), 'Draws'),
+      (1.0, 'float'),
+    ):
+      with self.assertRaisesRegex(ValueError, f'with Moments, .* got {got}'):
+        stopping.info_of(start, stopping.Moments)
 
 
 if __name__ == '__main__':

@@ -329,6 +329,9 @@ class LegTest(parameterized.TestCase):
     np.testing.assert_array_equal(info.num_calls, [1 + 320 + 64] * 3)
     less = _explain(lambda x: -jnp.sum(x), x, cells=2, sigma='auto')
     self.assertTrue(np.all(np.isnan(less.scores)))
+    with self.assertRaisesRegex(ValueError, 'a score above 0, .* got -16.0'):
+      leg.leg(lambda x: -jnp.sum(x), jnp.ones((4, 4, 1)),
+              key=jax.random.key(0), cells=2, sigma='auto')  # fmt: skip
 
   def test_no_other_word_is_a_scale(self):
     with self.assertRaisesRegex((ValueError, jaxtyping.TypeCheckError), 'auto'):
