@@ -292,8 +292,9 @@ def tokens(
     x: the tokens, integers.
     key: not used.
     mask_id: token in the place of a hidden one.
-    special: tokens that are never hidden, and score 0, such as start, end
-      and padding.
+    special: tokens that are never hidden, such as start, end and padding. They
+      stay players, of value 0; `words` with -1 leaves them out, which takes
+      fewer calls.
     words: the word of each token, from 0, for words as players; -1 of a token
       that is never hidden. `None` takes tokens for players.
 

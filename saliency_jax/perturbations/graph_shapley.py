@@ -110,7 +110,8 @@ def c_shapley(
   """Computes Shapley values over connected sets of neighbours.
 
   On a chain a player takes `(order + 1)^2` coalitions with it, and as many
-  without it.
+  without it. The weights of coalitions are those of chains: of a complete graph
+  the values are no Shapley values, as those of `l_shapley` are.
 
   Args:
     fn: score of one example; no gradient is taken.

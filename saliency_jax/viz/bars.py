@@ -78,7 +78,7 @@ def bars(
   _limits(ax, np.zeros(1), rows.values, rows.half)
   ax.axvline(0, color=texts.DARK, lw=0.8)
   ax.set_xlabel(players.DIRECTIONS, fontsize=9)
-  frames.caption(ax, caption, _WIDTH)
+  frames.caption(ax, players.noted(caption, rows.half), _WIDTH)
   return fig
 
 
@@ -97,7 +97,8 @@ def waterfall(
 ) -> figure.Figure:
   """Draws how the values of one row lead from one score to another.
 
-  What they leave out, as values that need not add up do, is a bar of its own.
+  What they leave out, as values that need not add up do, is a hatched bar of
+  its own.
 
   Args:
     values: one a player, in any shape.
@@ -127,12 +128,13 @@ def waterfall(
   )
   rows = _rows(drawn, x, num_shown)
   left_out = last - first - np.sum(drawn.values)
-  if abs(left_out) > _ROUNDING * max(abs(last - first), drawn.scale):
+  adds_up = abs(left_out) <= _ROUNDING * max(abs(last - first), drawn.scale)
+  if not adds_up:
     rows = Bars(
       [*rows.names, 'not accounted for'],
       np.append(rows.values, left_out),
       np.append(rows.half, 0.0),
-      np.concatenate([rows.colors, [players.GREY]]),
+      np.concatenate([rows.colors, players.pale(np.array([left_out]))]),
     )
   ends = first + np.cumsum(rows.values)
   starts = np.append(first, ends[:-1])
@@ -145,6 +147,8 @@ def waterfall(
     height=0.68,
     color=rows.colors,
   )
+  if not adds_up:
+    ax.patches[-1].set(hatch='///', edgecolor=texts.MUTED, linewidth=0)
   _intervals(ax, ends, rows.half, places)
   _numbers(ax, drawn, rows, ends, places)
   _limits(ax, starts, ends, rows.half)
@@ -170,7 +174,7 @@ def waterfall(
       fontsize=9,
     )
   ax.set_ylim(len(ends) + 0.1, -1.1)
-  frames.caption(ax, caption, _WIDTH)
+  frames.caption(ax, players.noted(caption, rows.half), _WIDTH)
   return fig
 
 
@@ -178,6 +182,7 @@ def _rows(drawn, x, num_shown):
   """Returns the bars of the largest values, and one for the others."""
   checks.count('num_shown', num_shown)
   names = list(drawn.names)
+  ends = len(names) * ['']
   if x is not None:
     entries = np.asarray(x, np.float64).ravel()
     if entries.size != len(names):
@@ -185,8 +190,12 @@ def _rows(drawn, x, num_shown):
         f'x has {entries.size} entries, and there are {len(names)} values: '
         'expected one a player, or none for players that are groups'
       )
-    names = [f'{n} = {e:.4g}' for n, e in zip(names, entries, strict=True)]
-  names = [texts.plain(texts.visible(name, _LONGEST)) for name in names]
+    ends = [f' = {entry:.4g}' for entry in entries]
+  # A long name is cut, and its entry is not.
+  names = [
+    texts.plain(texts.visible(name, _LONGEST - len(end)) + end)
+    for name, end in zip(names, ends, strict=True)
+  ]
   order = np.argsort(-np.abs(drawn.values), kind='stable')
   # A bar for the sum of one takes no less room than the one.
   num = num_shown if len(order) > num_shown + 1 else len(order)
@@ -196,9 +205,9 @@ def _rows(drawn, x, num_shown):
   names = [names[i] for i in shown]
   if others.size:
     names.append(f'sum of {others.size} others')
-    values = np.append(values, np.sum(drawn.values[others]))
-    half = np.append(half, 0.0)
-    colors = np.concatenate([colors, [players.GREY]])
+    rest = np.sum(drawn.values[others])
+    values, half = np.append(values, rest), np.append(half, 0.0)
+    colors = np.concatenate([colors, players.pale(np.array([rest]))])
   return Bars(names, values, half, colors)
 
 

@@ -61,6 +61,12 @@ def bare(ax: Any, *, grid: bool = False) -> None:
   if grid:
     ax.grid(axis='x', color='#e6e6e6', lw=0.6)
     ax.set_axisbelow(True)
+    whole_numbers(ax.xaxis)
+
+
+def whole_numbers(axis: Any) -> None:
+  """Writes powers of ten at the ticks, not once in the figure's corner."""
+  axis.set_major_formatter(lambda value, _: f'{value:.10g}')
 
 
 def color_bar(

@@ -25,10 +25,13 @@ ENDS = ('lowers the score', 'raises the score')
 DIRECTIONS = f'← {ENDS[0]} | {ENDS[1]} →'
 # The share of the colour scale whose colours dark text can be read on.
 LIGHT = 0.45
-# What is no player's own: a sum of several, a rest.
 GREY = (0.6, 0.6, 0.6)
+# Under figures that draw intervals.
+INTERVALS = 'intervals: 1.96 standard errors to both sides'
 # The colour of a bar: one for each sign, strong and not yet dark.
 _STRONG = 0.7
+# And of what is no player's own: a sum of several, a rest.
+_PALE = 0.3
 
 
 class Players(NamedTuple):
@@ -143,6 +146,17 @@ def colors(
 def strong(values: np.ndarray) -> Float[np.ndarray, '... 3']:
   """Returns one colour for values above 0, one for those below."""
   return colors(np.sign(values), 1.0, depth=_STRONG)
+
+
+def pale(values: np.ndarray) -> Float[np.ndarray, '... 3']:
+  """Returns the colours of `strong`, paler: of sums and rests."""
+  return colors(np.sign(values), 1.0, depth=_PALE)
+
+
+def noted(caption: str, half: np.ndarray) -> str:
+  """Returns a caption that says what the intervals are, if there are any."""
+  notes = (caption, INTERVALS if half.any() else '')
+  return '; '.join(filter(None, notes))
 
 
 def formatter(values: np.ndarray) -> Callable[[float], str]:

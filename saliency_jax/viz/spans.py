@@ -41,7 +41,8 @@ def series(
 
   Args:
     values: one a window for all channels, `[windows]` or `[windows, 1]`, or one
-      for each channel, `[windows, C]`.
+      for each channel, `[windows, C]`: `info.values`, or `masker(x).pool(maps)`
+      of a map.
     names: of the channels; `None` counts them.
     x: the series, `[T, C]` or `[T]`.
     width: times in a window, as of `maskers.steps`; the last may have fewer.
@@ -75,7 +76,8 @@ def series(
   if shape not in ((windows,), (windows, 1), (windows, num_channels)):
     raise ValueError(
       f'values {shape} do not fit a series {x.shape} in windows of {width}: '
-      f'expected [{windows}], [{windows}, 1] or [{windows}, {num_channels}]'
+      f'expected [{windows}], [{windows}, 1] or [{windows}, {num_channels}], '
+      'which are info.values, or masker(x).pool(maps) of a map'
     )
   drawn = players.of(values, None, stderr=stderr, limit=limit)
   names = [str(c) for c in range(num_channels)] if names is None else names
@@ -84,6 +86,7 @@ def series(
       f'got {len(names)} names and {num_channels} channels, expected one name '
       'a channel'
     )
+  unit = 'time step' if times is None else 'time'
   times = _times(times, num_times)
   edges = _edges(times, width)
   table = drawn.values.reshape(windows, -1)
@@ -107,7 +110,8 @@ def series(
   for c, ax in enumerate(below):
     _bars(ax, edges, table[:, c], half[:, c], most)
   axes[-1].set_xlim(edges[0], edges[-1])
-  frames.caption(axes[0], caption, _WIDTH)
+  axes[-1].set_xlabel(unit, fontsize=9)
+  frames.caption(axes[0], players.noted(caption, half), _WIDTH)
   frames.color_bar(fig, axes, drawn, depth=players.LIGHT)
   return fig
 
@@ -141,6 +145,7 @@ def _bars(ax: Any, edges, values, half, most):
   ax.set_ylim(-1.1 * most, 1.1 * most)
   ax.set_ylabel('value', fontsize=9)
   frames.bare(ax)
+  frames.whole_numbers(ax.yaxis)
 
 
 def _times(times, num):

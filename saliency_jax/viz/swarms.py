@@ -100,7 +100,7 @@ def beeswarm(
   ax.set_ylim(len(shown) - 0.5, -0.5)
   frames.bare(ax, grid=True)
   ax.set_xlabel(players.DIRECTIONS, fontsize=9)
-  frames.caption(ax, caption, _WIDTH)
+  frames.caption(ax, players.noted(caption, half), _WIDTH)
   if shades is not None:
     scale = cm.ScalarMappable(colors.Normalize(0, 1), _COLORS)
     bar = fig.colorbar(scale, ax=ax, aspect=30, pad=0.02)

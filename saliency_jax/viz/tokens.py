@@ -19,7 +19,10 @@ _BOX, _LINE = 18.0, 8.5
 _BAR_WIDTH, _BAR_HEIGHT = 130.0, 8.0
 # Characters of a token that are shown.
 _LONGEST = 60
-_MARKS = 'underlined: the 95% interval leaves out 0 (dashed: below it)'
+_MARKS = (
+  'underlined: the 95% interval (1.96 standard errors) leaves out 0; '
+  'dashed: the value is negative'
+)
 
 
 def tokens(
@@ -34,6 +37,9 @@ def tokens(
   width: float | int = 8.0,
 ) -> figure.Figure:
   """Draws tokens on the colours of their values, each value below its token.
+
+  The font has the letters of Europe: others, such as Chinese ones, are drawn as
+  boxes, with a warning of matplotlib. `tokens_html` shows every letter.
 
   Args:
     values: one a token, in any shape.
@@ -67,17 +73,18 @@ def tokens(
   ]
   places = _places(sizes, inside)
   row = _BOX + _LINE * len(numbers[0]) + 3 * _GAP
-  head = _header(title, caption, warning, inside)
+  head, foot = _header(title, caption, inside), _footer(warning, inside)
   top = _MARGIN + sum(size for *_, size in head)
   bottom = top + row * (1 + places[-1][1])
-  height = bottom + 2 * _GAP + 2 * _LINE + _MARGIN
+  below = bottom + 2 * _GAP + 2 * _LINE + (2 * _GAP if foot else 0)
+  height = below + sum(size for *_, size in foot) + _MARGIN
   fig = figure.Figure(figsize=(width, height / 72), dpi=110, facecolor='white')
   ax = fig.add_axes((0, 0, 1, 1))
   ax.set_axis_off()
-  y = _MARGIN
-  for text, style, size in head:
-    ax.text(_MARGIN, y, text, va='top', **style)
-    y += size
+  for y, lines in ((_MARGIN, head), (below, foot)):
+    for text, style, size in lines:
+      ax.text(_MARGIN, y, text, va='top', **style)
+      y += size
   signs = drawn.signs()
   fills = players.colors(drawn.values, drawn.scale, depth=players.LIGHT)
   for i, (left, line) in enumerate(places):
@@ -93,8 +100,8 @@ def tokens(
       style = '-' if signs[i] > 0 else (0, (2.5, 1.5))
       ax.plot(ends, [y + _BOX] * 2, color=texts.DARK, lw=1.2, ls=style)
     for k, number in enumerate(numbers[i]):
-      below = y + _BOX + 2.5 + _LINE * k
-      ax.text(x, below, number, fontsize=_SMALL, va='top', **middle)
+      under = y + _BOX + 2.5 + _LINE * k
+      ax.text(x, under, number, fontsize=_SMALL, va='top', **middle)
   _legend(ax, drawn, bottom + _GAP)
   ax.set_xlim(0, 72 * width)
   ax.set_ylim(height, 0)
@@ -128,21 +135,26 @@ def _measured(text, size):
   return measure(plain, font, ismath=False)[0]
 
 
-def _header(title, caption, warning, inside):
+def _header(title, caption, inside):
   """Returns the lines above the text: each with its style and its height."""
-  lines = []
-  for text, size, color, weight in (
-    (title, 13, texts.DARK, 'bold'),
-    (caption, 9, texts.MUTED, 'normal'),
-    (warning and f'⚠ {warning}', 9, texts.WARNING, 'normal'),
-  ):
-    chars = max(10, int(inside / (0.62 * size)))
-    for line in textwrap.wrap(texts.plain(text), chars):
-      style = {'fontsize': size, 'color': color, 'fontweight': weight}
-      lines.append((line, style, 1.5 * size))
+  lines = _wrapped(title, 13, texts.DARK, 'bold', inside)
+  lines += _wrapped(caption, 9, texts.MUTED, 'normal', inside)
   if lines:
     lines[-1] = (*lines[-1][:2], lines[-1][2] + _GAP)
   return lines
+
+
+def _footer(warning, inside):
+  """Returns the lines of the warning, below all else as in other figures."""
+  text = warning and f'⚠ {warning}'
+  return _wrapped(text, 9, texts.WARNING, 'normal', inside)
+
+
+def _wrapped(text, size, color, weight, inside):
+  chars = max(10, int(inside / (0.62 * size)))
+  style = {'fontsize': size, 'color': color, 'fontweight': weight}
+  lines = textwrap.wrap(texts.plain(text), chars)
+  return [(line, style, 1.5 * size) for line in lines]
 
 
 def _legend(ax, drawn, y):

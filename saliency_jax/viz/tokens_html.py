@@ -66,14 +66,14 @@ def tokens_html(
     (
       title and f'<strong>{html.escape(title)}</strong><br>',
       caption and f'{html.escape(caption)}<br>',
-      warning and _tag('span', f'⚠ {warning}', style='color:#b3261e') + '<br>',
     )
   )
   text = ' '.join(spans)
+  foot = warning and _tag('p', f'⚠ {warning}', style='color:#b3261e')
   body = (
     f'<figcaption>{head}</figcaption>'
     f'<p dir="auto" style="line-height:2.1;overflow-wrap:anywhere">{text}</p>'
-    f'{_legend(drawn)}{_table(rows)}'
+    f'{_legend(drawn)}{_table(rows)}{foot}'
   )
   page = f'<figure style="{_FIGURE}">{body}</figure>'
   # Right in a file of any encoding.

@@ -68,8 +68,9 @@ class BarsTest(parameterized.TestCase):
     self.assertEqual(_names(fig), ['b', r'\$d', 'a', 'sum of 2 others'])
     np.testing.assert_allclose(_ends(fig)[-1], [0, 0.125])
     self.assertEqual(sorted(_intervals(fig)), [0, 1, 2])
+    self.assertEqual(fig.axes[0].get_title('left'), players.INTERVALS)
     np.testing.assert_allclose(
-      fig.axes[0].patches[-1].get_facecolor()[:3], players.GREY
+      fig.axes[0].patches[-1].get_facecolor()[:3], players.pale(np.ones(1))[0]
     )
     # One other takes as much room as a sum.
     self.assertEqual(_names(viz.bars(_VALUES, _NAMES, num_shown=4))[-1], 'e')
@@ -81,6 +82,20 @@ class BarsTest(parameterized.TestCase):
       _names(fig),
       ['b = 0.5', r'\$d = 0', 'a = 1.235e+06', 'c = 17.99', 'e = -1'],
     )
+
+  def test_long_names_are_cut_and_entries_are_not(self):
+    names = [50 * 'long ', *_NAMES[1:]]
+    fig = viz.bars(_VALUES, names, x=np.full(5, -1.234e-15))
+    cut = _names(fig)[2]
+    self.assertEndsWith(cut, '… = -1.234e-15')
+    self.assertLen(cut, 40)
+
+  def test_powers_of_ten_stand_at_the_ticks(self):
+    fig = viz.bars(1e-8 * _VALUES)
+    fig.savefig(io.BytesIO(), format='png', dpi=30)
+    axis = fig.axes[0].xaxis
+    self.assertEmpty(axis.get_offset_text().get_text())
+    self.assertIn('-1e-08', [t.get_text() for t in axis.get_ticklabels()])
 
   def test_texts_around(self):
     fig = viz.bars(
@@ -127,13 +142,21 @@ class WaterfallTest(parameterized.TestCase):
     np.testing.assert_allclose(found[0], [-1 - 0.392, -1 + 0.392])
     np.testing.assert_allclose(found[1], [0 - 0.784, 0 + 0.784], atol=1e-12)
 
-  def test_what_does_not_add_up_is_a_bar(self):
-    fig = viz.waterfall(_VALUES, _NAMES, score=3.0, baseline_score=1.0)
-    self.assertEqual(_names(fig)[-1], 'not accounted for')
-    np.testing.assert_allclose(_ends(fig)[-1], [0.625, 3.0])
-    np.testing.assert_allclose(
-      fig.axes[0].patches[-1].get_facecolor()[:3], players.GREY
+  @parameterized.parameters(3.0, -3.0)
+  def test_what_does_not_add_up_is_a_bar(self, score):
+    fig = viz.waterfall(
+      _VALUES, _NAMES, score=score, baseline_score=1.0, num_shown=3
     )
+    self.assertEqual(_names(fig)[-2:], ['sum of 2 others', 'not accounted for'])
+    np.testing.assert_allclose(sorted(_ends(fig)[-1]), sorted([0.625, score]))
+    *_, others, rest = fig.axes[0].patches
+    np.testing.assert_allclose(
+      others.get_facecolor()[:3], players.pale(np.ones(1))[0]
+    )
+    np.testing.assert_allclose(
+      rest.get_facecolor()[:3], players.pale(np.array([score]))[0]
+    )
+    self.assertEqual((others.get_hatch(), rest.get_hatch()), (None, '///'))
 
   def test_rounding_is_no_bar(self):
     fig = viz.waterfall(_VALUES, _NAMES, score=0.6251, baseline_score=1.0)

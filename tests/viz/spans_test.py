@@ -74,6 +74,8 @@ class SeriesTest(parameterized.TestCase):
     low, high = fig.axes[1].get_ylim()
     self.assertLess(low, -1)
     self.assertGreater(high, 1.98)
+    self.assertEqual(fig.axes[0].get_title('left'), players.INTERVALS)
+    self.assertEqual(fig.axes[1].get_xlabel(), 'time step')
 
   def test_times(self):
     fig = viz.series(
@@ -83,6 +85,7 @@ class SeriesTest(parameterized.TestCase):
       _spans(fig.axes[0]), [[-12, -6], [-6, -2], [-2, -0.5], [-0.5, 0.5]]
     )
     self.assertEqual(fig.axes[0].get_xlim(), (-12, 0.5))
+    self.assertEqual(fig.axes[1].get_xlabel(), 'time')
 
   def test_one_time(self):
     fig = viz.series(np.ones(1), x=_x(1, 1))
@@ -99,7 +102,10 @@ class SeriesTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'values': np.ones(3)}, r'values \(3,\) do not fit a series \(10, 2\) in'),
-    ({'values': np.ones((5, 3))}, r'expected \[5\], \[5, 1\] or \[5, 2\]'),
+    (
+      {'values': np.ones((5, 3))},
+      r'expected \[5\], \[5, 1\] or \[5, 2\], .*pool',
+    ),
     ({'width': 11}, r'width must be a whole number in \[1, 10\], got 11'),
     ({'names': ['a']}, 'got 1 names and 2 channels'),
     (

@@ -40,7 +40,11 @@ class TokensTest(parameterized.TestCase):
     )
     self.assertIsInstance(fig, figure.Figure)
     shown = _texts(fig)
-    self.assertEqual(shown[:3], ['why', 'halves agree', '⚠ few draws'])
+    self.assertEqual(shown[:2], ['why', 'halves agree'])
+    # Below all else, as in other figures.
+    lowest = max(fig.axes[0].texts, key=lambda t: t.get_position()[1])
+    self.assertEqual(lowest.get_text(), '⚠ few draws')
+    self.assertIn('dashed: the value is negative', ' '.join(shown))
     self.assertEqual(
       shown[3:18],
       [
@@ -183,6 +187,7 @@ class TokensHtmlTest(parameterized.TestCase):
       warning='é',
     )
     self.assertTrue(page.isascii())
+    self.assertEndsWith(page, '&#9888; &#233;</p></figure>')
     tags = _read(page)
     self.assertNoCommonElements(
       {tag for tag, *_ in tags}, {'script', 'i', 'link', 'style', 'img'}
