@@ -75,7 +75,7 @@ def bars(
   ax.barh(places, rows.values, height=0.68, color=rows.colors)
   _intervals(ax, rows.values, rows.half, places)
   _numbers(ax, drawn, rows, rows.values, places)
-  _limits(ax, np.zeros(1), rows.values, rows.half)
+  _limits(ax, np.zeros(1), rows.values, rows.half, _chars(drawn, rows))
   ax.axvline(0, color=texts.DARK, lw=0.8)
   ax.set_xlabel(players.DIRECTIONS, fontsize=9)
   frames.caption(ax, players.noted(caption, rows.half), _WIDTH)
@@ -151,7 +151,7 @@ def waterfall(
     ax.patches[-1].set(hatch='///', edgecolor=texts.MUTED, linewidth=0)
   _intervals(ax, ends, rows.half, places)
   _numbers(ax, drawn, rows, ends, places)
-  _limits(ax, starts, ends, rows.half)
+  _limits(ax, starts, ends, rows.half, _chars(drawn, rows))
   # Each bar hands on where it ends.
   ax.vlines(
     ends[:-1], places[:-1] - 0.34, places[1:] + 0.34, color=players.GREY, lw=0.7
@@ -221,11 +221,15 @@ def _axes(rows: Bars, title: str, warning: str) -> tuple[figure.Figure, Any]:
   return fig, ax
 
 
-def _limits(ax, starts, ends, half):
+def _chars(drawn, rows):
+  return max(len(drawn.number(value)) for value in rows.values)
+
+
+def _limits(ax, starts, ends, half, chars):
   """Leaves room for the intervals, and the numbers beside them."""
   low = min(np.min(starts), np.min(ends - half))
   high = max(np.max(starts), np.max(ends + half))
-  room = 0.14 * (high - low) or 1.0
+  room = max(0.14, 0.022 * chars) * (high - low) or 1.0
   ax.set_xlim(low - room, high + room)
 
 

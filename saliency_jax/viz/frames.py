@@ -61,10 +61,12 @@ def bare(ax: Any, *, grid: bool = False) -> None:
   if grid:
     ax.grid(axis='x', color='#e6e6e6', lw=0.6)
     ax.set_axisbelow(True)
-    whole_numbers(ax.xaxis)
+    # Few enough for labels such as -1.25e-08.
+    ax.locator_params(axis='x', nbins=6)
+    written_out(ax.xaxis)
 
 
-def whole_numbers(axis: Any) -> None:
+def written_out(axis: Any) -> None:
   """Writes powers of ten at the ticks, not once in the figure's corner."""
   axis.set_major_formatter(lambda value, _: f'{value:.10g}')
 

@@ -145,7 +145,7 @@ def _bars(ax: Any, edges, values, half, most):
   ax.set_ylim(-1.1 * most, 1.1 * most)
   ax.set_ylabel('value', fontsize=9)
   frames.bare(ax)
-  frames.whole_numbers(ax.yaxis)
+  frames.written_out(ax.yaxis)
 
 
 def _times(times, num):

@@ -162,9 +162,14 @@ class WaterfallTest(parameterized.TestCase):
     fig = viz.waterfall(_VALUES, _NAMES, score=0.6251, baseline_score=1.0)
     self.assertLen(_names(fig), 5)
 
-  def test_numbers_stay_inside(self):
+  @parameterized.parameters(1.0, 1e-9)
+  def test_numbers_stay_inside(self, unit):
     fig = viz.waterfall(
-      _VALUES, _NAMES, score=0.625, baseline_score=1.0, stderr=_STDERR
+      unit * _VALUES,
+      [40 * 'n', *_NAMES[1:]],
+      score=-3 * unit,
+      baseline_score=unit,
+      stderr=unit * _STDERR,
     )
     fig.savefig(io.BytesIO(), format='png', dpi=60)
     (ax,) = fig.axes
