@@ -196,6 +196,10 @@ class MaskersTest(parameterized.TestCase):
     self.assertEqual([*masker.hide(jnp.zeros(4))], [101, 103, 103, 102])
     self.assertEqual([*masker.hide(jnp.array([0, 0.4, 0.6, 0]))][1:3], [103, 8])
     self.assertEqual([*masker.spread(jnp.ones(4))], [0, 1, 1, 0])
+    # They stay players; words leave them out.
+    self.assertEqual(masker.shape, (4,))
+    words = maskers.tokens(x, mask_id=103, words=[-1, 0, 1, -1])
+    self.assertEqual(words.shape, (2,))
 
   def test_words_are_hidden_whole(self):
     x = jnp.array([101, 9, 8, 7, 102])

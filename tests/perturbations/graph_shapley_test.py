@@ -119,6 +119,15 @@ class GraphShapleyTest(parameterized.TestCase):
     # Each of the coalitions once.
     self.assertEqual(out.info.num_calls, 2**5)
 
+  def test_of_a_complete_graph_only_one_is_shapley(self):
+    worths = random_games.numbers(4)
+    want = random_games.shapley(worths)
+    edges = list(itertools.combinations(range(4), 2))
+    local = _explain(graph_shapley.l_shapley, worths, edges=edges)
+    np.testing.assert_allclose(local.scores, want, atol=1e-5)
+    connected = _explain(graph_shapley.c_shapley, worths, edges=edges)
+    self.assertGreater(np.max(np.abs(connected.scores - want)), 0.05)
+
   def test_a_grid_is_the_default_of_cells(self):
     fn = lambda x: jnp.sum(x[:-1] * x[1:]) + jnp.sum(x[:, :-1] * x[:, 1:])
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(4, 3, 1)))
