@@ -38,8 +38,8 @@ def tokens(
 ) -> figure.Figure:
   """Draws tokens on the colours of their values, each value below its token.
 
-  The font has the letters of Europe: others, such as Chinese ones, are drawn as
-  boxes, with a warning of matplotlib. `tokens_html` shows every letter.
+  Letters that matplotlib's font lacks, such as Chinese ones, are drawn as
+  boxes, with a warning of matplotlib: `tokens_html` shows every letter.
 
   Args:
     values: one a token, in any shape.
@@ -73,10 +73,11 @@ def tokens(
   ]
   places = _places(sizes, inside)
   row = _BOX + _LINE * len(numbers[0]) + 3 * _GAP
-  head, foot = _header(title, caption, inside), _footer(warning, inside)
+  head = _header(title, caption, inside)
+  foot = _footer(drawn.half.any(), warning, inside)
   top = _MARGIN + sum(size for *_, size in head)
   bottom = top + row * (1 + places[-1][1])
-  below = bottom + 2 * _GAP + 2 * _LINE + (2 * _GAP if foot else 0)
+  below = bottom + 2 * _GAP + 1.5 * _LINE
   height = below + sum(size for *_, size in foot) + _MARGIN
   fig = figure.Figure(figsize=(width, height / 72), dpi=110, facecolor='white')
   ax = fig.add_axes((0, 0, 1, 1))
@@ -144,10 +145,11 @@ def _header(title, caption, inside):
   return lines
 
 
-def _footer(warning, inside):
-  """Returns the lines of the warning, below all else as in other figures."""
+def _footer(marked, warning, inside):
+  """Returns the lines below the text: the marks, and the warning under all."""
+  lines = _wrapped(_MARKS if marked else '', 8, texts.MUTED, 'normal', inside)
   text = warning and f'⚠ {warning}'
-  return _wrapped(text, 9, texts.WARNING, 'normal', inside)
+  return lines + _wrapped(text, 9, texts.WARNING, 'normal', inside)
 
 
 def _wrapped(text, size, color, weight, inside):
@@ -158,7 +160,7 @@ def _wrapped(text, size, color, weight, inside):
 
 
 def _legend(ax, drawn, y):
-  """Draws the scale of the colours, and says what the lines mean."""
+  """Draws the scale of the colours."""
   lowers, raises = players.ENDS
   style = {'fontsize': 8, 'color': texts.MUTED, 'va': 'center'}
   low = f'{lowers} {drawn.number(-drawn.scale)}'
@@ -169,5 +171,3 @@ def _legend(ax, drawn, y):
   ax.imshow(ramp[None], extent=(left, right, y + _BAR_HEIGHT, y))
   ax.text(_MARGIN, middle, low, **style)
   ax.text(right + _GAP, middle, high, **style)
-  if drawn.half.any():
-    ax.text(_MARGIN, middle + 1.5 * _LINE, _MARKS, **style)

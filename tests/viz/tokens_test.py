@@ -46,7 +46,7 @@ class TokensTest(parameterized.TestCase):
     self.assertEqual(lowest.get_text(), '⚠ few draws')
     self.assertIn('dashed: the value is negative', ' '.join(shown))
     self.assertEqual(
-      shown[3:18],
+      shown[4:19],
       [
         *('not', '-0.500', '± 0.196'),
         *('a', '+0.020', '± 0.098'),
@@ -97,6 +97,17 @@ class TokensTest(parameterized.TestCase):
         self.assertLess(a.get_x() + a.get_width(), b.get_x())
       self.assertLessEqual(a.get_x() + a.get_width(), 72 * width)
     self.assertLess(boxes[-1].get_y(), 72 * fig.get_figheight())
+
+  def test_narrow_figures_wrap_what_the_marks_mean(self):
+    fig = viz.tokens(_VALUES, _NAMES, stderr=_STDERR, warning='w', width=3)
+    renderer = backend_agg.FigureCanvasAgg(fig).get_renderer()
+    # Below the numbers, in order.
+    lowest = sorted(fig.axes[0].texts, key=lambda t: t.get_position()[1])[-4:]
+    self.assertStartsWith(lowest[0].get_text(), 'underlined')
+    for text in lowest:
+      box = text.get_window_extent(renderer)
+      self.assertLessEqual(box.x1, fig.bbox.x1)
+      self.assertGreaterEqual(box.y0, 0)
 
   def test_words_stay_in_their_boxes(self):
     fig = viz.tokens(np.ones(3), ['wwwwwwwww', 'i', '$5 or $6'])
