@@ -39,7 +39,8 @@ def floats(x: Any) -> types.Example:
       raise ValueError(
         f'expected an example of floats, got {leaf.dtype}: cast it, such as '
         'by x.astype("float32") / 255 for pixels of 0 to 255; tokens are '
-        'explained by their embeddings, or by methods of forward calls'
+        'explained at their embeddings, by transforms.at_tap(method, '
+        '"embeddings"), or by methods of forward calls'
       )
   return x
 

@@ -12,6 +12,7 @@ and every table that has a rule for its role accepts it.
 
 from collections.abc import Callable, Mapping
 import math
+import types
 from typing import Any, NamedTuple
 
 from jax.extend import core
@@ -29,6 +30,21 @@ STEPS = 'steps'  # Without a derivative: comparisons, rounding, stop_gradient.
 CALLS = 'calls'  # Wraps a jaxpr: jit, remat.
 CUSTOM = 'custom derivatives'  # Wraps a jaxpr, with a derivative of its own.
 CONTROL = 'control flow'  # Loops and branches.
+KINDS = (
+  MOVES,
+  SUMS,
+  PRODUCTS,
+  QUOTIENTS,
+  INCREASING,
+  ELEMENTARY,
+  STEPS,
+  CALLS,
+  CUSTOM,
+  CONTROL,
+)
+
+# The remedy of methods that write scans out.
+UNROLL = {'scan': 'pass unroll={length}'}
 
 
 class Equation(NamedTuple):
@@ -72,9 +88,14 @@ def register(names: str, kind: str, **facts: Any) -> None:
 
   Args:
     names: of the primitives, separated by spaces.
-    kind: one of the roles of this module.
+    kind: one of the roles of this module, `KINDS`.
     **facts: the other fields of `Facts`.
+
+  Raises:
+    ValueError: for another kind.
   """
+  if kind not in KINDS:
+    raise ValueError(f'kind must be one of {KINDS}, got {kind!r}')
   for each in names.split():
     _FACTS[each] = Facts(kind, **facts)
 
@@ -126,13 +147,20 @@ def is_float(v: core.Var | core.Literal) -> bool:
   return jnp.issubdtype(v.aval.dtype, jnp.inexact)
 
 
-def rule(table: Mapping[str, Any], equation: Equation, what: str) -> Any:
+def rule(
+  table: Mapping[str, Any],
+  equation: Equation,
+  what: str,
+  remedies: Mapping[str, str] = types.MappingProxyType({}),
+) -> Any:
   """Returns the rule for an equation: by its name, or else by its role.
 
   Args:
     table: rules by the names of primitives and by roles.
     equation: the equation, and what moves in it.
     what: the subject of the message, in the plural: 'interval bounds'.
+    remedies: what helps where there is no rule, by the names of primitives and
+      by roles; `{length}` is how many steps a scan has.
 
   Raises:
     ValueError: where there is none, with the place in the source.
@@ -148,10 +176,32 @@ def rule(table: Mapping[str, Any], equation: Equation, what: str) -> Any:
     where = source_info_util.summarize(equation.eqn.source_info) or 'no line'
     raise ValueError(
       f'{what} have no rule for the primitive {own!r} ({part or "unknown"}) at '
-      f'{where}: enter one under {own!r} in the table of rules, or, of a new '
-      f'primitive, say what it is by primitives.register({own!r}, kind)'
+      f'{where}: {_remedy(equation, remedies)}use a method of forward calls '
+      '(occlusion, shapley, leg), or explain what comes after it by '
+      f'transforms.at_tap; a table of rules of your own takes one under {own!r}'
     )
   return match
+
+
+def _remedy(equation, remedies):
+  """Returns what helps first where an equation has no rule."""
+  eqn = equation.eqn
+  own, known = name(eqn), facts(eqn)
+  first = remedies.get(own, remedies.get(role(equation), ''))
+  if own == 'scan':
+    length = eqn.params['length']
+    first = (first or 'scans are not entered').format(length=length)
+    return f'a scan of {length} steps: {first}; else '
+  if known is not None and known.kind == CONTROL:
+    return f'a {own} is not entered; '
+  if first:
+    return f'{first}; else '
+  if known is None:
+    return (
+      'if it is one of these kinds, say so by saliency_jax.core.primitives.'
+      f'register({own!r}, kind), {KINDS}; else '
+    )
+  return ''
 
 
 def _contracted(eqn):

@@ -28,6 +28,7 @@ other's tape, made by `replay`: `read(other, eqn.invars)`.
 
 from collections.abc import Callable, Collection, Mapping
 import operator
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -145,13 +146,16 @@ def named(tape: Tape, name: str) -> core.Var:
   Raises:
     ValueError: for a name that is not there, or several times.
   """
-  matches = [
-    eqn.outvars[0]
-    for eqn in tape.closed.jaxpr.eqns
-    if eqn.primitive.name == 'name' and eqn.params['name'] == name
+  marks = [
+    eqn for eqn in tape.closed.jaxpr.eqns if eqn.primitive.name == 'name'
   ]
+  names = sorted({eqn.params['name'] for eqn in marks})
+  matches = [eqn.outvars[0] for eqn in marks if eqn.params['name'] == name]
   if len(matches) != 1:
-    raise ValueError(f'expected one value named {name!r}, found {len(matches)}')
+    raise ValueError(
+      f'expected one value named {name!r}, found {len(matches)}; this function '
+      f'names {names}'
+    )
   return matches[0]
 
 
@@ -241,16 +245,21 @@ def at(relevances: Mapping[core.Var, Any], v: core.Var) -> Any:
   return jnp.zeros(v.aval.shape, v.aval.dtype)
 
 
-def by_table(table: Mapping[str, Rule], what: str) -> Rule:
+def by_table(
+  table: Mapping[str, Rule],
+  what: str,
+  remedies: Mapping[str, str] = types.MappingProxyType({}),
+) -> Rule:
   """Returns the rule that looks each equation up in a table of rules.
 
   Args:
     table: rules by the names of primitives and by roles.
     what: what is made, in the plural, for the message where no rule is found.
+    remedies: what helps there: see `primitives.rule`.
   """
 
   def rule(equation, *rest):
-    return primitives.rule(table, equation, what)(equation, *rest)
+    return primitives.rule(table, equation, what, remedies)(equation, *rest)
 
   return rule
 

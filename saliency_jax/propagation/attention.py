@@ -37,7 +37,7 @@ def attn_lrp(
   The mean that a norm takes off stays a part of it, as in the authors' code:
   nothing is absorbed there.
   """
-  if _is_root(place.equation.eqn):
+  if _is_root(composites.equation_at(place).eqn):
     return nonlinear.constant
   return composites.epsilon(place, epsilon=epsilon)
 
@@ -46,7 +46,7 @@ def cp_lrp(
   place: composites.Place, *, epsilon: types.Scalar = 1e-6
 ) -> tapes.Rule:
   """CP-LRP: attention weights are constants, and values get all."""
-  if place.equation.eqn.primitive.name == units.SOFTMAX:
+  if composites.equation_at(place).eqn.primitive.name == units.SOFTMAX:
     return nonlinear.constant
   return attn_lrp(place, epsilon=epsilon)
 

@@ -22,7 +22,7 @@ References:
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from typing_extensions import TypeAliasType
 
@@ -70,7 +70,9 @@ def epsilon(place: Place, *, epsilon: types.Scalar = 1e-6) -> tapes.Rule:
   Activations pass relevance, pools give it to the winner, and two factors that
   depend on the input have half each.
   """
-  rule = primitives.rule(_TABLE, place.equation, 'relevances')
+  rule = primitives.rule(
+    _TABLE, equation_at(place), 'relevances', primitives.UNROLL
+  )
   if rule in (rules.epsilon, nonlinear.halves):
     return functools.partial(rule, epsilon=epsilon)
   return rule
@@ -96,9 +98,23 @@ def epsilon_gamma_box(
   return epsilon(place)
 
 
+def equation_at(place: Any) -> primitives.Equation | None:
+  """Returns the equation of a place.
+
+  Raises:
+    ValueError: for what is no place: a setting, of a composite that was called.
+  """
+  if not isinstance(place, Place):
+    raise ValueError(
+      f'a composite is called with a place, got {place!r:.80}: bind its '
+      'settings, as by functools.partial(composites.epsilon, epsilon=1e-3)'
+    )
+  return place.equation
+
+
 def is_layer(place: Place) -> bool:
   """Returns whether it is a sum of products with coefficients."""
-  if place.equation is None:
+  if equation_at(place) is None:
     return False
   main = units.main(place.equation)
   facts = primitives.facts(main.eqn)

@@ -94,6 +94,7 @@ def deeplift(
       a key, a name that is not there, or an equation without a rule: a long
       loop, a branch, or a primitive that is not known.
   """
+  checks.count('num_baselines', num_baselines)
   checks.count('unroll', unroll, 0)
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
@@ -102,7 +103,10 @@ def deeplift(
   score = jnp.asarray(tapes.read(tape, outvars)[0])
   if len(outvars) > 1 or score.ndim:
     shapes = [v.aval.shape for v in outvars]
-    raise ValueError(f'expected fn to return one number, got shapes {shapes}')
+    raise ValueError(
+      f'expected fn to return one number, got shapes {shapes}: take one '
+      'output, such as by scores.logit(apply, params, label)'
+    )
   invars = tape.closed.jaxpr.invars
   explained = invars if at is None else [tapes.named(tape, at)]
 

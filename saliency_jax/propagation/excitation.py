@@ -44,6 +44,14 @@ from saliency_jax.propagation import pools
 CLASS_MAP, ACTIVATIONS = 'class_map', 'activations'
 _SCALINGS = ('add', 'convert_element_type', 'div', 'mul', 'neg', 'sub')
 _PASSED = (units.ACTIVATION, 'logistic', 'tanh')
+_NO_NORMS = 'norms of one example are not supported'
+_REMEDIES = {
+  **dict.fromkeys(
+    (units.SOFTMAX, 'exp', 'log', 'log1p'),
+    'explain a logit where it makes probabilities of logits',
+  ),
+  **dict.fromkeys((primitives.QUOTIENTS, 'rsqrt', 'sqrt'), _NO_NORMS),
+}
 
 
 class ExcitationInfo(NamedTuple):
@@ -167,6 +175,7 @@ def _rule(tape, tap, prior, negated):
       **dict.fromkeys(_PASSED, activations.passed),
     },
     'winning probabilities',
+    _REMEDIES,
   )
 
   def rule(equation, inputs, *rest):

@@ -81,6 +81,10 @@ def lrp(
 ) -> types.Attribution:
   """Propagates the score back to the input, or to a tap.
 
+  Through many steps (an LSTM), or quotients, relevance may grow far beyond the
+  score: `absorbed` beside `score` in `info` tells, `conservation_error` does
+  not.
+
   Args:
     fn: score of one example, a logit.
     x: the example.
@@ -100,10 +104,16 @@ def lrp(
     Scores like `x`, or like the tap.
 
   Raises:
-    ValueError: where no rule is known for an equation, or no such tap.
+    ValueError: where no rule is known for an equation, for no such tap, or for
+      a composite that is no function.
   """
   del key  # Nothing is drawn.
   checks.count('unroll', unroll, 0)
+  if not callable(composite):
+    raise ValueError(
+      f'composite must be a function, such as composites.epsilon, got '
+      f'{composite!r:.80}: bind its settings by functools.partial'
+    )
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
   tape = tapes.record(fn, wide, unroll=unroll)

@@ -59,7 +59,9 @@ def between(
     eqn, moving = equation
     # Whole numbers choose entries, and no entry lies between two others.
     choices = any(map(_is_whole, _where(moving, eqn.invars)))
-    own = primitives.rule({} if choices else table, equation, 'multipliers')
+    own = primitives.rule(
+      {} if choices else table, equation, 'multipliers', primitives.UNROLL
+    )
     start = Values(tapes.read(base, eqn.invars), tapes.read(base, eqn.outvars))
     return own(equation, Values(inputs, outputs), start, m)
 

@@ -86,7 +86,7 @@ class PrimitivesTest(parameterized.TestCase):
     with self.assertRaisesRegex(
       ValueError,
       r"these have no rule for the primitive 'tanh' \(elementary\) at "
-      r".*primitives_test.py:\d+.*: enter one under 'tanh'",
+      r".*primitives_test.py:\d+.*: use a method of .* one under 'tanh'",
     ):
       primitives.rule({}, equation, 'these')
 
@@ -95,8 +95,13 @@ class PrimitivesTest(parameterized.TestCase):
     bind = _made('my_product')
     fn = lambda x: jnp.sum(bind(jnp.tanh(x), jnp.array([1.0, -2.0, 3.0])))
     box = intervals.around(_X, 0.1)
-    with self.assertRaisesRegex(ValueError, r"'my_product' \(unknown\)"):
+    with self.assertRaisesRegex(
+      ValueError,
+      r"'my_product' \(unknown\).*core.primitives.register.*'quotients'",
+    ):
       intervals.bounds(fn, box)
+    with self.assertRaisesRegex(ValueError, "'sums', .* got 'linear'"):
+      primitives.register('my_product', 'linear')
     primitives.register('my_product', primitives.PRODUCTS)
     found = intervals.bounds(fn, box)
     want = intervals.bounds(

@@ -236,13 +236,21 @@ class LrpTest(parameterized.TestCase):
     (lambda x: jnp.sum(jnp.sort(x)), r"relevances have no rule .*'sort'"),
     (
       lambda x: jax.lax.scan(lambda c, _: (c * x, c), x, length=33)[0][0],
-      r"relevances have no rule .*'scan' \(control flow\) at .*lrp_test.py",
+      r"relevances have no rule .*'scan' \(control flow\) at .*lrp_test.py"
+      '.*of 33 steps: pass unroll=33',
     ),
     (lambda x: x, r'expected a score of one number, got \(6,\)'),
   )
   def test_refuses(self, fn, message):
     with self.assertRaisesRegex(ValueError, message):
       lrp.lrp(fn, _draw(6))
+    with self.assertRaisesRegex(ValueError, "a function.* got 'epsilon'"):
+      lrp.lrp.__wrapped__(jnp.sum, _draw(6), composite='epsilon')
+    for made in (composites.epsilon, attention.cp_lrp):
+      with self.assertRaisesRegex(ValueError, r'got 0.1: .*functools.partial'):
+        made.__wrapped__(0.1)
+    with self.assertRaisesRegex(ValueError, r'transforms.at_tap\(method, "emb'):
+      lrp.lrp(jnp.sum, jnp.arange(3), at='embeddings')
 
 
 class LrpEquivalenceTest(parameterized.TestCase):
