@@ -154,7 +154,8 @@ def named(tape: Tape, name: str) -> core.Var:
   if len(matches) != 1:
     raise ValueError(
       f'expected one value named {name!r}, found {len(matches)}; this function '
-      f'names {names}'
+      f'names {names}: name one where the network has it in hand, '
+      f'h = jax.ad_checkpoint.checkpoint_name(h, {name!r})'
     )
   return matches[0]
 

@@ -180,7 +180,9 @@ class BackwardTest(parameterized.TestCase):
     found = tapes.walk(tape, [(out, jnp.ones(()))], tapes.vjp)
     tap = tapes.named(tape, 'h')
     np.testing.assert_allclose(found[tap], 2 * jnp.sin(x), rtol=1e-6)
-    with self.assertRaisesRegex(ValueError, r"named 'g', found 0; .*\['h'\]"):
+    with self.assertRaisesRegex(
+      ValueError, r"named 'g', found 0; .*\['h'\].*\(h, 'g'\)"
+    ):
       tapes.named(tape, 'g')
 
   def test_guided_rectifier_of_the_docstring(self):
