@@ -139,7 +139,9 @@ def grid(
     return jnp.transpose(full, order).reshape(wide)
 
   def pool(scores):
-    full = jnp.transpose(_summed(scores, x, wide), _back(axes, x.ndim))
+    full = jnp.transpose(
+      stretching.summed(scores, x, wide), _back(axes, x.ndim)
+    )
     full = full.reshape(sizes)
     if plain:
       return full
@@ -188,7 +190,7 @@ def segments(
     return values[labels]
 
   def pool(scores):
-    summed = _summed(scores, x, labels.shape)
+    summed = stretching.summed(scores, x, labels.shape)
     totals = jnp.zeros(counts.size, summed.dtype).at[labels].add(summed)
     return totals / jnp.asarray(counts, summed.dtype)
 
@@ -327,7 +329,7 @@ def tokens(
     return examples.wide(jnp.where(kept, x, jnp.asarray(mask_id, x.dtype)))
 
   def pool(scores):
-    full = jnp.where(free, _summed(scores, x, x.shape), 0)
+    full = jnp.where(free, stretching.summed(scores, x, x.shape), 0)
     if owners is None:
       return full
     total = lambda a: jnp.zeros(shape, full.dtype).at[owners].add(a)
@@ -359,7 +361,9 @@ def leaves(
 
   def pool(scores):
     parts = zip(treedef.flatten_up_to(scores), arrays, strict=True)
-    return jnp.stack([jnp.sum(_summed(s, a, (1,) * a.ndim)) for s, a in parts])
+    return jnp.stack(
+      [jnp.sum(stretching.summed(s, a, (1,) * a.ndim)) for s, a in parts]
+    )
 
   masker = _masker(x, key, baseline, (len(arrays),), spread, pool)
   return masker._replace(ordered=False)
@@ -388,18 +392,3 @@ def _one_array(name, x):
 
 def _back(axes, ndim):
   return [*axes, *(k for k in range(ndim) if k not in axes)]
-
-
-def _summed(scores, x, shape):
-  """Returns a map summed over the axes of `x` that `shape` has not."""
-  scores = jnp.asarray(scores)
-  fits = scores.ndim == x.ndim and all(
-    s in (1, n) for s, n in zip(scores.shape, x.shape, strict=True)
-  )
-  if not fits:
-    raise ValueError(
-      f'scores {scores.shape} do not broadcast against the example {x.shape}'
-    )
-  whole = tuple(k for k, n in enumerate(shape) if n == 1)
-  scores = scores.astype(examples.accumulator(scores.dtype))
-  return jnp.broadcast_to(jnp.sum(scores, whole, keepdims=True), shape)

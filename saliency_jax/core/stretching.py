@@ -6,14 +6,16 @@ never leaves the grid.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 import numpy as np
 from typing_extensions import TypeAliasType
 
 from saliency_jax.core import checks
+from saliency_jax.core import examples
 
 # `(cells, pixels)` along one axis to the matrix `[pixels, cells]`.
 Stretch = TypeAliasType(
@@ -120,3 +122,24 @@ def per_axis(size: int | Sequence[int], num_axes: int = 2) -> tuple[int, ...]:
   if len(sizes) != num_axes:
     raise ValueError(f'expected one number or {num_axes}, got {size}')
   return sizes
+
+
+def summed(
+  scores: Any, x: Num[Array, '...'], shape: Sequence[int]
+) -> Float[Array, '...']:
+  """Returns a map of `x` summed over the axes along which `shape` is 1.
+
+  Raises:
+    ValueError: for a map that does not broadcast against `x`.
+  """
+  scores = jnp.asarray(scores)
+  fits = scores.ndim == x.ndim and all(
+    s in (1, n) for s, n in zip(scores.shape, x.shape, strict=True)
+  )
+  if not fits:
+    raise ValueError(
+      f'scores {scores.shape} do not broadcast against the example {x.shape}'
+    )
+  whole = tuple(k for k, n in enumerate(shape) if n == 1)
+  scores = scores.astype(examples.accumulator(scores.dtype))
+  return jnp.broadcast_to(jnp.sum(scores, whole, keepdims=True), shape)
