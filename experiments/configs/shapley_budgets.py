@@ -1,7 +1,9 @@
 """Shapley values of games that are known: error against calls, beside peers.
 
-Paper: none; the estimators are Lundberg and Lee 2017, Mitchell et al. 2022,
-  Kolpaczki et al. 2024 and a Gaussian process; shap's and shapiq's are theirs.
+Paper: none. The estimators are of Lundberg and Lee 2017, Mitchell et al. 2022
+  (https://arxiv.org/abs/2104.12199), Kolpaczki et al. 2024
+  (https://arxiv.org/abs/2302.00736) and a Gaussian process; shap and shapiq
+  have theirs.
 Claim: at an equal number of calls the best of ours is at or below the best of
   shap and shapiq in mean squared error, and standard errors of 95% cover at 90
   to 99%.

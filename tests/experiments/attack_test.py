@@ -146,7 +146,7 @@ class AttackTest(parameterized.TestCase):
   @parameterized.parameters(
     (
       {'sharpness': 3.0},
-      "config.model, for a sharpness, is 'softplus_net', expected one of eff",
+      "config.model, for a sharpness, is 'softplus_net', expected one of dei",
     ),
     ({'ball': 'l1'}, "config.ball is 'l1', expected one of l2, linf"),
     (

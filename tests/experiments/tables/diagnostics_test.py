@@ -41,8 +41,8 @@ class WarningsTest(parameterized.TestCase):
     self.assertEqual(_warnings(_Info(solver=_Solver(np.array(True)))), ())
 
   @parameterized.parameters(
-    ({'explained': -0.15}, 'LEG explains nothing'),
-    ({'explained': np.nan}, 'LEG explains nothing'),
+    ({'explained': -0.15}, 'explains nothing of the score'),
+    ({'explained': np.nan}, 'explains nothing of the score'),
     ({'split_half': 0.2}, 'halves of the draws disagree'),
     ({'split_half': np.nan}, 'halves of the draws disagree'),
     ({'accepted_fraction': 0.0}, 'no step of the search'),
