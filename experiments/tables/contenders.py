@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from experiments.core import naming
 from experiments.tables import costs
+from experiments.tables import entries
 from experiments.tables import methods
 from experiments.tables import settings
 from saliency_jax import explainer
@@ -30,7 +31,7 @@ class Contender(NamedTuple):
 
   name: str
   settings: Mapping[str, Any]
-  entry: methods.Entry
+  entry: entries.Entry
   method: types.Method  # Its settings bound.
 
 
@@ -51,7 +52,7 @@ def random_map(
   )
 
 
-_RANDOM = methods.Entry(
+_RANDOM = entries.Entry(
   random_map,
   costs.nothing,
   lambda out: 'drawn at random',
@@ -132,12 +133,12 @@ def slopes(
   """
   scores = jax.vmap(maps.per_entry)(scores, xs)
   if contender.entry.units in (
-    methods.Units.SLOPE,
-    methods.Units.CELL_SLOPE,  # The same, but for one factor.
+    entries.Units.SLOPE,
+    entries.Units.CELL_SLOPE,  # The same, but for one factor.
   ):
     return scores
   bound, start = contender.settings, 0
-  if contender.entry.units is methods.Units.DIFFERENCE:
+  if contender.entry.units is entries.Units.DIFFERENCE:
     start = bound.get('baseline', 0)
     if 'references' in bound:
       start = jnp.mean(bound['references'], 0)

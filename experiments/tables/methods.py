@@ -5,16 +5,15 @@ defaults are read from the signature of its function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import enum
 import functools
-import types as python_types
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
 from experiments.core import inputs
 from experiments.tables import costs
 from experiments.tables import diagnostics
+from experiments.tables import entries
 from experiments.tables import players
 from experiments.tables import settings
 import saliency_jax
@@ -28,94 +27,45 @@ from saliency_jax.models import types as model_types
 from saliency_jax.perturbations import gaussian_process
 
 
-class Units(enum.Enum):
-  """What the numbers of a map are."""
-
-  SLOPE = 'of the score a unit of input'
-  CELL_SLOPE = 'of the score a unit of all the input of a cell'
-  DIFFERENCE = 'of the score: they sum to its difference from a baseline'
-  NONE = 'their order, or their ratios, are all that they say'
-
-
-class Reading(NamedTuple):
-  """Whether a map is ranked by the size of its scores, and why."""
-
-  by_size: bool
-  reason: str
-
-
-SIZE = Reading(True, 'the sign of a slope says which way to move a pixel')
-SIGN = Reading(False, 'what is below zero speaks against the class')
-
-
-class Entry(NamedTuple):
-  """A method, and what a launcher has to know of it.
-
-  Attributes:
-    method: `(fn, x, *, key, **settings) -> Attribution`.
-    cost: how often it calls the classifier.
-    describe: one line of diagnostics of an attribution.
-    drawing: how its map is drawn.
-    reading: how its map is ranked.
-    units: of its map.
-    score: what is explained.
-    settings: the launchers' defaults, where they are not the method's own.
-    for_model: settings that depend on the network.
-    quick: whether a map of a photo takes seconds, and not a good part of a
-      minute, on two cores.
-  """
-
-  method: Callable[..., types.Attribution]
-  cost: costs.Cost
-  describe: Callable[[types.Attribution], str]
-  drawing: viz.Drawing
-  reading: Reading = SIGN
-  units: Units = Units.NONE
-  score: explainer.Score = scores.logit
-  settings: Mapping[str, Any] = python_types.MappingProxyType({})
-  for_model: Callable[[model_types.Spec], Mapping[str, Any]] = lambda spec: {}
-  quick: bool = True
-
-
 def _tap(spec):
   return {'name': spec.taps[0]} if spec.taps else {}
 
 
 # A walk back over the equations of the network, by rules.
-_walk = functools.partial(Entry, cost=costs.walk)
+_walk = functools.partial(entries.Entry, cost=costs.walk)
 _guided = functools.partial(
   _walk,
   describe=diagnostics.rectified,
   drawing=viz.MAGNITUDE,
-  reading=SIZE,
+  reading=entries.SIZE,
 )
 _smooth = functools.partial(
-  Entry,
+  entries.Entry,
   cost=costs.samples,
   describe=diagnostics.stderr,
   drawing=viz.MAGNITUDE,
-  reading=SIZE,
+  reading=entries.SIZE,
 )
 _differences = functools.partial(
-  Entry, drawing=viz.SIGNED, units=Units.DIFFERENCE
+  entries.Entry, drawing=viz.SIGNED, units=entries.Units.DIFFERENCE
 )
 # The loss is explained by the step of the input that would raise it.
 _loss = functools.partial(
-  Entry, drawing=viz.MAGNITUDE, reading=SIZE, score=scores.loss
+  entries.Entry, drawing=viz.MAGNITUDE, reading=entries.SIZE, score=scores.loss
 )
 # A fourth of the paper's cells and images: maps of photos in seconds. It
 # estimates a slope, and its paper ranks by size.
 _leg = functools.partial(
-  Entry,
+  entries.Entry,
   drawing=viz.SIGNED,
-  reading=SIZE,
-  units=Units.CELL_SLOPE,
+  reading=entries.SIZE,
+  units=entries.Units.CELL_SLOPE,
   score=scores.prob,
   settings={'cells': 14, 'num_samples': 784},
 )
 # Of 256 draws: a certificate wants thousands.
 _certifiable = functools.partial(
-  Entry,
+  entries.Entry,
   cost=costs.samples,
   describe=diagnostics.stderr,
   drawing=viz.HEAT,
@@ -124,35 +74,35 @@ _certifiable = functools.partial(
 )
 # Players are cells, and what is below zero speaks against the class.
 _players = functools.partial(
-  Entry,
+  entries.Entry,
   cost=costs.forwards,
   drawing=viz.SIGNED,
   score=scores.prob,
   quick=False,
 )
 _cam = functools.partial(
-  Entry,
+  entries.Entry,
   cost=costs.one_gradient,
   describe=diagnostics.discarded,
   drawing=viz.HEAT,
   for_model=_tap,
 )
 
-METHODS: dict[str, Entry] = {
-  'gradient': Entry(
+METHODS: dict[str, entries.Entry] = {
+  'gradient': entries.Entry(
     saliency_jax.gradient,
     costs.one_gradient,
     diagnostics.score,
     viz.MAGNITUDE,
-    SIZE,
-    Units.SLOPE,
+    entries.SIZE,
+    entries.Units.SLOPE,
   ),
   'gradient_x_input': _differences(
     transforms.times_input(saliency_jax.gradient),
     costs.one_gradient,
     diagnostics.score,
   ),
-  'smooth_grad': _smooth(saliency_jax.smooth_grad, units=Units.SLOPE),
+  'smooth_grad': _smooth(saliency_jax.smooth_grad, units=entries.Units.SLOPE),
   'smooth_grad_squared': _smooth(saliency_jax.smooth_grad_squared),
   'var_grad': _smooth(saliency_jax.var_grad, cost=costs.var_grad),
   'scaled_map': _certifiable(certificates.scaled_map),
@@ -199,14 +149,14 @@ METHODS: dict[str, Entry] = {
     settings={'contrastive': True, 'prior': 'activations'},
     for_model=lambda spec: {'at': spec.taps[0]} if spec.taps else {},
   ),
-  'occlusion': Entry(
+  'occlusion': entries.Entry(
     saliency_jax.occlusion,
     costs.forwards,
     diagnostics.occlusion,
     viz.SIGNED,
     score=scores.prob,
   ),
-  'rise': Entry(
+  'rise': entries.Entry(
     saliency_jax.rise,
     costs.rise,
     diagnostics.rise,
@@ -280,7 +230,7 @@ METHODS: dict[str, Entry] = {
     diagnostics.smooth_caso,
     quick=False,
   ),
-  'invariant_perturbation': Entry(
+  'invariant_perturbation': entries.Entry(
     saliency_jax.invariant_perturbation,
     costs.invariant,
     diagnostics.invariant,
@@ -290,7 +240,7 @@ METHODS: dict[str, Entry] = {
     settings={'num_samples': 8, 'batch_size': 8},
     quick=False,
   ),
-  'linear_invariant': Entry(
+  'linear_invariant': entries.Entry(
     saliency_jax.linear_invariant,
     costs.linear_invariant,
     diagnostics.linear_invariant,
@@ -299,7 +249,7 @@ METHODS: dict[str, Entry] = {
     settings={'batch_size': 8},
     quick=False,
   ),
-  'mask': Entry(
+  'mask': entries.Entry(
     saliency_jax.mask,
     costs.mask,
     diagnostics.removed,
@@ -307,7 +257,7 @@ METHODS: dict[str, Entry] = {
     score=scores.prob,
     quick=False,
   ),
-  'igos': Entry(
+  'igos': entries.Entry(
     saliency_jax.igos,
     costs.descent(1),
     diagnostics.searched,
@@ -315,7 +265,7 @@ METHODS: dict[str, Entry] = {
     score=scores.prob,
     settings={'batch_size': 10},
   ),
-  'igos_pp': Entry(
+  'igos_pp': entries.Entry(
     saliency_jax.igos_pp,
     costs.descent(4),
     diagnostics.searched,
@@ -328,7 +278,7 @@ METHODS: dict[str, Entry] = {
 
 
 def choose(
-  names: Sequence[str], table: Mapping[str, Entry] = METHODS
+  names: Sequence[str], table: Mapping[str, entries.Entry] = METHODS
 ) -> list[str]:
   """Returns the methods that a flag names, or all that 'all' or 'quick' is.
 
@@ -354,7 +304,7 @@ def choose(
 def given(
   names: Sequence[str],
   assignments: Sequence[str],
-  table: Mapping[str, Entry] = METHODS,
+  table: Mapping[str, entries.Entry] = METHODS,
 ) -> dict[str, dict[str, Any]]:
   """Returns the settings of some methods that a flag gives.
 

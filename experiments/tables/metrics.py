@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from experiments.core import naming
 from experiments.tables import contenders
-from experiments.tables import methods
+from experiments.tables import entries
 from experiments.tables import metric_functions
 from experiments.tables import settings
 from saliency_jax import explainer
@@ -52,13 +52,13 @@ def slopes(contender, scores, xs, chosen) -> Float[Array, 'n H W C']:
       nothing.
   """
   units, name = contender.entry.units, contender.name
-  scaled = units in (methods.Units.SLOPE, methods.Units.DIFFERENCE)
+  scaled = units in (entries.Units.SLOPE, entries.Units.DIFFERENCE)
   if not scaled and not chosen['rescale']:
     raise ValueError(
       f'maps of {name} have a scale of their own: expected rescale=True'
     )
   perturbation = chosen['perturbation']
-  if units is methods.Units.NONE and perturbation is not fidelity.square:
+  if units is entries.Units.NONE and perturbation is not fidelity.square:
     raise ValueError(
       f"maps of {name} have no units: expected perturbation='square', got "
       f'{perturbation.__name__!r}'

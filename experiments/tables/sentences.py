@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from experiments.tables import costs
 from experiments.tables import diagnostics
-from experiments.tables import methods
+from experiments.tables import entries
 import saliency_jax
 from saliency_jax import transforms
 from saliency_jax import viz
@@ -27,10 +27,10 @@ def _embedded(method: types.Method) -> types.Method:
   )
 
 
-_entry = functools.partial(methods.Entry, drawing=viz.SIGNED)
+_entry = functools.partial(entries.Entry, drawing=viz.SIGNED)
 _hiding = functools.partial(_entry, cost=costs.forwards)
 
-HIDING: dict[str, methods.Entry] = {
+HIDING: dict[str, entries.Entry] = {
   'occlusion': _hiding(saliency_jax.occlusion, describe=diagnostics.occlusion),
   'lime': _hiding(saliency_jax.lime, describe=diagnostics.fitted),
   'kernel_shap': _hiding(
@@ -46,7 +46,7 @@ HIDING: dict[str, methods.Entry] = {
     settings={'sigma': 0.6, 'num_samples': 1024, 'draw': leg.gaussian},
   ),
 }
-EMBEDDED: dict[str, methods.Entry] = {
+EMBEDDED: dict[str, entries.Entry] = {
   'gradient_x_input': _entry(
     _embedded(transforms.times_input(saliency_jax.gradient)),
     cost=costs.one_gradient,

@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.tables import entries
 from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import baselines
@@ -136,7 +137,7 @@ class MethodsTest(parameterized.TestCase):
     *(
       name
       for name, entry in methods.METHODS.items()
-      if entry.units in (methods.Units.SLOPE, methods.Units.DIFFERENCE)
+      if entry.units in (entries.Units.SLOPE, entries.Units.DIFFERENCE)
     )
   )
   def test_units_of_a_linear_score(self, name):
@@ -151,7 +152,7 @@ class MethodsTest(parameterized.TestCase):
     entry = methods.METHODS[name]
     fn, key = lambda x: jnp.sum(w * x), jax.random.key(0)
     got, info = entry.method(fn, x, key=key, **settings)
-    if entry.units is methods.Units.SLOPE:
+    if entry.units is entries.Units.SLOPE:
       np.testing.assert_allclose(got, w, rtol=1e-4)
       return
     change = fn(x) - fn(start + jnp.zeros_like(x))
@@ -162,7 +163,7 @@ class MethodsTest(parameterized.TestCase):
 
   def test_leg_is_the_slope_of_a_cell(self):
     entry = methods.METHODS['leg']
-    self.assertIs(entry.units, methods.Units.CELL_SLOPE)
+    self.assertIs(entry.units, entries.Units.CELL_SLOPE)
     fn, x = lambda x: 2 * jnp.sum(x), jnp.full((8, 8, 3), 0.5)
     method = equivalence.compiled(entry.method)
     got = method(fn, x, key=jax.random.key(0), cells=2, num_samples=16)
