@@ -3,7 +3,7 @@
 Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
   approximations and features in deep learning interpretation, ICML 2019,
   Section 5. https://arxiv.org/abs/1902.00407
-Claim: CASO's maps are cleaner than those of the gradient, SmoothGrad and
+Claim: CASO's maps are cleaner than the maps of gradient, SmoothGrad and
   integrated gradients; smoothing helps both orders. Shown by pictures in the
   paper, asked here of deletion and insertion too.
 Here: EfficientNet-Lite0 (or :squeezenet) and the 20 photos; the report has a

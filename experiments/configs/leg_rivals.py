@@ -6,7 +6,7 @@ Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
 Claim: blacking out the cells of largest size, of every map brought to 28 x 28
   cells and of about 3000 calls each, the probability falls fastest by SHAP and
   LEG0, then by LEG, Grad-CAM, C-Shapley and LIME; LEG's key sizes are smaller
-  than those of LIME, C-Shapley and Grad-CAM.
+  than LIME's, C-Shapley's and Grad-CAM's.
 Here: MNIST's test digits and LeNet trained on 4000 others, with --data_dir; or
   :photos, EfficientNet-Lite0 and photos. Methods as `leg_common.py` has them.
   The log odds ratio and the log probability are means over 0 to 40% of cells.

@@ -27,6 +27,6 @@ def standardise(
   mean: tuple[float, ...] = MEAN,
   std: tuple[float, ...] = STD,
 ) -> Float[Array, 'n h w 3']:
-  """Maps pixels in [0, 1] to those of mean 0 and deviation 1."""
+  """Shifts and scales pixels of [0, 1] to mean 0 and deviation 1."""
   mean, std = (jnp.array(a, x.dtype).reshape(1, 1, 1, -1) for a in (mean, std))
   return (x - mean) / std

@@ -53,7 +53,7 @@ _OWN = {
     lambda: squeezenet.spec(imagenet.class_names()),
   ),
 }
-# The other networks: each module knows how to build those of its file, what
+# The other networks: each module knows how its networks are built, what
 # published files call their parts, and what their facts are.
 _HOMES = {
   name: home

@@ -25,7 +25,7 @@ _MEAN, _STD = 0.1307, 0.3081
 
 
 def standardise(x: Float[Array, '...']) -> Float[Array, '...']:
-  """Maps pixels in [0, 1] to those of mean 0 and deviation 1 on MNIST."""
+  """Shifts and scales pixels of [0, 1] to mean 0 and deviation 1 on MNIST."""
   return (x - _MEAN) / _STD
 
 

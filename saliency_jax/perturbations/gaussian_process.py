@@ -1,7 +1,7 @@
 """Shapley values of a Gaussian process over coalitions: `shapley`'s best.
 
 A game is a polynomial in signs `z_j`, 1 of who is present and -1 of who is not.
-Shapley values are those of its odd part, `phi_i = sum_T 2 a_T / |T|` over the
+Its odd part has the same Shapley values, `phi_i = sum_T 2 a_T / |T|` over the
 odd sets `T` with `i` of the terms `a_T prod_{j in T} z_j`, and of that part a
 set and its complement tell, `delta(S) = (v(S) - v(not S)) / 2`. Terms of one
 player are free; terms of three and more are a Gaussian process with variances

@@ -184,7 +184,7 @@ RESCALE: dict[str, Rule] = {
   'clamp': steps,
   'convert_element_type': convert,
   'select_n': select,
-  # Its derivative is zero, but its values are those of its input.
+  # Its derivative is zero, but it has its input's values.
   'stop_gradient': lambda equation, x, base, m: m,
 }
 
