@@ -9,8 +9,10 @@ It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
 each method, and its diagnostics as `method.field`; and `info.json`, with the
 settings, the times and a summary of the diagnostics. All three are written
 again whenever there are new maps: a run that is cut off leaves what it has
-made. With `--text`, a sentence by MiniLM, the figures are `words.png` and
-`tokens.png`, and `explain.html` has them as text.
+made. With `--certify=RHO` it says which part of smoothed maps stays within that
+radius: `METHOD.certified.png` and `.npz`. With `--text`, a sentence by MiniLM,
+the figures are `words.png` and `tokens.png`, and `explain.html` has them as
+text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,6 +36,7 @@ from experiments.core import inputs
 from experiments.core import results
 from experiments.core import subsets
 from experiments.core import weights
+from experiments.explanation import certifying
 from experiments.explanation import families
 from experiments.explanation import sentences
 from experiments.explanation import sheets
@@ -53,6 +56,13 @@ _CLASSES = flags.DEFINE_multi_string(
   [],
   'With --text, a sentence that describes a class; may be given many times. Of '
   'one the similarity is explained, of several the margin of the nearest.',
+)
+_CERTIFY = flags.DEFINE_float(
+  'certify',
+  None,
+  'Certify the top fifth of smoothed maps within this radius of the image, as '
+  '0.03; adds sparsified_map if --methods has none.',
+  lower_bound=0,
 )
 _HEADER = (
   'method',
@@ -83,6 +93,8 @@ def main(setup: app.Setup) -> None:
   begin = time.perf_counter()
   chosen = subsets.METHODS.value
   if _TEXT.value is not None:
+    if _CERTIFY.value is not None:
+      raise ValueError('--certify is for images: leave it out beside --text')
     sentences.explain(
       setup,
       _TEXT.value,
@@ -93,6 +105,8 @@ def main(setup: app.Setup) -> None:
     )
     return
   names = methods.choose(['quick'] if chosen is None else chosen)
+  if _CERTIFY.value is not None:
+    names = certifying.with_a_map(names)
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)
   model = weights.load(choices.MODEL.value)
@@ -144,6 +158,9 @@ def main(setup: app.Setup) -> None:
     for sentence in made.info['warnings']:
       print(f'! {name}: {sentence}')
   refused = sheet.refused(found)
+  if _CERTIFY.value is not None:
+    kept = {n: m for n, m in found.items() if n not in refused}
+    certifying.report(out, x, kept, rho=_CERTIFY.value)
   written = 'info.json' if len(refused) == len(names) else _WRITTEN
   seconds = time.perf_counter() - begin
   print(f'wrote {out}/: {written}, after {seconds:.0f} s')

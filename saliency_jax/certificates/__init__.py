@@ -1,12 +1,15 @@
 """Maps that no small perturbation of the input can change much, with proof.
 
 `smoothed_maps` makes them, and each carries its terms; `confidence` bounds what
-was sampled, and `top_k_overlap` and `certified_rank` say what is certain.
+was sampled, and `top_k_overlap`, `overlap_radius`, `entry_radii` and
+`certified_rank` say what is certain; `certify` is all of it in one call.
 Certificates are numbers for a report: they are computed on the host, in double
 precision.
 """
 
+from saliency_jax.certificates.confidence import best_of
 from saliency_jax.certificates.confidence import clopper_pearson
+from saliency_jax.certificates.confidence import closest
 from saliency_jax.certificates.confidence import empirical_bernstein
 from saliency_jax.certificates.confidence import hoeffding
 from saliency_jax.certificates.confidence import population
@@ -14,22 +17,32 @@ from saliency_jax.certificates.overlap import gaussian_shift
 from saliency_jax.certificates.overlap import guaranteed
 from saliency_jax.certificates.overlap import privacy_shift
 from saliency_jax.certificates.overlap import top_k_overlap
+from saliency_jax.certificates.radii import entry_radii
+from saliency_jax.certificates.radii import overlap_radius
 from saliency_jax.certificates.rank import certified_rank
 from saliency_jax.certificates.smoothed_maps import median_rank
 from saliency_jax.certificates.smoothed_maps import quadratic_map
 from saliency_jax.certificates.smoothed_maps import relaxed_map
 from saliency_jax.certificates.smoothed_maps import scaled_map
 from saliency_jax.certificates.smoothed_maps import sparsified_map
+from saliency_jax.certificates.summary import certify
+from saliency_jax.certificates.summary import certify_map
 from saliency_jax.certificates.terms import stated_map
 
 __all__ = [
+  'best_of',
   'certified_rank',
+  'certify',
+  'certify_map',
+  'closest',
   'clopper_pearson',
   'empirical_bernstein',
+  'entry_radii',
   'gaussian_shift',
   'guaranteed',
   'hoeffding',
   'median_rank',
+  'overlap_radius',
   'population',
   'privacy_shift',
   'quadratic_map',

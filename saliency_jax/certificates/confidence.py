@@ -110,6 +110,49 @@ def population(
   return evidence.mean, evidence.mean
 
 
+def best_of(*several: Bound) -> Bound:
+  """Returns the bound that is the closest of several for each entry.
+
+  Of the failures allowed, each has an equal part, so that all of them hold at
+  once with the confidence, and so does the largest lower bound and the least
+  upper one.
+
+  Raises:
+    ValueError: for none.
+  """
+  checks.count('the number of bounds', len(several))
+
+  def closest_of(smoothed, confidence=0.95):
+    checks.within('confidence', confidence, '(0, 1)')
+    level = 1 - (1 - confidence) / len(several)
+    lower, upper = zip(*(f(smoothed, level) for f in several), strict=True)
+    return np.max(lower, 0), np.min(upper, 0)
+
+  names = (getattr(f, 'func', f).__name__ for f in several)
+  closest_of.__name__ = f'best of {", ".join(names)}'
+  return closest_of
+
+
+def closest(
+  smoothed: types.Attribution, confidence: float | int = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+  """Bounds a map by what suits its draws.
+
+  That is `clopper_pearson` of zeros and ones, `population` of a map that is
+  known exactly, and else the best of `hoeffding` and `empirical_bernstein`,
+  where there is a variance. It is chosen by the terms of the map, and never by
+  its values: that would need another level.
+  """
+  evidence = terms.read(smoothed)
+  if not evidence.num_samples:
+    return population(smoothed, confidence)
+  if evidence.binary:
+    return clopper_pearson(smoothed, confidence)
+  if evidence.num_samples < 2 or np.isnan(evidence.variance).any():
+    return hoeffding(smoothed, confidence)
+  return best_of(hoeffding, empirical_bernstein)(smoothed, confidence)
+
+
 def of_new_draws(
   lower: np.ndarray,
   upper: np.ndarray,

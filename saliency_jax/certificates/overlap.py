@@ -147,22 +147,14 @@ def top_k_overlap(
       that a certificate or the bound refuses.
   """
   evidence = terms.read(smoothed)
-  h = evidence.mean.ravel()
-  ks, rhos = np.atleast_1d(np.asarray(k)), np.atleast_1d(np.asarray(rho, float))
-  if not np.issubdtype(ks.dtype, np.integer) or not np.all(
-    (ks >= 1) & (ks <= h.size)
-  ):
-    raise ValueError(f'expected k among 1 to {h.size} entries, got {k}')
+  n = evidence.mean.size
+  ks, rhos = check_k(k, n), np.atleast_1d(np.asarray(rho, float))
   for radius in rhos:
     checks.within('rho', radius, '[0, inf)')
   # Half of the failures for the draws that there are, half for new ones.
   level = confidence if num_new_samples is None else (1 + confidence) / 2
-  lower, upper = (np.ravel(a) for a in bound(smoothed, level))
-  order = np.argsort(-h, kind='stable')
-  # Where the bounds are not in the order of the map, the worst so far counts.
-  lower = np.minimum.accumulate(lower[order])
-  upper = np.maximum.accumulate(upper[order][::-1])[::-1]
-  place = 1 + np.arange(h.size)
+  lower, upper, _ = ordered(evidence.mean, *bound(smoothed, level))
+  place = 1 + np.arange(n)
   overlaps = []
   for radius in rhos:
     least, most = shift(lower, upper, radius / evidence.sigma)
@@ -172,7 +164,7 @@ def top_k_overlap(
       )
     # Entries that `i` does not beat are a head of the list; what it must beat
     # starts at 2K - i + 1. Both sides grow with i: valid i are a prefix.
-    unbeaten = h.size - np.searchsorted(most[::-1], least, side='left')
+    unbeaten = n - np.searchsorted(most[::-1], least, side='left')
     count = np.searchsorted(unbeaten + place, 2 * ks, side='right')
     overlaps.append(np.minimum(count, ks) / ks)
   return Certificate(
@@ -185,6 +177,35 @@ def top_k_overlap(
     confidence=confidence,
     bound=getattr(bound, 'func', bound).__name__,
   )
+
+
+def check_k(k: Any, n: int) -> np.ndarray:
+  """Returns numbers of entries in the top, `[num_k]`.
+
+  Raises:
+    ValueError: for one that is not among 1 to n.
+  """
+  ks = np.atleast_1d(np.asarray(k))
+  if not np.issubdtype(ks.dtype, np.integer) or not np.all(
+    (ks >= 1) & (ks <= n)
+  ):
+    raise ValueError(f'expected k among 1 to {n} entries, got {k}')
+  return ks
+
+
+def ordered(
+  mean: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns bounds `[n]` in the order of the map, the largest entry first.
+
+  Where the bounds are not in that order themselves, the worst so far counts:
+  the first are the least lower bounds of a head of the list, the second the
+  largest upper bounds of a tail. Behind them stands the order.
+  """
+  order = np.argsort(-mean.ravel(), kind='stable')
+  lower = np.minimum.accumulate(lower.ravel()[order])
+  upper = np.maximum.accumulate(upper.ravel()[order][::-1])[::-1]
+  return lower, upper, order
 
 
 def guaranteed(

@@ -6,6 +6,7 @@ no pyplot state knows of), whatever backend the caller uses.
 
 from saliency_jax.viz.bars import bars as bars
 from saliency_jax.viz.bars import waterfall as waterfall
+from saliency_jax.viz.certainty import certainty as certainty
 from saliency_jax.viz.drawings import HEAT as HEAT
 from saliency_jax.viz.drawings import MAGNITUDE as MAGNITUDE
 from saliency_jax.viz.drawings import SIGNED as SIGNED
