@@ -6,12 +6,14 @@
       --config.num_examples=4 --methods=igos,mask --workdir=out/try
 
 `--methods` takes some of the config's methods, by label, and drops the
-comparisons of the others. A run that was stopped, or killed, goes on where it
-was when its command is given again. `--workdir` then holds `config.json`;
-`records-0.jsonl`, a line an example; `maps/`; `summary.json`, the means with
-their intervals, the paired differences and the verdicts; figures of the mean
-curves; and `report.html`, all of that in one file that opens from disk. Several
-processes share the folder, and each writes a file of records.
+comparisons of the others; `--segments=50` gives methods of coalitions that many
+superpixels of each image for players, in the place of the config's cells. A run
+that was stopped, or killed, goes on where it was when its command is given
+again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
+example; `maps/`; `summary.json`, the means with their intervals, the paired
+differences and the verdicts; figures of the mean curves; and `report.html`, all
+of that in one file that opens from disk. Several processes share the folder,
+and each writes a file of records.
 """
 
 import functools
@@ -25,11 +27,13 @@ from experiments.core import comparisons
 from experiments.core import examples
 from experiments.core import files
 from experiments.core import records
+from experiments.core import segments
 from experiments.core import subsets
 from experiments.core import workdir
 from experiments.evaluation import report
 from experiments.evaluation import runner
 from experiments.evaluation import summaries
+from experiments.tables import contenders
 from experiments.tables import diagnostics
 from experiments.tables import metrics
 
@@ -39,6 +43,9 @@ def main(setup: app.Setup) -> None:
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
   config = subsets.restrict(config)
+  if segments.SEGMENTS.value is not None:
+    chosen = contenders.on_segments(config['methods'], segments.SEGMENTS.value)
+    config = {**config, 'methods': chosen}
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_measure, config, folder)

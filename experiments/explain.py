@@ -9,10 +9,11 @@ It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
 each method, and its diagnostics as `method.field`; and `info.json`, with the
 settings, the times and a summary of the diagnostics. All three are written
 again whenever there are new maps: a run that is cut off leaves what it has
-made. With `--certify=RHO` it says which part of smoothed maps stays within that
-radius: `METHOD.certified.png` and `.npz`. With `--text`, a sentence by MiniLM,
-the figures are `words.png` and `tokens.png`, and `explain.html` has them as
-text.
+made. With `--segments=50`, methods of coalitions have superpixels for players,
+and `segments.png` has their values and intervals. With `--certify=RHO` it says
+which part of smoothed maps stays within that radius: `METHOD.certified.png` and
+`.npz`. With `--text`, a sentence by MiniLM, the figures are `words.png` and
+`tokens.png`, and `explain.html` has them as text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ from experiments.core import app
 from experiments.core import choices
 from experiments.core import inputs
 from experiments.core import results
+from experiments.core import segments
 from experiments.core import subsets
 from experiments.core import weights
 from experiments.explanation import certifying
@@ -43,6 +45,7 @@ from experiments.explanation import sheets
 from experiments.tables import costs
 from experiments.tables import diagnostics
 from experiments.tables import methods
+from experiments.tables import players
 from saliency_jax import explainer
 
 _LABEL = flags.DEFINE_string(
@@ -111,9 +114,13 @@ def main(setup: app.Setup) -> None:
   given = methods.given(names, choices.SETTINGS.value)
   model = weights.load(choices.MODEL.value)
   settings = {n: methods.complete(n, given[n], model.spec) for n in names}
-  x = jnp.asarray(
-    inputs.read_image(choices.IMAGE.value, model.spec, fit=choices.FIT.value)
+  image = inputs.read_image(
+    choices.IMAGE.value, model.spec, fit=choices.FIT.value
   )
+  labels = players.labels(image, settings, segments.SEGMENTS.value, given)
+  for name, found in labels.items():
+    settings[name]['segments'] = found
+  x = jnp.asarray(image)
   probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
     raise ValueError(f'{model.spec.name} gives NaN on {choices.IMAGE.value!r}')
@@ -146,7 +153,7 @@ def main(setup: app.Setup) -> None:
       made.info['warnings'] = diagnostics.warnings(
         made.out, score=methods.METHODS[name].score, prob=explained[1]
       )
-      found[name] = made
+      found[name] = made._replace(labels=labels.get(name))
       found = {n: found[n] for n in names if n in found}
       last = len(found) == len(names)
       whole = name == made.info['compiled_with'][-1]
@@ -162,6 +169,8 @@ def main(setup: app.Setup) -> None:
     kept = {n: m for n, m in found.items() if n not in refused}
     certifying.report(out, x, kept, rho=_CERTIFY.value)
   written = 'info.json' if len(refused) == len(names) else _WRITTEN
+  if not labels.keys() <= refused.keys():
+    written = f'{sheets.SEGMENTS}, {written}'
   seconds = time.perf_counter() - begin
   print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:

@@ -155,6 +155,7 @@ def segments(
   *,
   key: Key[Array, ''] | None = None,
   labels: Int[Array | np.ndarray, '...'] | Sequence[int],
+  num: int | None = None,
   baseline: baselines.Baseline = baselines.black,
 ) -> Masker:
   """Takes regions of any shape for players, such as superpixels.
@@ -165,14 +166,18 @@ def segments(
     labels: the player of each entry, from 0. They have the shape of the first
       axes of `x`, as `[H, W]` of an image `[H, W, C]`, or broadcast against
       `x`, as `[1, H, W]` of an image `[C, H, W]`.
+    num: players, where the labels are known only when the program runs, as
+      those of every image of a batch; they must be below it, which is not
+      checked. A player without an entry is never seen.
     baseline: what a hidden region shows: a number, an array or a function.
 
   Raises:
     ValueError: for labels that are not of the numbers 0 to the largest, each at
-      least once, or that do not fit `x`, or a baseline unlike `x`.
+      least once, or that do not fit `x`, or a baseline unlike `x`; for labels
+      of a running program without `num`.
   """
   x = _one_array('segments', x)
-  labels = checks.players(labels)
+  labels = _labels(labels, num)
   shape = labels.shape
   if labels.ndim < x.ndim and shape == x.shape[: labels.ndim]:
     labels = labels.reshape(shape + (1,) * (x.ndim - labels.ndim))
@@ -184,17 +189,18 @@ def segments(
       f'labels {shape} fit neither the first axes nor all axes of an example '
       f'{x.shape}'
     )
-  counts = np.bincount(labels.ravel())
+  num = int(labels.max()) + 1 if num is None else num
 
   def spread(values):
     return values[labels]
 
   def pool(scores):
     summed = stretching.summed(scores, x, labels.shape)
-    totals = jnp.zeros(counts.size, summed.dtype).at[labels].add(summed)
-    return totals / jnp.asarray(counts, summed.dtype)
+    totals = jnp.zeros(num, summed.dtype).at[labels].add(summed)
+    counts = jnp.zeros(num, jnp.int32).at[labels].add(1)
+    return totals / jnp.maximum(counts, 1).astype(summed.dtype)
 
-  masker = _masker(x, key, baseline, (counts.size,), spread, pool)
+  masker = _masker(x, key, baseline, (num,), spread, pool)
   return masker._replace(ordered=False)
 
 
@@ -367,6 +373,19 @@ def leaves(
 
   masker = _masker(x, key, baseline, (len(arrays),), spread, pool)
   return masker._replace(ordered=False)
+
+
+def _labels(labels, num):
+  """Returns labels that are checked, as far as they are known."""
+  if num is None and isinstance(labels, jax.core.Tracer):
+    raise ValueError(
+      f'labels {labels.shape} are known only when the program runs: pass num=, '
+      'how many players they name'
+    )
+  if num is None:
+    return checks.players(labels)
+  checks.count('num', num)
+  return jnp.asarray(labels)
 
 
 def _masker(x, key, baseline, shape, spread, pool):

@@ -154,6 +154,29 @@ class MaskersTest(parameterized.TestCase):
     want[_SUPERPIXELS == 3] *= 0.25
     np.testing.assert_allclose(hidden, want, rtol=1e-6)
 
+  def test_segments_of_a_running_program(self):
+    constructor, x, shape, _ = CASES['segments']
+    keep, scores = jnp.array([1.0, 0, 1, 0.25]), _draw(*x.shape)
+
+    @jax.jit
+    def run(labels):
+      masker = maskers.segments(x, labels=labels, num=5)
+      more = jnp.append(keep, 1)  # The fifth player has no entry.
+      return masker.hide(more), masker.spread(more), masker.pool(scores)
+
+    masker = constructor(x)
+    hidden, spread, pooled = run(jnp.asarray(_SUPERPIXELS))
+    np.testing.assert_array_equal(hidden, masker.hide(keep))
+    np.testing.assert_array_equal(spread, masker.spread(keep))
+    np.testing.assert_allclose(
+      pooled, np.append(masker.pool(scores), 0), rtol=1e-5
+    )
+    with self.assertRaisesRegex(ValueError, 'only when the program runs: pass'):
+      jax.eval_shape(
+        lambda labels: maskers.segments(x, labels=labels).spread(keep),
+        jnp.asarray(_SUPERPIXELS),
+      )
+
   def test_pool_sums_colours_and_averages_pixels(self):
     constructor, x, _, _ = CASES['segments']
     scores = np.array(_draw(*x.shape))

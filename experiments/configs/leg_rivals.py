@@ -8,8 +8,9 @@ Claim: blacking out the cells of largest size, of every map brought to 28 x 28
   LEG0, then by LEG, Grad-CAM, C-Shapley and LIME; LEG's key sizes are smaller
   than LIME's, C-Shapley's and Grad-CAM's.
 Here: MNIST's test digits and LeNet trained on 4000 others, with --data_dir; or
-  :photos, EfficientNet-Lite0 and photos. Methods as `leg_common.py` has them.
-  The log odds ratio and the log probability are means over 0 to 40% of cells.
+  :photos, EfficientNet-Lite0 and the 20 photos; or :squeezenet, the same with
+  SqueezeNet. Methods as `leg_common.py` has them. The log odds ratio and the
+  log probability are means over 0 to 40% of cells.
 Rule: see `common.py`; one family by Holm's procedure, of 30 images at least,
   fewer give intervals alone; fixed before the run.
 Seen on 100 digits, key size and log odds ratio: LIME .042 and -16.6, KernelSHAP
@@ -25,7 +26,7 @@ Seen on 100 digits, key size and log odds ratio: LIME .042 and -16.6, KernelSHAP
   rest, so that it is seen and no verdict. 14 minutes on a busy machine.
 Command: python -m experiments.evaluate --workdir=out/leg_rivals \\
   --config=experiments/configs/leg_rivals.py --data_dir=FOLDER
-  (:photos after `.py`, and a folder of its own.)
+  (:photos or :squeezenet after `.py`, and a folder of its own.)
 """
 
 from experiments.configs import common
@@ -33,20 +34,18 @@ from experiments.configs import leg_common
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', or for 'photos'."""
-  on_digits = common.choose(which, {'digits': True, 'photos': False})
-  chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 20}
-  if on_digits:
-    chosen = {
-      'model': 'lenet',
-      'data': 'mnist',
-      'fit': {'split': 'train[:4000]', 'epochs': 12},
-      'num_examples': 100,
-      'batch_size': 10,
-    }
+  """Returns the config for 'digits', 'photos' or 'squeezenet'."""
+  digits = {
+    'model': 'lenet',
+    'data': 'mnist',
+    'fit': {'split': 'train[:4000]', 'epochs': 12},
+    'num_examples': 100,
+    'batch_size': 10,
+  }
+  chosen = common.choose(which, {'digits': digits, **leg_common.ON_PHOTOS})
   return common.evaluation(
     about=__doc__,
-    methods=leg_common.methods(0.2 if on_digits else 0.05),
+    methods=leg_common.methods(on_photos=which != 'digits'),
     metrics={'sensitivity': common.use('sensitivity', resolution=28)},
     comparisons=tuple(
       (f'sensitivity.{value}', ours, rival, 'below')

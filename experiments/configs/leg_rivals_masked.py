@@ -6,8 +6,9 @@ Paper: Luo, Barut, Jin, Statistically consistent saliency estimation, ICCV 2021,
 Claim: what LEG scores highest is the object itself, more than what LIME, SHAP,
   C-Shapley and Grad-CAM do.
 Here: 78 of 28 x 28 cells; 30 digits of a package and LeNet; or :photos,
-  EfficientNet-Lite0 and photos. Methods as `leg_common.py` has them, about 3000
-  calls each; a figure each for six.
+  EfficientNet-Lite0 and six photos; or :squeezenet, the same with SqueezeNet.
+  Methods as `leg_common.py` has them, about 3000 calls each; a figure each for
+  six.
 Seen on 30 digits: p = .981; without the tenth, and by it alone: LIME .025 and
   .978, KernelSHAP .061 and .943, leg_auto .474 and .644, LEG .649 and .391,
   C-Shapley .728 and .773, LEG0 .801 and .417, Grad-CAM .935 and .153, chance
@@ -15,7 +16,7 @@ Seen on 30 digits: p = .981; without the tenth, and by it alone: LIME .025 and
   minutes on a busy machine.
 Command: python -m experiments.study --workdir=out/leg_rivals_masked \\
   --config=experiments/configs/leg_rivals_masked.py
-  (:photos after `.py`, and a folder of its own.)
+  (:photos or :squeezenet after `.py`, and a folder of its own.)
 """
 
 from experiments.configs import common
@@ -23,11 +24,10 @@ from experiments.configs import leg_common
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', or for 'photos'."""
-  on_digits = common.choose(which, {'digits': True, 'photos': False})
-  chosen = {'model': 'efficientnet_lite0', 'data': 'photos', 'num_examples': 6}
-  if on_digits:
-    chosen = {**common.LENET, 'num_examples': 30}
+  """Returns the config for 'digits', 'photos' or 'squeezenet'."""
+  choices = {'digits': common.LENET, **leg_common.ON_PHOTOS}
+  chosen = common.choose(which, choices)
+  on_photos = which != 'digits'
   return common.study(
     'best_cells',
     about=__doc__,
@@ -38,6 +38,6 @@ def get_config(which: str = 'digits'):
     resolution=28,
     baseline='black',
     baselines=('black',),
-    methods=leg_common.methods(0.2 if on_digits else 0.05),
-    **chosen,
+    methods=leg_common.methods(on_photos=on_photos),
+    **{**chosen, 'num_examples': 6 if on_photos else 30},
   )

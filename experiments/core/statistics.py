@@ -100,12 +100,14 @@ def _spearman(a, b):
 def p_value(differences: Float[np.ndarray, 'n']) -> float:
   """Returns how likely a mean so far from 0 is where all signs are chance.
 
+  Of one example, or none, it is 1.
+
   Args:
     differences: one an example; NaN is left out.
   """
   values = np.asarray(differences, np.float64)
   values = values[~np.isnan(values)]
-  if not np.any(values):
+  if values.size < 2 or not np.any(values):
     return 1.0
   test = stats.permutation_test(
     (values,),

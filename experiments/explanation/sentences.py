@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 import functools
-import io
 from typing import Any, NamedTuple
 import zlib
 
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 import numpy as np
-from PIL import Image
 
 from experiments.core import app
 from experiments.core import files
 from experiments.core import inputs
 from experiments.core import results
+from experiments.explanation import stacking
 from experiments.tables import methods
 from experiments.tables import sentences
 from experiments.tables import settings as settings_table
@@ -225,18 +223,6 @@ def _write(
       }
       figures.append(viz.tokens(part.values, shown, **told))
       page.append(viz.tokens_html(part.values, shown, **told))
-    files.write_bytes(out / f'{kind}.png', _stacked(figures))
+    files.write_bytes(out / f'{kind}.png', stacking.png(figures))
   head = '<!doctype html><meta charset="utf-8"><title>explain</title>'
   files.write_bytes(out / 'explain.html', (head + ''.join(page)).encode())
-
-
-def _stacked(figures: Sequence[Any]) -> bytes:
-  """Returns figures of one width, one below the other, as PNG."""
-  images = []
-  for figure in figures:
-    canvas = backend_agg.FigureCanvasAgg(figure)
-    canvas.draw()
-    images.append(np.asarray(canvas.buffer_rgba())[..., :3])
-  found = io.BytesIO()
-  Image.fromarray(np.concatenate(images)).save(found, 'png')
-  return found.getvalue()

@@ -5,20 +5,33 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+from jaxtyping import Int
+from matplotlib import figure
 import numpy as np
 
 from experiments.core import files
 from experiments.core import results
+from experiments.explanation import stacking
+from experiments.tables import diagnostics
 from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import types
 
+SEGMENTS = 'segments.png'
+
 
 class Map(NamedTuple):
-  """What a method made, and what `info.json` says of it."""
+  """What a method made, and what `info.json` says of it.
+
+  Attributes:
+    out: of the method.
+    info: as JSON can tell it.
+    labels: the superpixel of each pixel, of a method whose players they are.
+  """
 
   out: types.Attribution
   info: dict[str, Any]
+  labels: Int[np.ndarray, 'H W'] | None = None
 
 
 class Sheet(NamedTuple):
@@ -43,11 +56,13 @@ class Sheet(NamedTuple):
     if not kept:
       return
     maps = results.arrays({n: m.out for n, m in kept.items()})
+    parted = {n: m for n, m in kept.items() if m.labels is not None}
+    maps |= {f'{n}.segments': m.labels for n, m in parted.items()}
     path = self.folder / 'maps.npz'
     files.write_npz(path, {'image': self.image, **maps}, packed=last)
     if not draw:
       return
-    figure = viz.contact_sheet(
+    sheet = viz.contact_sheet(
       np.asarray(self.image),
       [
         viz.Tile(
@@ -63,7 +78,23 @@ class Sheet(NamedTuple):
       explained=self.about['class'],
       title=f'{self.about["class"]}, explained for {self.about["model"]}',
     )
-    files.write_figure(self.folder / 'explain.png', figure)
+    files.write_figure(self.folder / 'explain.png', sheet)
+    if parted:
+      image = stacking.png([self._segments(n, m) for n, m in parted.items()])
+      files.write_bytes(self.folder / SEGMENTS, image)
+
+  def _segments(self, name: str, made: Map) -> figure.Figure:
+    """Draws superpixels on the photo, and what each of them is worth."""
+    info = made.out.info
+    return viz.segments(
+      info.values,
+      image=np.asarray(self.image),
+      labels=made.labels,
+      stderr=getattr(info, 'stderr', None),
+      title=f'{name.replace("_", " ")}: {self.about["class"]}',
+      caption=f'{diagnostics.ends(made.out)}; {made.info["quality"]}',
+      warning=_first(made.info['warnings']),
+    )
 
 
 def _first(warnings: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from experiments.core import naming
 from experiments.tables import costs
 from experiments.tables import entries
 from experiments.tables import methods
+from experiments.tables import players
 from experiments.tables import settings
 from saliency_jax import explainer
 from saliency_jax import viz
@@ -93,6 +94,36 @@ def check(label: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     return settings.check(name, fn, chosen['settings'])
   except ValueError as e:
     raise ValueError(f'{where}: {e}') from e
+
+
+def on_segments(
+  config: Mapping[str, Mapping[str, Any]], num: int
+) -> dict[str, Mapping[str, Any]]:
+  """Returns a config's methods with superpixels in the place of cells.
+
+  Those that have no such players are as they were.
+
+  Args:
+    config: the methods, by label.
+    num: superpixels of an image.
+
+  Raises:
+    ValueError: there is no method that takes superpixels.
+  """
+  changed = {}
+  for label, chosen in config.items():
+    entry = methods.METHODS.get(chosen['name'])
+    if entry is not None and players.takes_segments(entry.method):
+      kept = {k: v for k, v in chosen['settings'].items() if k != 'cells'}
+      changed[label] = {**chosen, 'settings': {**kept, 'segments': num}}
+  if not changed:
+    able = [
+      n for n, e in methods.METHODS.items() if players.takes_segments(e.method)
+    ]
+    raise ValueError(
+      f'--segments={num}: expected a config with one of {", ".join(able)}'
+    )
+  return {**config, **changed}
 
 
 def drawing(name: str) -> viz.Drawing:

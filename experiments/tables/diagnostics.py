@@ -101,15 +101,16 @@ def score(out: types.Attribution) -> str:
 
 def stderr(out: types.Attribution) -> str:
   """States the noise of a mean of draws beside its size."""
-  noise = _rms(out.info.stderr) / (_rms(out.scores) or np.inf)
+  # Of players each counts once, and not by the pixels that it has.
+  values = getattr(out.info, 'values', out.scores)
+  noise = _rms(out.info.stderr) / (_rms(values) or np.inf)
   return f'standard error {noise:.1%} of the map'
 
 
 def fitted(out: types.Attribution) -> str:
   """States how much of the score of fresh draws a sum of players explains."""
-  return (
-    f'{float(out.info.explained):.0%} of the score explained; {stderr(out)}'
-  )
+  share = float(out.info.explained)
+  return f'{share:.0%} of the variance explained; {stderr(out)}'
 
 
 def median_rank(out: types.Attribution) -> str:
@@ -189,19 +190,20 @@ def rise(out: types.Attribution) -> str:
   )
 
 
-def lime(out: types.Attribution) -> str:
-  """States how well the linear model predicts fresh draws, and its noise."""
+def summed(out: types.Attribution) -> str:
+  """States what the values of the players sum to, and what they share."""
+  change = float(out.info.score - out.info.baseline_score)
   return (
-    f'explains {float(out.info.explained):.0%}; standard error (rms) '
-    f'{_rms(out.info.stderr):.1e}'
+    f'values sum to {float(np.sum(out.info.values)):+.3f}, the score changes '
+    f'by {change:+.3f}'
   )
 
 
-def efficiency(out: types.Attribution) -> str:
-  """States by how much the values of the players miss what they share."""
+def ends(out: types.Attribution) -> str:
+  """States the score of the example, and what is left with nobody present."""
   return (
-    f'efficiency error {float(out.info.efficiency_error):.3g} of '
-    f'{float(out.info.score - out.info.baseline_score):.3g}'
+    f'score {float(out.info.score):.3f}, '
+    f'{float(out.info.baseline_score):.3f} with all hidden'
   )
 
 

@@ -72,7 +72,7 @@ _certifiable = functools.partial(
   score=scores.max_logit,
   quick=False,
 )
-# Players are cells, and what is below zero speaks against the class.
+# Players are cells or superpixels; who is below zero speaks against the class.
 _players = functools.partial(
   entries.Entry,
   cost=costs.forwards,
@@ -166,15 +166,15 @@ METHODS: dict[str, entries.Entry] = {
     settings={'num_masks': 500},
   ),
   'lime': _players(
-    players.of_cells(saliency_jax.lime), describe=diagnostics.lime
+    players.of_image(saliency_jax.lime), describe=diagnostics.fitted
   ),
   'kernel_shap': _players(
-    players.of_cells(saliency_jax.kernel_shap),
-    describe=diagnostics.efficiency,
+    players.of_image(saliency_jax.kernel_shap),
+    describe=diagnostics.fitted,
   ),
   # Closer at equal calls than KernelSHAP.
   'shapley': _players(
-    players.of_cells(saliency_jax.shapley),
+    players.of_image(saliency_jax.shapley),
     describe=diagnostics.stderr,
     settings={
       'cells': 7,
@@ -184,26 +184,26 @@ METHODS: dict[str, entries.Entry] = {
     },
   ),
   'banzhaf': _players(
-    players.of_cells(saliency_jax.banzhaf), describe=diagnostics.stderr
+    players.of_image(saliency_jax.banzhaf), describe=diagnostics.stderr
   ),
   'ablation': _players(
-    players.of_cells(saliency_jax.ablation), describe=diagnostics.efficiency
+    players.of_image(saliency_jax.ablation), describe=diagnostics.summed
   ),
   # 781 coalitions of 49 cells.
   'l_shapley': _players(
-    players.of_cells(saliency_jax.l_shapley),
-    describe=diagnostics.efficiency,
+    players.of_image(saliency_jax.l_shapley),
+    describe=diagnostics.summed,
     settings={'cells': 7},
   ),
   'c_shapley': _players(
-    players.of_cells(saliency_jax.c_shapley),
-    describe=diagnostics.efficiency,
+    players.of_image(saliency_jax.c_shapley),
+    describe=diagnostics.summed,
     settings={'cells': 7},
   ),
   # The C-Shapley of LEG's paper.
   'ball_regression': _players(
-    players.of_cells(saliency_jax.ball_regression),
-    describe=diagnostics.efficiency,
+    players.of_image(saliency_jax.ball_regression),
+    describe=diagnostics.ends,
   ),
   'leg': _leg(
     saliency_jax.leg,

@@ -16,7 +16,7 @@ Labels = Int[Array, '...'] | Int[np.ndarray, '...']
 
 _PANEL, _REST, _BAR = 3.4, 0.7, 1.0
 _OPACITY = 0.7
-_MARKS = 'within thick lines the 95% interval leaves out 0'
+_MARKS = '95% intervals (±) leave out 0 within thick lines'
 
 
 def segments(

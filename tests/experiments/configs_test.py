@@ -65,6 +65,8 @@ class ConfigsTest(parameterized.TestCase):
     ('certificates', 'cifar10'),
     ('invariant_digits', 'mnist'),
     ('leg_sensitivity', 'photos'),
+    ('leg_rivals', 'photos'),
+    ('leg_rivals_masked', 'squeezenet'),
     ('sanity_cascade', 'squeezenet'),
     ('certificates', 'photos'),
     ('igos_tables_1_2', '28,14'),

@@ -77,6 +77,23 @@ class EvaluateTest(parameterized.TestCase):
       self._run(folder, config, methods=['rise']), "--methods is 'rise', exp"
     )
 
+  def test_superpixels_are_players(self):
+    folder, config = self._folder(), tiny_config.get_config('few')
+    config.num_examples = 1
+    config.comparisons = ()
+    config.methods = {'hidden': common.use('ablation', cells=2)}
+    config.metrics = {'sensitivity': common.use('sensitivity', num_points=3)}
+    done = self._run(folder, config, segments=6)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    (record,) = records.read(folder).values()
+    self.assertIn('values sum to', record['maps']['hidden']['quality'])
+    with np.load(folder / 'maps' / '00000.npz') as maps:
+      self.assertBetween(len(np.unique(maps['hidden'])), 5, 6)
+    config.methods = {'random': common.use('random')}
+    self.assert_one_line(
+      self._run(self._folder(), config, segments=6), '--segments=6: expected a'
+    )
+
   def assert_one_line(self, outcome, message):
     self.assertEqual(outcome.code, 1)
     self.assertRegex(outcome.stderr, f'^error: .*{message}')

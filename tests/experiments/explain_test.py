@@ -76,6 +76,27 @@ class ExplainTest(_LaunchTest):
       self.assertEqual(maps['rise'].shape, (227, 227, 1))
       self.assertTrue(all(np.isfinite(maps[k]).all() for k in maps))
 
+  def test_superpixels_are_players(self):
+    out = self._folder()
+    done = _run(
+      out=str(out),
+      methods=['ablation', 'lime'],
+      segments=6,
+      set=['lime.cells=2', 'lime.num_samples=8', 'lime.num_fresh=4'],
+    )
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertRegex(done.stdout, 'wrote .*: segments.png, explain.png, maps')
+    with np.load(out / 'maps.npz', allow_pickle=False) as maps:
+      labels = maps['ablation.segments']
+      values = maps['ablation.values']
+      np.testing.assert_array_equal(maps['ablation'][..., 0], values[labels])
+      # What a flag says of one method goes before what it says of all.
+      self.assertEqual(maps['lime.values'].shape, (2, 2))
+      self.assertNotIn('lime.segments', maps)
+    self.assertEqual((labels.shape, values.shape), ((227, 227), (6,)))
+    with Image.open(out / 'segments.png') as figure:
+      self.assertGreater(min(figure.size), 400)
+
   def test_what_is_cut_off_leaves_its_maps(self):
     out, run = self._folder(), explain._run
 

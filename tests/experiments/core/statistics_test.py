@@ -157,6 +157,7 @@ class HolmTest(absltest.TestCase):
     self.assertAlmostEqual(statistics.p_value(np.arange(1, 11)), 2 / 1024)
     self.assertEqual(statistics.p_value(np.zeros(12)), 1)
     self.assertEqual(statistics.p_value(np.array([np.nan, 0.0])), 1)
+    self.assertEqual(statistics.p_value(np.array([np.nan, 0.3])), 1)
 
 
 if __name__ == '__main__':

@@ -56,6 +56,29 @@ class ContendersTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       contenders.choose(config, _SPEC)
 
+  def test_on_segments(self):
+    config = {
+      'a': common.use('lime', cells=7, num_samples=99),
+      'b': common.use('kernel_shap', segments=3),
+      'c': common.use('c_shapley', cells=7),
+      'd': common.use('random'),
+    }
+    found = contenders.on_segments(config, 50)
+    self.assertEqual(
+      found,
+      {
+        **config,
+        'a': common.use('lime', num_samples=99, segments=50),
+        'b': common.use('kernel_shap', segments=50),
+      },
+    )
+    self.assertEqual(list(found), list(config))
+    for labels in ('cd', 'd'):
+      with self.assertRaisesRegex(
+        ValueError, '--segments=9: expected a config with one of lime, kernel'
+      ):
+        contenders.on_segments({k: config[k] for k in labels}, 9)
+
   def test_random_map_is_uniform_and_the_keys_alone(self):
     x = jnp.zeros((40, 50, 3))
     run = lambda seed: (

@@ -87,5 +87,32 @@ class WarningsTest(parameterized.TestCase):
     )
 
 
+class SentencesTest(absltest.TestCase):
+  def test_players_count_once_whatever_their_size(self):
+    class Info(NamedTuple):
+      values: Any = np.array([3.0, 4.0])
+      stderr: Any = np.array([0.6, 0.8])
+      explained: Any = 0.25
+      score: Any = 0.5
+      baseline_score: Any = -0.25
+
+    out = types.Attribution(np.array([3.0, 3, 3, 4]), Info())
+    self.assertEqual(
+      [
+        describe(out)
+        for describe in (
+          diagnostics.fitted,
+          diagnostics.summed,
+          diagnostics.ends,
+        )
+      ],
+      [
+        '25% of the variance explained; standard error 20.0% of the map',
+        'values sum to +7.000, the score changes by +0.750',
+        'score 0.500, -0.250 with all hidden',
+      ],
+    )
+
+
 if __name__ == '__main__':
   absltest.main()

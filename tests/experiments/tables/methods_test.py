@@ -211,6 +211,7 @@ class MethodsTest(parameterized.TestCase):
     ('rise.keep_prob=1', 'keep_prob', 1),
     ('rise.cells=(3, 4)', 'cells', (3, 4)),
     ('rise.batch_size=None', 'batch_size', None),
+    ('lime.segments=50', 'segments', 50),
     ('rise.baseline=uniform', 'baseline', baselines.uniform),
     ('rise.keep_prob=inf', 'keep_prob', float('inf')),
     ('rise.baseline=1', 'baseline', 1.0),
