@@ -44,6 +44,39 @@ def shapley(worths: Sequence[float]) -> np.ndarray:
   return values / math.factorial(num)
 
 
+def shapley_by_sets(worths: Sequence[float]) -> np.ndarray:
+  """Returns what each player adds, over all sets of the others by their size.
+
+  The same as `shapley`, of more players than there is time for all orders of.
+  """
+  num = len(worths).bit_length() - 1
+  worths, sets = np.asarray(worths, np.float64), np.arange(len(worths))
+  sizes = np.bitwise_count(sets)
+  values = []
+  for i in range(num):
+    others = sets[sets >> i & 1 == 0]
+    weights = [1 / (num * math.comb(num - 1, s)) for s in sizes[others]]
+    values.append(np.sum(weights * (worths[others | 1 << i] - worths[others])))
+  return np.array(values)
+
+
+def kernel_shap(worths: Sequence[float]) -> np.ndarray:
+  """Returns KernelSHAP's least squares over all sets, solved by Lagrange."""
+  num = len(worths).bit_length() - 1
+  sets = np.arange(1, len(worths) - 1)
+  members = (sets[:, None] >> np.arange(num) & 1).astype(np.float64)
+  weights = [
+    (num - 1) / (math.comb(num, s) * s * (num - s))
+    for s in members.sum(1).astype(int)
+  ]
+  above = np.asarray(worths, np.float64) - np.float64(worths[0])
+  system = np.ones((num + 1, num + 1))
+  system[:num, :num] = members.T * weights @ members
+  system[num, num] = 0
+  target = np.append(members.T * weights @ above[1:-1], above[-1])
+  return np.linalg.solve(system, target)[:num]
+
+
 def banzhaf(worths: Sequence[float]) -> np.ndarray:
   """Returns what each player adds, in the mean over all sets of the others."""
   num = len(worths).bit_length() - 1

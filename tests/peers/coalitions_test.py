@@ -1,4 +1,7 @@
-"""Coalitions against shap, shapiq and lime, on the same values and draws."""
+"""Coalitions against shap, shapiq and lime, on the same values and draws.
+
+Both sides compute in float64, and differ by rounding.
+"""
 
 import functools
 import importlib
@@ -19,8 +22,8 @@ from saliency_jax.perturbations import shapley
 from tests import equivalence
 from tests import random_games
 
-_NUM = 8
-_WORTHS = random_games.numbers(_NUM)
+_NUM = 12
+_WORTHS = random_games.numbers(_NUM).astype(np.float64)
 
 
 def _peer(name):
@@ -33,15 +36,21 @@ def _peer(name):
     raise unittest.SkipTest(f'{name} is not installed: {e}') from e
 
 
-def _explain(method, **settings):
+def _explain(method, worths=_WORTHS, **settings):
+  """Returns what a method makes of a game, in float64."""
   explain = functools.partial(method, masker=maskers.entries, batch_size=None)
-  fn, x = random_games.score(_WORTHS), random_games.row(_WORTHS)
-  return equivalence.compiled(explain)(fn, x, **settings)
+  with jax.enable_x64():
+    fn, x = random_games.score(worths), random_games.row(worths)
+    return jax.device_get(equivalence.compiled(explain)(fn, x, **settings))
 
 
-def _worth(sets):
-  sets = np.asarray(sets) > 0.5
-  return _WORTHS[sets.astype(int) @ 2 ** np.arange(_NUM)]
+def _play(worths):
+  """Returns a game as numpy has it: rows of zeros and ones to their worth."""
+  bits = 2 ** np.arange(len(worths).bit_length() - 1)
+  return lambda sets: worths[(np.asarray(sets) > 0.5).astype(int) @ bits]
+
+
+_worth = _play(_WORTHS)
 
 
 class ShapTest(absltest.TestCase):
@@ -52,9 +61,13 @@ class ShapTest(absltest.TestCase):
     for method, settings in (
       (shapley.shapley, {'estimator': shapley.exact}),
       (kernel_shap.kernel_shap, {'num_samples': 2**_NUM - 2}),
+      (
+        kernel_shap.kernel_shap,
+        {'num_samples': 2**_NUM - 2, 'unbiased': True},
+      ),
     ):
       got = _explain(method, **settings).scores
-      np.testing.assert_allclose(got, want, atol=1e-5)
+      np.testing.assert_allclose(got, want, atol=1e-10)
 
   def test_kernel(self):
     shap = _peer('shap')
@@ -63,45 +76,51 @@ class ShapTest(absltest.TestCase):
       np.ones(_NUM), nsamples=2**_NUM, l1_reg=False, silent=True
     )
     out = _explain(kernel_shap.kernel_shap, num_samples=2**_NUM - 2)
-    np.testing.assert_allclose(out.scores, want, atol=1e-5)
+    np.testing.assert_allclose(out.scores, want, atol=1e-10)
 
   def test_background(self):
     shap = _peer('shap')
     rng = np.random.default_rng(0)
     rows, x = rng.normal(size=(9, 5)), rng.normal(size=5)
     fn = lambda x: jnp.tanh(x[..., 0] * x[..., 1]) + x[..., 2] * x[..., 4]
-    explainer = shap.ExactExplainer(
-      lambda xs: np.asarray(fn(xs)), shap.maskers.Independent(rows)
-    )
+
+    def predict(xs):
+      with jax.enable_x64():
+        return np.asarray(fn(xs))
+
+    explainer = shap.ExactExplainer(predict, shap.maskers.Independent(rows))
     want = explainer(x[None]).values[0]
     background = baselines.Background(rows, batch_size=4)
     masker = functools.partial(maskers.entries, baseline=background)
-    out = equivalence.compiled(shapley.shapley)(
-      fn, x, masker=masker, estimator=shapley.exact
-    )
-    np.testing.assert_allclose(out.scores, want, atol=1e-5)
+    with jax.enable_x64():
+      out = equivalence.compiled(shapley.shapley)(
+        fn, x, masker=masker, estimator=shapley.exact
+      )
+    np.testing.assert_allclose(out.scores, want, atol=1e-10)
 
   def test_is_closer_at_equal_calls(self):
     shap = _peer('shap')
-    want = random_games.shapley(_WORTHS)
+    num = 8
+    worths = random_games.numbers(num)
+    want = random_games.shapley_by_sets(worths)
     num_pairs, num_orders, seeds = 8, 3, range(20)
     # Both pass through every player of 8 orders and their reverses.
-    num_calls = 2 + num_pairs * (2 * _NUM - 2)
+    num_calls = 2 + num_pairs * (2 * num - 2)
     theirs = []
     for seed in seeds:
       explainer = shap.PermutationExplainer(
-        _worth, np.zeros((1, _NUM)), seed=seed
+        _play(worths), np.zeros((1, num)), seed=seed
       )
-      row = np.ones((1, _NUM))
+      row = np.ones((1, num))
       got = explainer(
-        row, max_evals=num_pairs * (2 * _NUM + 1), silent=True
+        row, max_evals=num_pairs * (2 * num + 1), silent=True
       ).values[0]
       theirs.append(np.mean((got - want) ** 2))
     estimator = functools.partial(shapley.stratified, num_orders=num_orders)
     ours = []
     for seed in seeds:
       out = _explain(
-        shapley.shapley, key=jax.random.key(seed), estimator=estimator
+        shapley.shapley, worths, key=jax.random.key(seed), estimator=estimator
       )
       self.assertLessEqual(out.info.num_calls, num_calls)
       ours.append(np.mean((out.scores - want) ** 2))
@@ -111,15 +130,17 @@ class ShapTest(absltest.TestCase):
 class ShapiqTest(absltest.TestCase):
   def test_exact(self):
     shapiq = _peer('shapiq')
-    game = lambda sets: _worth(sets).astype(np.float64)
-    computer = shapiq.ExactComputer(n_players=_NUM, game=game)
-    for index, got in (
-      ('SV', _explain(shapley.shapley, estimator=shapley.exact)),
-      ('BV', _explain(banzhaf.banzhaf, num_samples=2**_NUM - 2)),
+    computer = shapiq.ExactComputer(n_players=_NUM, game=_worth)
+    whole = 2**_NUM - 2
+    for index, method, settings in (
+      ('SV', shapley.shapley, {'estimator': shapley.exact}),
+      ('SV', kernel_shap.kernel_shap, {'num_samples': whole}),
+      ('BV', banzhaf.banzhaf, {'num_samples': whole}),
     ):
       values = computer(index)
       want = [values[(i,)] for i in range(_NUM)]
-      np.testing.assert_allclose(got.scores, want, atol=1e-5)
+      got = _explain(method, **settings)
+      np.testing.assert_allclose(got.scores, want, atol=1e-10, err_msg=index)
 
 
 class LimeTest(absltest.TestCase):
@@ -131,21 +152,22 @@ class LimeTest(absltest.TestCase):
     draw = lambda i: jax.random.bernoulli(
       jax.random.fold_in(key, i), 0.5, (_NUM,)
     )
-    sets = np.array([draw(i) for i in range(num)])
+    with jax.enable_x64():
+      sets = np.array([draw(i) for i in range(num)])
     cosine = sets.sum(1) / np.sqrt(_NUM * np.maximum(sets.sum(1), 1))
     kernel = lambda distance: np.exp(-(distance**2) / width**2)
     base = lime_base.LimeBase(kernel, random_state=0)
     intercept, pairs, _, _ = base.explain_instance_with_data(
       sets.astype(float),
-      _worth(sets)[:, None].astype(np.float64),
+      _worth(sets)[:, None],
       1 - cosine,
       label=0,
       num_features=_NUM,
       feature_selection='none',
     )
     want = [weight for _, weight in sorted(pairs)]
-    np.testing.assert_allclose(out.scores, want, atol=2e-6)
-    np.testing.assert_allclose(out.info.intercept, intercept, atol=2e-6)
+    np.testing.assert_allclose(out.scores, want, atol=1e-10)
+    np.testing.assert_allclose(out.info.intercept, intercept, atol=1e-10)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ _explain = functools.partial(
 
 
 class BanzhafTest(parameterized.TestCase):
-  @parameterized.parameters(2, 3, 5)
+  @parameterized.parameters(2, 3, 5, 10)
   def test_is_exact_where_all_sets_fit(self, num_players):
     worths = random_games.numbers(num_players)
     out = equivalence.compiled(_explain)(

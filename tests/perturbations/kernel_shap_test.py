@@ -51,6 +51,23 @@ class KernelShapTest(parameterized.TestCase):
     self.assertEqual(out.info.num_calls, 2**num_players)
     self.assertEqual(out.info.num_drawn, 0)
 
+  @parameterized.parameters(False, True)
+  def test_exact_by_brute_force(self, unbiased):
+    worths = random_games.numbers(10)
+    want = random_games.kernel_shap(worths)
+    # What the paper proves of the least squares.
+    np.testing.assert_allclose(
+      want, random_games.shapley_by_sets(worths), atol=1e-12
+    )
+    out = equivalence.compiled(_explain)(
+      random_games.score(worths),
+      random_games.row(worths),
+      num_samples=2**10 - 2,
+      unbiased=unbiased,
+    )
+    np.testing.assert_allclose(out.scores, want, atol=2e-6)
+    self.assertEqual(out.info.num_calls, 1024)
+
   def test_matches_the_definition(self):
     # The constrained least squares over single sets, solved by Lagrange.
     p, key = 6, jax.random.key(3)

@@ -58,6 +58,21 @@ class ShapleyTest(parameterized.TestCase):
     np.testing.assert_array_equal(out.info.stderr, 0)
     self.assertEqual(out.info.num_calls, 2**num_players)
 
+  def test_exact_by_brute_force(self):
+    worths = random_games.numbers(6)
+    want = random_games.shapley_by_sets(worths)
+    np.testing.assert_allclose(random_games.shapley(worths), want, atol=1e-12)
+    worths = random_games.numbers(10)
+    out = _run(
+      random_games.score(worths),
+      random_games.row(worths),
+      estimator=shapley.exact,
+    )
+    np.testing.assert_allclose(
+      out.scores, random_games.shapley_by_sets(worths), atol=1e-6
+    )
+    self.assertEqual(out.info.num_calls, 1024)
+
   def test_efficiency(self):
     worths = random_games.numbers(5)
     for name, out in _by_estimator(worths).items():
