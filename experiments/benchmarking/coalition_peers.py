@@ -12,6 +12,7 @@ from typing import Any
 import warnings
 
 from captum import attr
+import jax.numpy as jnp
 import numpy as np
 import torch
 
@@ -110,7 +111,7 @@ def explainers(
 def _labels(image, cells):
   """Returns the cell of each pixel, as our masker cuts them."""
   masker = maskers.grid(image, cells=cells)
-  players = np.arange(masker.num, dtype=np.float32).reshape(masker.shape)
+  players = jnp.arange(masker.num, dtype=jnp.float32).reshape(masker.shape)
   return np.asarray(masker.spread(players))[..., 0].astype(np.int64)
 
 
