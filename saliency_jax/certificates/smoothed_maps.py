@@ -2,32 +2,22 @@
 
     h_i(x) = E[v_i(x + z)],  z ~ N(0, sigma^2 I),  v(x) in [0, 1]^n
 
-The map `v` is made from a base map `m`, by default `|grad f|`:
-
-  scaled      `v = m / max m`,
-  quadratic   `v = (m / max m)^2`,
-  sparsified  `v = 1` on the `tau n` largest entries of `m`, 0 elsewhere,
-  relaxed     `v = 0` below the `tau n`-th largest, 1 above the `gamma n`-th,
-              and `m` over the `gamma n`-th in between,
-
-A share of the `n` entries is rounded up to a whole number. Each map carries
-what its certificate needs, in `terms.SmoothedInfo`.
+The map `v` is made from a base map `m`, by default `|grad f|`, in one of the
+ways of `draws`. Each smoothed map carries what its certificate needs, in
+`terms.SmoothedInfo`.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
   2019. https://arxiv.org/abs/1905.12105
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
-import numpy as np
+from jaxtyping import Array, Key
 
 from saliency_jax import transforms
+from saliency_jax.certificates import draws
 from saliency_jax.certificates import terms
-from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
@@ -38,26 +28,6 @@ from saliency_jax.gradients import gradient
 # sum over the channels has fewer entries, and tighter bounds.
 magnitude = transforms.absolute(gradient.gradient)
 channel_magnitude = transforms.sum_channels(magnitude)
-
-
-class MedianRankInfo(NamedTuple):
-  """The histogram from which the ranks are read.
-
-  Attributes:
-    below: for each entry and bin, the share of the draws in which the entry
-      ranks in that bin or in a better one, `[n, num_bins]`.
-    low: lower end of a 95% interval of the score: the rank reached by half of
-      the draws plus two standard errors.
-    high: upper end: the rank reached by half of the draws less two standard
-      errors.
-    num_nonfinite: draws with NaN or infinite entries, which have no ranks. With
-      one such draw the scores are NaN.
-  """
-
-  below: Float[Array, 'n b']
-  low: terms.Map
-  high: terms.Map
-  num_nonfinite: Int[Array, '']
 
 
 def scaled_map(
@@ -84,8 +54,8 @@ def scaled_map(
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
-  draws = (key, sigma, num_samples, batch_size)
-  return _smoothed(lambda m: m / _peak(m), fn, x, base, draws)
+  settings = (key, sigma, num_samples, batch_size)
+  return _smoothed(draws.scaled(), fn, x, base, settings)
 
 
 def quadratic_map(
@@ -99,8 +69,8 @@ def quadratic_map(
   batch_size: int | None = 8,
 ) -> types.Attribution:
   """Averages the squares of what `scaled_map` averages; its arguments."""
-  draws = (key, sigma, num_samples, batch_size)
-  return _smoothed(lambda m: (m / _peak(m)) ** 2, fn, x, base, draws)
+  settings = (key, sigma, num_samples, batch_size)
+  return _smoothed(draws.quadratic(), fn, x, base, settings)
 
 
 def sparsified_map(
@@ -132,15 +102,8 @@ def sparsified_map(
   Raises:
     ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
   """
-  checks.within('tau', tau, '(0, 1]')
-
-  def top(m):
-    return _above(m, tau).astype(m.dtype)
-
-  draws = (key, sigma, num_samples, batch_size)
-  mean, info = _smoothed(top, fn, x, base, draws, share=tau, binary=True)
-  # The mean of zeros and ones is a count; batches were merged with rounding.
-  return types.Attribution(jnp.round(mean * num_samples) / num_samples, info)
+  settings = (key, sigma, num_samples, batch_size)
+  return _smoothed(draws.sparsified(tau), fn, x, base, settings)
 
 
 def relaxed_map(
@@ -172,16 +135,8 @@ def relaxed_map(
   Raises:
     ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
   """
-  checks.within('tau', tau, '(0, 1]')
-  checks.within('gamma', gamma, f'[0, {tau}]')
-
-  def ramp(m):
-    one = _largest(m, max(1, selection.count(gamma, m.size)))
-    kept = jnp.where(_above(m, tau), m, 0)
-    return jnp.minimum(kept / jnp.where(one > 0, one, 1), 1)
-
-  draws = (key, sigma, num_samples, batch_size)
-  return _smoothed(ramp, fn, x, base, draws, share=tau)
+  settings = (key, sigma, num_samples, batch_size)
+  return _smoothed(draws.relaxed(tau, gamma), fn, x, base, settings)
 
 
 def median_rank(
@@ -215,50 +170,21 @@ def median_rank(
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
   """
+  settings = (key, sigma, num_samples, batch_size)
+  return _smoothed(draws.ranked(num_bins), fn, x, base, settings)
+
+
+def _smoothed(kind, fn, x, base, settings):
+  """Averages the values of a kind over Gaussian neighbours of `x`."""
   x = examples.floats(x)
-  checks.count('num_bins', num_bins)
-
-  def binned(m):
-    flat = m.ravel()
-    ends = flat.size * np.arange(1, num_bins) // num_bins
-    # Of a rank up to `end`: above the entry of the next. Entries that tie all
-    # have the last of their places.
-    limits = jnp.sort(flat, descending=True)[ends]
-    within = flat[:, None] > limits[None]
-    within = jnp.pad(within, ((0, 0), (0, 1)), constant_values=True)
-    return within.astype(m.dtype)
-
-  shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
-  draws = (key, sigma, num_samples, batch_size)
-  share, draws_info = _smoothed(binned, fn, x, base, draws)
-  counts = jnp.round(num_samples * share)
-
-  def score(wanted):
-    """Returns the first bin by whose end that many draws have come."""
-    place = 1 + jnp.sum(counts[:, :-1] < wanted, -1)
-    rank = place.astype(share.dtype) / num_bins
-    return -jnp.where(jnp.isnan(share[:, 0]), jnp.nan, rank).reshape(shape)
-
-  half, error = num_samples / 2, num_samples**0.5 / 2
-  info = MedianRankInfo(
-    below=share,
-    low=score(half + 2 * error),
-    high=score(half - 2 * error),
-    num_nonfinite=draws_info.num_nonfinite,
-  )
-  return types.Attribution(score(half), info)
-
-
-def _smoothed(values, fn, x, base, draws, *, share=1, binary=False):
-  """Averages `values(|base map|)` over Gaussian neighbours of `x`."""
-  x = examples.floats(x)
-  key, sigma, num_samples, batch_size = draws
+  key, sigma, num_samples, batch_size = settings
 
   def at(neighbour, _):
     m = jnp.abs(base(fn, neighbour, key=None).scores)
     # NaN compares as false: it would pass for the smallest, or spoil the count.
     fine = jnp.all(jnp.isfinite(m))
-    v = jnp.where(fine, values(jnp.where(fine, m, 0)), jnp.nan)
+    m0 = jnp.where(fine, m, 0)
+    v = jnp.where(fine, kind.values(m0, draws.of_sizes(m0)), jnp.nan)
     told = [jnp.mean((m == 0).astype(x.dtype)), (~fine).astype(x.dtype)]
     return v, told
 
@@ -276,23 +202,9 @@ def _smoothed(values, fn, x, base, draws, *, share=1, binary=False):
     base_zeros=zeros,
     sigma=jnp.asarray(sigma, x.dtype),
     num_samples=jnp.asarray(num_samples, jnp.int32),
-    mass=jnp.asarray(selection.count(share, mean.size), jnp.int32),
-    binary=jnp.asarray(binary),
+    mass=jnp.asarray(selection.count(kind.share, mean.size), jnp.int32),
+    binary=jnp.asarray(kind.binary),
     num_nonfinite=jnp.round(bad * num_samples).astype(jnp.int32),
   )
-  return types.Attribution(mean, info)
-
-
-def _peak(m):
-  peak = jnp.max(m)
-  return jnp.where(peak > 0, peak, 1)
-
-
-def _above(m: terms.Map, share: float | int) -> Bool[Array, '...']:
-  """Returns which entries are among the `share n` largest, ties left out."""
-  return m > _largest(m, selection.count(share, m.size) + 1)
-
-
-def _largest(m: terms.Map, rank: int) -> Float[Array, '']:
-  """Returns the entry of a rank from 1, or zero past the last."""
-  return selection.kth_smallest(m, m.size - rank + 1)
+  shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
+  return kind.finish(mean, info, shape)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import certificates
+from saliency_jax.certificates import draws
 from saliency_jax.certificates import smoothed_maps
 from saliency_jax.core import sampling
 from tests import equivalence
@@ -127,8 +128,8 @@ class SmoothedMapsTest(parameterized.TestCase):
       m = m.at[:5].set(0.0)
       order = np.sort(np.asarray(m))[::-1]
       for rank in (1, 2, 30, 33, 37):
-        self.assertEqual(smoothed_maps._largest(m, rank), order[rank - 1])
-      self.assertEqual(smoothed_maps._largest(m, 38), 0)
+        self.assertEqual(draws.of_sizes(m)(rank), order[rank - 1])
+      self.assertEqual(draws.of_sizes(m)(38), 0)
 
   @parameterized.parameters(
     (dict(sigma=0), r'sigma must be in \(0, inf\), got 0'),
