@@ -1,11 +1,6 @@
 """DeepLIFT against captum's on the same weights, in float64.
 
-| network | captum 0.9 | compared with |
-|---|---|---|
-| ReLU, tanh, softplus, 2 x 2 / 2 max-pool | right | captum |
-| mean over several baselines | right | captum's DeepLiftShap |
-| 3 x 3 / 2 max-pool | incomplete: overlaps overwrite | a loop over windows |
-| ReLU6 | passed over: the gradient's mask | `dy / dx`, in numpy |
+Where captum differs, as `README.md` in this folder says, the reference is numpy.
 """
 
 import functools

@@ -1,12 +1,6 @@
 """Guided backpropagation and the deconvnet against captum's, in float64.
 
-captum changes the gradients of `torch.nn.ReLU` alone:
-
-| network | captum 0.9 | compared with |
-|---|---|---|
-| SqueezeNet, of ReLUs | right | captum |
-| EfficientNet-Lite0, of ReLU6 | passed over: the gradient | captum, each |
-|  |  | made a `torch.nn.ReLU` |
+`README.md` in this folder says where captum differs.
 """
 
 import functools

@@ -1,8 +1,7 @@
 """Layer-wise relevance propagation against autoLRP's, on the same weights.
 
-autoLRP shares among biases, summands and entries that are averaged by absolute
-values, which is another rule: so the networks here have no biases, residual
-sums, or means of both signs.
+The networks here have no biases, residual sums, or means of both signs, of
+which autoLRP has another rule: see `README.md` in this folder.
 """
 
 import functools

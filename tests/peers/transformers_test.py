@@ -6,16 +6,9 @@ constant, a norm divides by one, and of two factors each gets half of its
 gradient. So is the reference here, in torch, of MiniLM and of a vision
 transformer, whose weights are both networks' own.
 
-| part | autoLRP 0.2.0 | compared with |
-|---|---|---|
-| products, softmax, activations, attention weights | the same | autoLRP |
-| summands, and what a mean is of | by absolute values | the reference |
-| biases | by absolute values | the reference |
-| layer norms | passed, and their means with them | the reference |
-| division by a norm of the whole | passed | the reference |
-
-AutoLRP takes other rules in the place of these, which it then runs on the graph
-of transformers' own `BertModel`: with signed ones its map is ours.
+`README.md` in this folder says where autoLRP differs. It takes other rules in
+the place of its own, and runs them on the graph of transformers' own
+`BertModel`: with signed ones its map is ours.
 """
 
 import functools

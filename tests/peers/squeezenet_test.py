@@ -1,15 +1,9 @@
-"""Layer-wise relevance propagation against zennit's, on SqueezeNet in float64.
+"""LRP, excitation backpropagation and DeepLIFT of a whole SqueezeNet.
 
-| rule | zennit 0.5.1 and 1.0.0 | compared with |
-|---|---|---|
-| zero, gamma, alpha-beta, z-plus, z-box | the same, but for 1e-6 | zennit |
-| epsilon | epsilon is absolute, here relative | zennit, given ours |
-| biases of w-square | have a part | not compared |
-| scalings and means as functions | passed over: a gradient | modules of these |
-| several convolutions of one sum | each its own, as here | zennit |
-
-zennit reads what a network is from its modules; for how it is installed see
-`experiments/benchmarking/zennits.py`.
+In float64, against zennit; and DeepLIFT against a network whose slopes are held
+fast. zennit reads what a network is from its modules:
+`experiments/benchmarking/zennits.py` says how it is installed, and `README.md`
+in this folder where it differs.
 """
 
 import functools
@@ -28,6 +22,8 @@ from saliency_jax import models
 from saliency_jax.models import checkpoints
 from saliency_jax.models import convolutions
 from saliency_jax.propagation import composites
+from saliency_jax.propagation import deeplift
+from saliency_jax.propagation import excitation
 from saliency_jax.propagation import lrp
 from saliency_jax.propagation import rules
 
@@ -104,8 +100,16 @@ def _network():
   )
 
 
-def _theirs(first, rest):
-  """Returns zennit's map, by rules of the first and of other convolutions."""
+def _theirs(first, rest, pool=None, x=None, winning=False):
+  """Returns zennit's map.
+
+  Args:
+    first: rule of the first convolution.
+    rest: of the others.
+    pool: of the average pool; by contributions if not given.
+    x: the photo if not given.
+    winning: whether one, and not the logit, is handed back.
+  """
   zennit = zennits.load()
   network = _network()
 
@@ -120,20 +124,93 @@ def _theirs(first, rest):
       if isinstance(module, torch.nn.ReLU):
         return zennit.rules.Pass()
       if isinstance(module, torch.nn.AdaptiveAvgPool2d):
-        return zennit.rules.Norm(stabilizer=_TINY)
+        return pool or zennit.rules.Norm(stabilizer=_TINY)
       return None
 
-  x = torch.tensor(_photo().transpose(2, 0, 1)[None]).requires_grad_()
+  x = torch.tensor(_photo() if x is None else x).permute(2, 0, 1)[None]
   with zennit.attribution.Gradient(network, Composite()) as attributor:
-    start = lambda out: (
-      out * torch.nn.functional.one_hot(torch.tensor([_LABEL]), out.shape[1])
-    )
-    _, relevance = attributor(x, start)
+    one = torch.nn.functional.one_hot(torch.tensor([_LABEL]), 1000).double()
+    start = lambda out: one if winning else out * one
+    _, relevance = attributor(x.requires_grad_(), start)
   return relevance[0].numpy().transpose(1, 2, 0)
 
 
-@unittest.skipUnless(zennits.load(), 'pip install --no-deps zennit')
-class ZennitTest(parameterized.TestCase):
+def _positive_pool():
+  """Returns a rule of zennit's that hands on by positive parts."""
+  zennit = zennits.load()
+  return zennit.core.BasicHook(
+    input_modifiers=[lambda a: a.clamp(min=0)],
+    param_modifiers=[zennit.rules.NoMod(param_keys=[])],
+    output_modifiers=[lambda a: a],
+    gradient_mapper=lambda r, out: r / (out[0] + _TINY),
+    reducer=lambda inputs, gradients: inputs[0] * gradients[0],
+  )
+
+
+def _held(value, h, slope):
+  """Returns `value`, with a derivative in `h` that is held fast."""
+  linear = slope.detach() * h
+  return linear + (value - linear).detach()
+
+
+def _between(module, h, h0):
+  """Applies a module at two examples; derivatives of the first are rescaled."""
+  ratio = lambda a, b: torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
+  if isinstance(module, torch.nn.Sequential):
+    for part in module:
+      h, h0 = _between(part, h, h0)
+    return h, h0
+  if isinstance(module, _Fire):
+    h, h0 = _between(module.first, *map(module.squeeze, (h, h0)))
+    ends = [torch.cat([f(a) for f in module.parts], 1) for a in (h, h0)]
+    return _between(module.last, *ends)
+  y0 = module(h0)
+  if isinstance(module, torch.nn.ReLU):
+    y = module(h)
+    return _held(y, h, ratio(y - y0, h - h0)), y0
+  if isinstance(module, torch.nn.MaxPool2d):
+    pool = functools.partial(
+      torch.nn.functional.max_pool2d_with_indices, kernel_size=3, stride=2
+    )
+    (y, places), (y0, places0) = pool(h), pool(h0)
+    # The entry that wins where the maximum is larger.
+    places = torch.where(y >= y0, places, places0).flatten(2)
+    won, won0 = (
+      a.flatten(2).gather(2, places).reshape(y.shape) for a in (h, h0)
+    )
+    return _held(y, won, ratio(y - y0, won - won0)), y0
+  return module(h), y0
+
+
+def _deeplift(x, start):
+  """Returns DeepLIFT from a baseline."""
+  h, h0 = (torch.tensor(a.transpose(2, 0, 1)[None]) for a in (x, start))
+  h.requires_grad_()
+  y, _ = _between(_network(), h, h0)
+  (slope,) = torch.autograd.grad(y[0, _LABEL], h)
+  return ((h - h0) * slope)[0].detach().numpy().transpose(1, 2, 0)
+
+
+class SqueezeNetTest(parameterized.TestCase):
+  def _ours(self, method, x=None):
+    with jax.enable_x64():
+      explain = jax.jit(functools.partial(method, _score))
+      return np.asarray(explain(_photo() if x is None else x).scores)
+
+  def _assert_same(self, got, want):
+    cosine = np.vdot(got, want) / np.linalg.norm(got) / np.linalg.norm(want)
+    self.assertGreater(cosine, 0.9999)
+    scale = np.max(np.abs(want))
+    self.assertGreater(scale, 0)
+    np.testing.assert_allclose(got / scale, want / scale, rtol=0, atol=1e-6)
+
+  def test_deeplift(self):
+    # In the windows of an image of one colour all entries would tie, up to
+    # rounding.
+    start = np.random.default_rng(0).normal(size=(_SIZE, _SIZE, 3))
+    ours = functools.partial(deeplift.deeplift, baseline=start)
+    self._assert_same(self._ours(ours), _deeplift(_photo(), start))
+
   @parameterized.named_parameters(
     ('zero', 'Epsilon', {'epsilon': _TINY}, rules.zero),
     ('gamma', 'Gamma', {}, rules.gamma),
@@ -142,7 +219,8 @@ class ZennitTest(parameterized.TestCase):
     ('epsilon', 'Epsilon', {'epsilon': 0.05}, rules.epsilon),
     ('z_box', 'ZPlus', {}, rules.z_plus, True),
   )
-  def test_same_map(self, name, settings, rule, boxed=False):
+  @unittest.skipUnless(zennits.load(), 'pip install --no-deps zennit')
+  def test_lrp(self, name, settings, rule, boxed=False):
     theirs = getattr(zennits.load().rules, name)
     if name == 'Epsilon' and settings['epsilon'] > _TINY:
       share = settings['epsilon']
@@ -173,18 +251,19 @@ class ZennitTest(parameterized.TestCase):
         return _zero(place)
       return first_rule if place.depth == 0 else rule
 
-    with jax.enable_x64():
-      got = jax.jit(functools.partial(lrp.lrp, _score, composite=composite))(
-        jnp.asarray(_photo())
-      )
-      scores = np.asarray(got.scores)
-    want = _theirs(first, rest)
-    cosine = np.vdot(scores, want) / np.linalg.norm(scores)
-    cosine /= np.linalg.norm(want)
-    self.assertGreater(cosine, 0.9999)
-    scale = np.max(np.abs(want))
-    self.assertGreater(scale, 0)
-    np.testing.assert_allclose(scores / scale, want / scale, atol=1e-6)
+    got = self._ours(functools.partial(lrp.lrp, composite=composite))
+    self._assert_same(got, _theirs(first, rest))
+
+  @unittest.skipUnless(zennits.load(), 'pip install --no-deps zennit')
+  def test_excitation(self):
+    # There what is negative excites by negative weights.
+    x = np.abs(_photo())
+    rule = functools.partial(
+      zennits.load().rules.ZPlus, stabilizer=_TINY, zero_params='bias'
+    )
+    want = _theirs(rule, rule, _positive_pool(), x, winning=True)
+    np.testing.assert_allclose(want.sum(), 1)
+    self._assert_same(self._ours(excitation.excitation_backprop, x), want)
 
 
 if __name__ == '__main__':
