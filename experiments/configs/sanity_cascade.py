@@ -30,13 +30,21 @@ from experiments.configs import common
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', or for a network of photos."""
+  """Returns the config for 'digits', 'vit', or for a network of photos."""
   leg = {'cells': 7, 'num_samples': 392}
   window = {}
   if which == 'digits':
     chosen = {
       **common.LENET,
       'num_examples': 50,
+      'batch_size': 10,
+    }
+    leg['sigma'] = 0.2
+    window = {'window': 5, 'stride': 2}
+  elif which == 'vit':
+    chosen = {
+      **common.VIT,
+      'num_examples': 20,
       'batch_size': 10,
     }
     leg['sigma'] = 0.2
@@ -70,6 +78,10 @@ def get_config(which: str = 'digits'):
       'leg_tv', num_steps=400, radius='absolute', level=1e-3, **leg
     ),
   }
+  if which == 'vit':
+    for name in ('guided_backprop', 'deconvnet'):
+      del methods[name]
+    methods['cp_lrp'] = common.use('lrp', composite='cp_lrp')
   return common.study(
     'sanity_cascade', about=__doc__, methods=methods, **chosen
   )

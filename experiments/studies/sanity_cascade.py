@@ -3,6 +3,11 @@
 The layers of the network are made random from the output down; at every depth
 each method's map is compared with the trained network's. What stays as it
 was shows the image, and not what was learned.
+
+Ranks are compared where the image is not black, with their signs and by their
+sizes. Two maps that know nothing of the network are compared beside them:
+noise, drawn anew at each depth, and noise times the image, whose sizes agree by
+as much as the image alone makes them.
 """
 
 from collections.abc import Mapping
@@ -21,12 +26,22 @@ from experiments.core import statistics
 from experiments.studies import findings
 from experiments.tables import contenders
 from saliency_jax import metrics
+from saliency_jax import scores
+from saliency_jax import transforms
 from saliency_jax.core import batching
+from saliency_jax.core import types
 
 _SHOWN = {
+  'rank_correlation': 'rank correlation',
   'rank_correlation_abs': 'rank correlation of sizes',
   'ssim': 'SSIM',
   'norm': 'norm, of the trained',
+}
+# Of the table, and what its columns are called.
+_COLUMNS = {
+  'rank_correlation': 'signed',
+  'rank_correlation_abs': 'sizes',
+  'norm': 'norm',
 }
 
 
@@ -37,23 +52,29 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   source = examples.load_source(config)
   indices = list(range(config['num_examples']))
   chosen = contenders.choose(config['methods'], model.spec)
+  explained = {
+    **{label: (one.method, one.entry.score) for label, one in chosen.items()},
+    'control: noise': (_noise, scores.logit),
+    'control: noise x image': (transforms.times_input(_noise), scores.logit),
+  }
   layers = model.spec.layers or metrics.layer_order(
     model.apply, model.params, jnp.zeros(model.spec.input_shape)
   )
   numbers = {'layers': layers[::-1], 'cascades': {}}
-  for label in (bar := app.progress(chosen, what='methods')):
+  for label in (bar := app.progress(explained, what='methods')):
     bar.set_postfix_str(label)
-    one = chosen[label]
+    method, score = explained[label]
 
-    def cascade(params, x, key, one=one):
+    def cascade(params, x, key, method=method, score=score):
       return metrics.cascading_randomization(
-        one.method,
+        method,
         model.apply,
         params,
         x,
         key=key,
-        score=one.entry.score,
+        score=score,
         layers=layers,
+        support=jnp.any(x != 0, -1),
       )
 
     program = batching.over_batch(cascade)
@@ -68,12 +89,19 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   return _findings(numbers, layers)
 
 
+def _noise(fn, x, *, key):
+  """Draws a map that is another one for each network."""
+  bits = jax.lax.bitcast_convert_type(fn(x).astype(jnp.float32), jnp.uint32)
+  key = jax.random.fold_in(key, bits)
+  return types.Attribution(jax.random.normal(key, x.shape, x.dtype), ())
+
+
 def _findings(numbers, layers):
   rows = []
   for label, found in numbers['cascades'].items():
     cells = []
     for depth in (1, len(layers)):
-      for name in _SHOWN:
+      for name in _COLUMNS:
         values = found[name][:, depth]
         if name == 'norm':
           # Quartiles that are values: where the trained network's own map is
@@ -93,10 +121,10 @@ def _findings(numbers, layers):
     *(
       f'{name}, {when}'
       for when in ('top layer', 'all layers')
-      for name in ('rank', 'SSIM', 'norm')
+      for name in _COLUMNS.values()
     ),
   )
-  fig = figure.Figure(figsize=(13, 4), layout='constrained')
+  fig = figure.Figure(figsize=(16, 4.5), layout='constrained')
   axes = fig.subplots(1, len(_SHOWN))
   colors = matplotlib.colormaps['tab20']
   for ax, (name, title) in zip(axes, _SHOWN.items(), strict=True):

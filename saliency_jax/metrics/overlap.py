@@ -13,7 +13,7 @@ References:
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from saliency_jax.core import checks
 from saliency_jax.core import types
@@ -42,21 +42,35 @@ def top_k_overlap(
 
 
 def rank_correlation(
-  a: Float[Array, '*x'], b: Float[Array, '*x']
+  a: Float[Array, '*x'],
+  b: Float[Array, '*x'],
+  *,
+  where: Bool[Array, '*x'] | None = None,
 ) -> Float[Array, '']:
   """Returns Spearman's rank correlation of two maps, in [-1, 1].
 
   NaN where a map is constant, and so has no order.
 
+  Args:
+    a: one map.
+    b: the other.
+    where: the scores that are ranked; `None` ranks all.
+
   Raises:
-    ValueError: if the maps are of two shapes.
+    ValueError: if the maps, or `where`, are of two shapes.
   """
   checks.same_shape('the second map', b, a)
+  every = jnp.ones(a.shape, bool)
+  where = every if where is None else where
+  checks.same_shape('where', where, every)
+  num = jnp.sum(where).astype(a.dtype)
 
   def centred(scores):
-    ranks = jax.scipy.stats.rankdata(scores).astype(scores.dtype)
+    # What is left out ranks behind all others.
+    ranks = jax.scipy.stats.rankdata(jnp.where(where, scores, jnp.inf))
     # The mean rank is known: (n + 1) / 2. Scaled, squares stay in range.
-    return (ranks - (scores.size + 1) / 2) / scores.size
+    centred = (ranks.astype(scores.dtype) - (num + 1) / 2) / num
+    return jnp.where(where.ravel(), centred, 0)
 
   u, v = centred(a), centred(b)
   correlation = jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))

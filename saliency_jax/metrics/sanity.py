@@ -4,9 +4,16 @@ Layers are made random one after the other, from the output down; at each depth
 the map is made again and compared with the map of the trained network. A map
 that stays as it was shows the image, and not the classifier.
 
+Where the image is black, maps that are multiplied by it are zero whatever the
+network is, and agree: ranks are compared on a support that leaves such pixels
+out, and both with their signs and by their sizes.
+
 References:
   Adebayo et al., Sanity checks for saliency maps, 2018.
   https://arxiv.org/abs/1810.03292
+  Sundararajan and Taly, A note about: local explanation methods for deep neural
+  networks lack sensitivity to parameter values, 2018.
+  https://arxiv.org/abs/1806.04205
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +22,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from saliency_jax import scores as score_functions
 from saliency_jax.core import jaxprs
@@ -31,8 +38,8 @@ Initialize = Callable[[Key[Array, ''], Float[Array, '...']], Any]
 class Cascade(NamedTuple):
   """Each map against the trained network's; entry `d` has `d` random layers."""
 
-  rank_correlation: Float[Array, 'd+1']  # Of the scores.
-  rank_correlation_abs: Float[Array, 'd+1']  # Of their sizes.
+  rank_correlation: Float[Array, 'd+1']  # Of the scores on the support.
+  rank_correlation_abs: Float[Array, 'd+1']  # Of their sizes there.
   ssim: Float[Array, 'd+1']  # Of the sizes a pixel, each scaled to [0, 1].
   norm: Float[Array, 'd+1']  # |scores|, in units of the trained network's.
   distance: Float[Array, 'd+1']  # Between the maps scaled to norm one.
@@ -66,6 +73,7 @@ def cascading_randomization(
   score: Callable[..., types.ScoreFn] = score_functions.logit,
   label: score_functions.Label | None = None,
   layers: Sequence[str] | None = None,
+  support: Bool[Array, 'H W'] | None = None,
   initialize: Initialize = shuffle,
   batch_size: int | None = 1,
 ) -> Cascade:
@@ -82,6 +90,7 @@ def cascading_randomization(
     layers: paths into `params` (keys joined by '/'), in the order in which an
       example passes through them; `None` reads it off `apply`. Parameters
       outside of them stay.
+    support: the pixels whose scores are ranked; `None` ranks all.
     initialize: `shuffle` or `gaussian`.
     batch_size: depths explained at once; `None` takes all.
 
@@ -105,7 +114,7 @@ def cascading_randomization(
   depths = jnp.arange(len(layers) + 1)
   made = sampling.batched_map(explain, depths, batch_size=batch_size)
   # Compared when all are made: the method is traced and compiled once.
-  compare = lambda scores: _compare(scores, made[0])
+  compare = lambda scores: _compare(scores, made[0], support)
   return sampling.batched_map(compare, made, batch_size=batch_size)
 
 
@@ -192,14 +201,15 @@ def _initialize(key, params, initialize):
   )
 
 
-def _compare(scores, trained):
+def _compare(scores, trained, support):
   size, trained_size = (jnp.abs(jnp.sum(s, -1)) for s in (scores, trained))
   norm, trained_norm = (jnp.sqrt(jnp.sum(s**2)) for s in (scores, trained))
+  if support is not None:
+    support = jnp.broadcast_to(support[..., None], scores.shape)
+  ranked = functools.partial(overlap.rank_correlation, where=support)
   compared = Cascade(
-    rank_correlation=overlap.rank_correlation(scores, trained),
-    rank_correlation_abs=overlap.rank_correlation(
-      jnp.abs(scores), jnp.abs(trained)
-    ),
+    rank_correlation=ranked(scores, trained),
+    rank_correlation_abs=ranked(jnp.abs(scores), jnp.abs(trained)),
     ssim=overlap.structural_similarity(_unit(size), _unit(trained_size)),
     norm=maps.relative(norm, trained_norm),
     distance=jnp.sqrt(

@@ -68,6 +68,7 @@ class ConfigsTest(parameterized.TestCase):
     ('leg_rivals', 'photos'),
     ('leg_rivals_masked', 'squeezenet'),
     ('sanity_cascade', 'squeezenet'),
+    ('sanity_cascade', 'vit'),
     ('certificates', 'photos'),
     ('igos_tables_1_2', '28,14'),
     ('igos_tables_1_2', '28,14/squeezenet'),

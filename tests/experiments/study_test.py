@@ -412,6 +412,17 @@ class StudyTest(parameterized.TestCase):
     self.assertTrue(np.isnan(ranks).all())
     self.assertIn('0 of 3', table)
     depths = len(numbers['layers']) + 1
+    # What knows nothing of a network agrees by its image alone.
+    signed, sizes = (
+      np.array(numbers['cascades'][f'control: noise{image}'][name])[:, 1:]
+      for image, name in (
+        ('', 'rank_correlation'),
+        (' x image', 'rank_correlation_abs'),
+      )
+    )
+    # Of at least 60 pixels each.
+    self.assertLess(np.max(np.abs(signed)), 4.5 / 60**0.5)
+    self.assertGreater(np.min(sizes), 0.1)
     for found in numbers['cascades'].values():
       self.assertEqual(np.shape(found['ssim']), (3, depths))
       # No layer is random at first; all of them are at last.

@@ -46,6 +46,17 @@ class OverlapTest(parameterized.TestCase):
       metrics.rank_correlation(jnp.asarray(a), jnp.asarray(b)), want, atol=1e-5
     )
 
+  def test_rank_correlation_where(self):
+    rng = np.random.default_rng(1)
+    a, b = np.round(rng.normal(size=(2, 30, 20)), 1).astype(np.float32)
+    where = rng.random((30, 20)) < 0.4
+    b = np.where(where, a + b, 9 * a)
+    want = stats.spearmanr(a[where], b[where]).statistic
+    got = metrics.rank_correlation(
+      jnp.asarray(a), jnp.asarray(b), where=jnp.asarray(where)
+    )
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
   def test_rank_correlation_of_large_maps_and_of_flat_ones(self):
     a = jnp.arange(150528.0)
     np.testing.assert_allclose(metrics.rank_correlation(a, a**2), 1, rtol=1e-5)
@@ -69,6 +80,10 @@ class OverlapTest(parameterized.TestCase):
     for measure in (metrics.rank_correlation, metrics.structural_similarity):
       with self.assertRaises(jaxtyping.TypeCheckError):
         measure(jnp.ones((9, 9)), jnp.ones((9, 8)))
+    with self.assertRaises(jaxtyping.TypeCheckError):
+      metrics.rank_correlation(
+        jnp.ones((9, 9)), jnp.ones((9, 9)), where=jnp.ones((9, 8), bool)
+      )
     with self.assertRaisesRegex(ValueError, 'window must be .* got 10'):
       metrics.structural_similarity(
         jnp.ones((9, 9)), jnp.ones((9, 9)), window=10
