@@ -92,9 +92,8 @@ def main(setup: app.Setup) -> None:
   settings = _settings(names, model.spec)
   where = app.machine()
   print(f'{model.spec.name} on {where["machine"]}, JAX {where["jax"]}')
-  x = jnp.asarray(
-    inputs.read_image(choices.IMAGE.value, model.spec, fit=choices.FIT.value)
-  )
+  image = inputs.image_name(choices.IMAGE.value, model.spec)
+  x = jnp.asarray(inputs.read_image(image, model.spec, fit=choices.FIT.value))
   label = int(jnp.argmax(jax.jit(model.apply)(model.params, x)))
   others, network = {}, None
   if with_peers:

@@ -9,11 +9,13 @@ It writes to `--out`: `explain.png`; `maps.npz`, with the image, the scores of
 each method, and its diagnostics as `method.field`; and `info.json`, with the
 settings, the times and a summary of the diagnostics. All three are written
 again whenever there are new maps: a run that is cut off leaves what it has
-made. With `--segments=50`, methods of coalitions have superpixels for players,
-and `segments.png` has their values and intervals. With `--certify=RHO` it says
-which part of smoothed maps stays within that radius: `METHOD.certified.png` and
-`.npz`. With `--text`, a sentence by MiniLM, the figures are `words.png` and
-`tokens.png`, and `explain.html` has them as text.
+made. Where no flag names the methods, those that have no rule for a part of the
+network are left out, and it says why. With `--segments=50`, methods of
+coalitions have superpixels for players, and `segments.png` has their values and
+intervals. With `--certify=RHO` it says which part of smoothed maps stays within
+that radius: `METHOD.certified.png` and `.npz`. With `--text`, a sentence by
+MiniLM, the figures are `words.png` and `tokens.png`, and `explain.html` has
+them as text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -114,22 +116,21 @@ def main(setup: app.Setup) -> None:
   given = methods.given(names, choices.SETTINGS.value)
   model = weights.load(choices.MODEL.value)
   settings = {n: methods.complete(n, given[n], model.spec) for n in names}
-  image = inputs.read_image(
-    choices.IMAGE.value, model.spec, fit=choices.FIT.value
-  )
-  labels = players.labels(image, settings, segments.SEGMENTS.value, given)
+  image = inputs.image_name(choices.IMAGE.value, model.spec)
+  pixels = inputs.read_image(image, model.spec, fit=choices.FIT.value)
+  labels = players.labels(pixels, settings, segments.SEGMENTS.value, given)
   for name, found in labels.items():
     settings[name]['segments'] = found
-  x = jnp.asarray(image)
+  x = jnp.asarray(pixels)
   probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
   if not np.isfinite(probs).all():
-    raise ValueError(f'{model.spec.name} gives NaN on {choices.IMAGE.value!r}')
+    raise ValueError(f'{model.spec.name} gives NaN on {image!r}')
   classes = model.spec.class_names or tuple(map(str, range(probs.size)))
   label = int(probs.argmax())
   if _LABEL.value is not None:
     label = inputs.find_label(_LABEL.value, classes, probs.size)
   top = [(classes[i], float(probs[i])) for i in np.argsort(-probs)[:5]]
-  print(f'{model.spec.name} on {choices.IMAGE.value}:')
+  print(f'{model.spec.name} on {image}:')
   print('\n'.join(f'  {p:6.1%}  {name}' for name, p in top))
   explained = (classes[label], float(probs[label]))
   print('explained: {} ({:.1%})'.format(*explained), flush=True)
@@ -138,7 +139,7 @@ def main(setup: app.Setup) -> None:
     out,
     x,
     {
-      'image': choices.IMAGE.value,
+      'image': image,
       'model': model.spec.name,
       'label': label,
       'class': classes[label],
@@ -147,44 +148,58 @@ def main(setup: app.Setup) -> None:
       'seed': setup.seed,
     },
   )
-  found, drawn = {}, -math.inf
+  # What is asked for by name, or has a setting of its own, must have its map.
+  may_lack = (
+    set()
+    if methods.are_named(chosen)
+    else {name for name in names if not given[name]}
+  )
+  found, left_out, drawn = {}, {}, -math.inf
   with app.progress(names, what='maps') as bar:
-    for name, made in _explain(setup, model, settings, x, label, bar):
-      made.info['warnings'] = diagnostics.warnings(
-        made.out, score=methods.METHODS[name].score, prob=explained[1]
-      )
-      found[name] = made._replace(labels=labels.get(name))
-      found = {n: found[n] for n in names if n in found}
-      last = len(found) == len(names)
-      whole = name == made.info['compiled_with'][-1]
+    maps = _explain(setup, model, settings, x, label, bar, may_lack)
+    for name, made in maps:
+      if isinstance(made, str):
+        left_out[name], whole = made, False
+      else:
+        made.info['warnings'] = diagnostics.warnings(
+          made.out, score=methods.METHODS[name].score, prob=explained[1]
+        )
+        found[name] = made._replace(labels=labels.get(name))
+        found = {n: found[n] for n in names if n in found}
+        whole = name == made.info['compiled_with'][-1]
+      last = len(found) + len(left_out) == len(names)
       draw = last or whole and time.perf_counter() - drawn > _REDRAW
-      sheet.write(found, draw=draw, last=last)
+      sheet.write(found, left_out, draw=draw, last=last)
       drawn = time.perf_counter() if draw else drawn
   print(app.table(_HEADER, [_row(n, m.info) for n, m in found.items()]))
   for name, made in found.items():
     for sentence in made.info['warnings']:
       print(f'! {name}: {sentence}')
+  for name, why in left_out.items():
+    print(f'- {name} is left out: {why}')
   refused = sheet.refused(found)
   if _CERTIFY.value is not None:
     kept = {n: m for n, m in found.items() if n not in refused}
     certifying.report(out, x, kept, rho=_CERTIFY.value)
-  written = 'info.json' if len(refused) == len(names) else _WRITTEN
+  written = 'info.json' if len(refused) == len(found) else _WRITTEN
   if not labels.keys() <= refused.keys():
     written = f'{sheets.SEGMENTS}, {written}'
   seconds = time.perf_counter() - begin
   print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:
     raise ValueError(
-      f'not saved for {choices.IMAGE.value!r}: '
+      f'not saved for {image!r}: '
       + '; '.join(f'{n}: {why}' for n, why in refused.items())
       + f' ({model.spec.name} is finite there: see the settings)'
     )
 
 
 def _explain(
-  setup, model, settings, x, label, bar
-) -> Iterator[tuple[str, sheets.Map]]:
+  setup, model, settings, x, label, bar, may_lack
+) -> Iterator[tuple[str, sheets.Map | str]]:
   """Makes the maps of one family after the other, as soon as it is compiled.
+
+  Of a method of `may_lack` that refuses the network it yields why.
 
   While a family is traced here, LLVM compiles those before it: the times of
   runs are those of a busy machine, and `benchmark` measures others.
@@ -205,8 +220,16 @@ def _explain(
     waiting = {}
     for names in _families(settings):
       bar.set_postfix_str(f'tracing {", ".join(names)}')
-      traced = _trace(names, settings, model.apply, args)
-      waiting[pool.submit(_compile, traced)] = names
+      explainers, refusals = _build(names, settings, model.apply, args)
+      for name, why in refusals.items():
+        if name not in may_lack:
+          raise ValueError(f'{name}: {why}')
+        bar.update()
+        yield name, why
+      if explainers:
+        joined = families.join([*explainers.values()])
+        traced = joined.trace(np.int32(0), *args[names[0]])
+        waiting[pool.submit(_compile, traced)] = [*explainers]
       for done in [f for f in waiting if f.done()]:
         yield from _run(waiting.pop(done), done.result(), settings, args, bar)
     while waiting:
@@ -238,9 +261,13 @@ def _families(names: Iterable[str]) -> list[list[str]]:
   return sorted(found.values(), key=lambda family: not first(family))
 
 
-def _trace(names, settings, apply, args):
-  """Traces the program of a family; a bad setting is told by its method."""
-  explainers = []
+def _build(names, settings, apply, args):
+  """Returns the explainers of a family; and of others, why there is none.
+
+  They are traced, which takes seconds, and not compiled: a method that has no
+  rule for a part of the network says so then, and so does a bad setting.
+  """
+  explainers, refusals = {}, {}
   for name in names:
     entry = methods.METHODS[name]
     # A method that asks for the name of a tap looks into the classifier.
@@ -252,9 +279,10 @@ def _trace(names, settings, apply, args):
     try:
       jax.eval_shape(explain, *args[name])
     except ValueError as e:
-      raise ValueError(f'{name}: {app.one_line(e)}') from e
-    explainers.append(explain)
-  return families.join(explainers).trace(np.int32(0), *args[names[0]])
+      refusals[name] = app.one_line(e)
+    else:
+      explainers[name] = explain
+  return explainers, refusals
 
 
 def _compile(traced) -> tuple[Any, float]:

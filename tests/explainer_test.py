@@ -69,6 +69,8 @@ class ExplainerTest(parameterized.TestCase):
     (_smooth, (8,), 21, jnp.float32, 1e-5),
     (_smooth, (8,), 3, jnp.float64, 1e-12),
     (_smooth, (2, 4), 16, jnp.float64, 1e-12),
+    (saliency_jax.lrp, (8,), 21, jnp.float64, 1e-12),
+    (saliency_jax.deeplift, (8,), 21, jnp.float64, 1e-12),
   )
   def test_mesh_equals_one_device(self, method, mesh, n, dtype, atol):
     with jax.enable_x64(dtype == jnp.float64):

@@ -26,17 +26,14 @@ from typing import Any
 
 import ml_collections
 
+from experiments.core import fits
 from experiments.core import naming
 
-# Networks that are trained in seconds, on digits other than those explained.
-_TRAINED = {'data': 'digits', 'fit': {'split': 'train', 'epochs': 12}}
-LENET = {'model': 'lenet', **_TRAINED}
-VIT = {
-  'model': 'vit_digits',
-  'data': 'digits',
-  'fit': {'split': 'train', 'epochs': 24, 'learning_rate': 4e-3},
-}
-SOFTPLUS_NET = {'model': 'softplus_net', **_TRAINED}
+# Networks that are trained in a minute, on digits other than those explained.
+LENET, SOFTPLUS_NET, VIT = (
+  {'model': name, 'data': fits.DATA, 'fit': fits.SETTINGS[name]}
+  for name in ('lenet', 'softplus_net', 'vit_digits')
+)
 
 
 def use(name: str, **settings: Any) -> dict[str, Any]:

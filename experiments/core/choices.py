@@ -7,7 +7,10 @@ no launcher takes a flag that it does not read.
 from absl import flags
 
 IMAGE = flags.DEFINE_string(
-  'image', 'imagenet_00_243', 'Path of an image, or the name of a photo.'
+  'image',
+  None,
+  'Path of an image, or the name of one: imagenet_00_243, the default; or of a '
+  'network that reads digits digit_0000 or the like.',
 )
 FIT = flags.DEFINE_bool(
   'fit',
@@ -15,7 +18,10 @@ FIT = flags.DEFINE_bool(
   'Show the network the whole image, between grey bars, not its central box.',
 )
 MODEL = flags.DEFINE_string(
-  'model', 'efficientnet_lite0', 'Classifier, or the path of a trained one.'
+  'model',
+  'efficientnet_lite0',
+  'Classifier; lenet and vit_digits are trained in a minute; or the path of a '
+  'trained one.',
 )
 SETTINGS = flags.DEFINE_multi_string(
   'set', [], 'method.setting=value; may be given many times.'

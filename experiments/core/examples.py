@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.core import fits
 from experiments.core import inputs
 from experiments.core import weights
 from saliency_jax import data
@@ -64,10 +65,7 @@ def load_model(config: Mapping[str, Any]) -> types.Model:
   settings = dict(config.get('fit', {}))
   split = settings.pop('split', 'train')
   source = open_source(config['data'], split)
-  images, labels = data.arrays(source)
-  return models.fit_small(
-    name, images, labels, class_names=source.class_names, **settings
-  )
+  return fits.fit(name, source, **settings)
 
 
 def load_source(config: Mapping[str, Any]) -> data.Source:

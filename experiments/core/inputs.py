@@ -11,8 +11,20 @@ from jaxtyping import Float
 import numpy as np
 
 from experiments.core import app
+from experiments.core import fits
 from saliency_jax import data
 from saliency_jax.models import types
+
+_DIGIT = (28, 28, 1)
+_NUM_PHOTOS = 20
+
+
+def image_name(given: str | None, spec: types.Spec) -> str:
+  """Returns the image that is explained: the given one, or a network's own.
+
+  That is the first photo, or of a network that reads digits the first digit.
+  """
+  return _source(spec)[0]['name'] if given is None else given
 
 
 def read_image(
@@ -21,7 +33,8 @@ def read_image(
   """Reads an image as the input of a network; says if it sees little of it.
 
   Args:
-    name: a path, or the name of one of the 20 photos or the end of it.
+    name: a path, or the name of one of the 20 photos or the end of it; or of a
+      digit, where the network reads digits.
     spec: of the network.
     fit: show the whole image, between grey bars.
 
@@ -30,7 +43,7 @@ def read_image(
   """
   path = os.path.expanduser(name)
   # What is no regular file is told by `data.read`, and not opened.
-  pixels = data.read(path) if os.path.exists(path) else _photo(name)
+  pixels = data.read(path) if os.path.exists(path) else _named(name, spec)
   if not fit:
     tell_crop(name, pixels.shape, spec, '; --fit shows all')
   return _prepared(pixels, spec, fit)
@@ -39,12 +52,15 @@ def read_image(
 def photos(
   spec: types.Spec, *, num: int | None = None
 ) -> Float[np.ndarray, 'n h w c']:
-  """Returns the first of the 20 photos, each as the input of a network."""
-  source = data.load('photos')
+  """Returns the first of the 20 photos, each as the input of a network.
+
+  Of a network that reads digits they are digits.
+  """
+  source = _source(spec)
   return np.stack(
     [
       _prepared(source[i]['image'], spec)
-      for i in range(len(source) if num is None else num)
+      for i in range(_NUM_PHOTOS if num is None else num)
     ]
   )
 
@@ -111,6 +127,8 @@ def _prepared(pixels, spec, fit=False):
   if len(spec.input_shape) != 3:
     raise ValueError(f'{spec.name} reads no images: expected another --model')
   height, width, channels = spec.input_shape
+  if pixels.shape == spec.input_shape and channels == 1:
+    return pixels.astype(np.float32) / np.float32(255)
   image = data.prepare(
     pixels,
     size=(height, width),
@@ -124,8 +142,13 @@ def _prepared(pixels, spec, fit=False):
   return image
 
 
-def _photo(name: str) -> np.ndarray:
-  source = data.load('photos')
+def _source(spec: types.Spec) -> data.Source:
+  """Returns the images that come with packages and suit a network."""
+  return data.load(fits.DATA if spec.input_shape == _DIGIT else 'photos')
+
+
+def _named(name: str, spec: types.Spec) -> np.ndarray:
+  source = _source(spec)
   names = [source[i]['name'] for i in range(len(source))]
   stem = pathlib.Path(name).stem
   found = [i for i, n in enumerate(names) if n == stem]
@@ -133,7 +156,7 @@ def _photo(name: str) -> np.ndarray:
     found = [i for i, n in enumerate(names) if n.endswith(f'_{stem}')]
   if len(found) != 1:
     raise ValueError(
-      f'--image {name!r}: no such file, nor one of the photos '
+      f'--image {name!r}: no such file, nor one of the {source.name} '
       f'{names[0]} ... {", ".join(names[-3:])}'
     )
   return source[found[0]]['image']

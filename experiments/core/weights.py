@@ -1,4 +1,4 @@
-"""The published network that a launcher is asked for, and its weights.
+"""The network that a launcher is asked for, and its weights.
 
 A launcher imports this module to have the flag `--weights`.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from experiments.core import fits
 from saliency_jax import models
 from saliency_jax.models import types
 
@@ -22,11 +23,14 @@ def load(name: str, **settings: Any) -> types.Model:
   """Loads a network by its name, with the weights of `--weights` if given.
 
   Args:
-    name: see `models.load`; so are the `settings`.
+    name: see `models.load`; so are the `settings`. Networks of `fits` are
+      trained.
 
   Raises:
     ValueError: no such network, or no weights of it.
   """
+  if name in fits.SETTINGS and given() is None and not settings:
+    return fits.load(name)
   return models.load(name, weights=given(), **settings)
 
 

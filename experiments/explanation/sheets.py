@@ -46,11 +46,30 @@ class Sheet(NamedTuple):
     troubles = {n: results.trouble(m.out) for n, m in found.items()}
     return {n: why for n, why in troubles.items() if why}
 
-  def write(self, found: Mapping[str, Map], *, draw: bool, last: bool) -> None:
-    """Writes the files anew, each whole; the last time it packs the maps."""
+  def write(
+    self,
+    found: Mapping[str, Map],
+    left_out: Mapping[str, str],
+    *,
+    draw: bool,
+    last: bool,
+  ) -> None:
+    """Writes the files anew, each whole.
+
+    Args:
+      found: what methods made.
+      left_out: why others made nothing.
+      draw: whether the figure is drawn, too.
+      last: whether nothing is missing: the maps are packed.
+    """
     refused = self.refused(found)
     infos = {n: m.info for n, m in found.items()}
-    about = {**self.about, 'methods': infos, 'refused': refused}
+    about = {
+      **self.about,
+      'methods': infos,
+      'refused': refused,
+      'left_out': dict(left_out),
+    }
     files.write_json(self.folder / 'info.json', about)
     kept = {n: m for n, m in found.items() if n not in refused}
     if not kept:

@@ -25,10 +25,18 @@ from saliency_jax import viz
 from saliency_jax.core import types
 from saliency_jax.models import types as model_types
 from saliency_jax.perturbations import gaussian_process
+from saliency_jax.propagation import attention
 
 
 def _tap(spec):
   return {'name': spec.taps[0]} if spec.taps else {}
+
+
+def _window(spec):
+  """Returns windows of a small image: a seventh, as the default is of 224."""
+  side = min(spec.input_shape[:2])
+  window = max(2, side // 7)
+  return {} if side >= 64 else {'window': window, 'stride': window // 2}
 
 
 # A walk back over the equations of the network, by rules.
@@ -134,8 +142,13 @@ METHODS: dict[str, entries.Entry] = {
   'grad_cam_pp': _cam(saliency_jax.grad_cam_pp),
   'guided_backprop': _guided(saliency_jax.guided_backprop),
   'deconvnet': _guided(saliency_jax.deconvnet),
+  # Where nothing is divided by what depends on the image, as by the norms of a
+  # transformer, that is the composite `epsilon`.
   'lrp': _walk(
-    saliency_jax.lrp, describe=diagnostics.absorbed, drawing=viz.SIGNED
+    saliency_jax.lrp,
+    describe=diagnostics.absorbed,
+    drawing=viz.SIGNED,
+    settings={'composite': attention.attn_lrp},
   ),
   'deeplift': _differences(
     saliency_jax.deeplift, costs.walks, diagnostics.completeness
@@ -155,6 +168,7 @@ METHODS: dict[str, entries.Entry] = {
     diagnostics.occlusion,
     viz.SIGNED,
     score=scores.prob,
+    for_model=_window,
   ),
   'rise': entries.Entry(
     saliency_jax.rise,
@@ -299,6 +313,13 @@ def choose(
       + ', '.join(table)
     )
   return chosen
+
+
+def are_named(names: Sequence[str] | None) -> bool:
+  """Returns whether a flag, if it is given, names methods one by one."""
+  return names is not None and not {'all', 'quick'}.issuperset(
+    name.strip() for name in names
+  )
 
 
 def given(

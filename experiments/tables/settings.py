@@ -30,6 +30,8 @@ from saliency_jax.optimization import mask
 from saliency_jax.optimization import masks
 from saliency_jax.optimization import sparsity_weight
 from saliency_jax.perturbations import leg
+from saliency_jax.propagation import attention
+from saliency_jax.propagation import composites
 
 # How far an optimizer steps that is given by name: as the method's own does.
 _LEARNING_RATES = {
@@ -75,6 +77,13 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     'channel_magnitude': smoothed_maps.channel_magnitude,
   },
   'baseline': BASELINES,
+  'composite': _by_name(
+    composites.epsilon,
+    composites.epsilon_plus,
+    composites.epsilon_gamma_box,
+    attention.attn_lrp,
+    attention.cp_lrp,
+  ),
   'colours': _by_name(leg.grey, leg.joint, leg.per_channel),
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
   'deleted': BASELINES,

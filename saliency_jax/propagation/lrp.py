@@ -89,8 +89,9 @@ def lrp(
     fn: score of one example, a logit.
     x: the example.
     key: not used.
-    composite: which rule where: one of `composites`, of `attention`, or one's
-      own.
+    composite: which rule where: one of `composites`, or one's own; of
+      transformers, whose norms lose or blow up what the default hands back,
+      one of `attention`.
     at: the tap, a `checkpoint_name`, whose relevance is wanted; `None` is the
       input.
     merge: whether a layer is one with the scalings, shifts and batch norm

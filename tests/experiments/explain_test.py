@@ -7,6 +7,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from experiments import explain
 from experiments.tables import methods
 import saliency_jax
+from saliency_jax import models
 from saliency_jax import transforms
 from tests.experiments import launch
 
@@ -115,6 +117,38 @@ class ExplainTest(_LaunchTest):
     with np.load(out / 'maps.npz') as maps:
       self.assertContainsSubset(('image', 'gradient', 'grad_cam'), maps)
     self.assertTrue((out / 'explain.png').is_file())
+
+  def _vit(self):
+    path = self._folder() / 'vit.npz'
+    models.save(path, models.create('vit_digits', key=jax.random.key(0)))
+    return str(path)
+
+  def test_leaves_out_what_has_no_rule_for_the_network(self):
+    out, model = self._folder(), self._vit()
+    names = 'gradient', 'guided_backprop', 'lrp', 'deconvnet'
+    few = {name: methods.METHODS[name] for name in names}
+    with mock.patch.dict(methods.METHODS, few, clear=True):
+      done = _run(out=str(out), model=model, methods=None)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    info = json.loads((out / 'info.json').read_text())
+    self.assertEqual(list(info['methods']), ['gradient', 'lrp'])
+    self.assertRegex(info['image'], '^digit_')
+    self.assertEqual(list(info['left_out']), ['guided_backprop', 'deconvnet'])
+    for name, why in info['left_out'].items():
+      self.assertIn('there is a smooth activation', why)
+      self.assertIn(f'- {name} is left out: {why}\n', done.stdout)
+    self.assertTrue((out / 'explain.png').is_file())
+
+  def test_what_is_asked_for_by_name_is_not_left_out(self):
+    out, model = str(self._folder()), self._vit()
+    done = _run(out=out, model=model, methods=['guided_backprop'])
+    self.assert_one_line(done, 'guided_backprop: .* smooth activation')
+    few = {name: methods.METHODS[name] for name in ('gradient', 'deconvnet')}
+    with mock.patch.dict(methods.METHODS, few, clear=True):
+      done = _run(
+        out=out, model=model, methods=None, set=['deconvnet.at=patches']
+      )
+    self.assert_one_line(done, 'deconvnet: .* smooth activation')
 
   def test_families(self):
     names = 'rise', 'smooth_grad', 'caso', 'cafo', 'gradient', 'occlusion'

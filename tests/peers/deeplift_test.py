@@ -1,6 +1,7 @@
 """DeepLIFT against captum's on the same weights, in float64.
 
-Where captum differs, as `README.md` in this folder says, the reference is numpy.
+`README.md` in this folder says where captum differs: there the reference is in
+numpy.
 """
 
 import functools

@@ -85,6 +85,20 @@ class InputsTest(parameterized.TestCase):
       np.testing.assert_array_equal(inputs.read_image(name, _SPEC), whole)
     np.testing.assert_array_equal(inputs.photos(_SPEC, num=15)[14], whole)
 
+  def test_digits_for_a_network_that_reads_them(self):
+    spec = _SPEC._replace(input_shape=(28, 28, 1))
+    name = inputs.image_name(None, spec)
+    self.assertRegex(name, r'^digit_\d{4}$')
+    self.assertEqual(inputs.image_name('a.png', spec), 'a.png')
+    self.assertEqual(inputs.image_name(None, _SPEC), 'imagenet_00_243')
+    digit = inputs.read_image(name, spec)
+    self.assertEqual((digit.shape, digit.dtype), ((28, 28, 1), np.float32))
+    self.assertEqual((digit.min(), digit.max()), (0, 1))
+    np.testing.assert_array_equal(inputs.read_image(name[6:], spec), digit)
+    np.testing.assert_array_equal(inputs.photos(spec, num=2)[0], digit)
+    with self.assertRaisesRegex(ValueError, 'nor one of the digits digit_'):
+      inputs.read_image('imagenet_00_243', spec)
+
   @parameterized.parameters(
     '609',
     'imagenet',

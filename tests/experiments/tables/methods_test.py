@@ -17,6 +17,7 @@ from saliency_jax.gradients import quadrature
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import leg_tv
 from saliency_jax.optimization import sparsity_weight
+from saliency_jax.propagation import attention
 from tests import equivalence
 
 _SPEC = model_types.Spec('toy', (8, 8, 3), taps=('last', 'first'))
@@ -217,6 +218,7 @@ class MethodsTest(parameterized.TestCase):
     ('rise.baseline=1', 'baseline', 1.0),
     ('leg_tv.radius=bootstrap', 'radius', leg_tv.bootstrap),
     ('caso.lam1=search', 'lam1', sparsity_weight.search),
+    ('lrp.composite=cp_lrp', 'composite', attention.cp_lrp),
     ('grad_cam.name=7', 'name', '7'),
     ('grad_cam.activation=identity', 'activation', jax.nn.identity),
     (
@@ -229,10 +231,22 @@ class MethodsTest(parameterized.TestCase):
     found = _settings(assignment.partition('.')[0], assignment)[setting]
     self.assertEqual((type(found), found), (type(value), value))
 
+  def test_lrp_knows_norms_of_one_example(self):
+    self.assertIs(_settings('lrp')['composite'], attention.attn_lrp)
+    with self.assertRaisesRegex(ValueError, 'expected epsilon or .* cp_lrp'):
+      _settings('lrp', 'lrp.composite=zero')
+
+  def test_are_named(self):
+    for names, want in (
+      (None, False), (['all'], False), ([' quick'], False), (['lrp'], True)
+    ):  # fmt: skip
+      self.assertEqual(methods.are_named(names), want)
+
   def test_sources_of_settings(self):
     self.assertEqual(_settings('rise')['num_masks'], 500)  # The launchers'.
     self.assertEqual(_settings('rise')['cells'], 7)  # The method's own.
     self.assertEqual(_settings('grad_cam')['name'], 'last')  # The network's.
+    self.assertEqual(_settings('occlusion')['window'], 2)
     self.assertEqual(_settings('grad_cam', 'grad_cam.name=a')['name'], 'a')
     self.assertEqual(
       _settings('rise', 'rise.cells=2', 'rise.cells=3')['cells'], 3
