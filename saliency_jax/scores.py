@@ -27,9 +27,11 @@ from jaxtyping import Array, Int
 
 from saliency_jax.core import classes
 from saliency_jax.core import host
+from saliency_jax.core import torch_modules
 from saliency_jax.core import types
 
 from_host = host.from_host
+from_torch = torch_modules.from_torch
 
 Label = classes.Label
 

@@ -30,6 +30,7 @@ from saliency_jax import transforms
 from saliency_jax.attacks import balls
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import host
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
 from saliency_jax.core import types
@@ -142,6 +143,7 @@ def sign_step(
   return jnp.asarray(rho, grad.dtype) / 500 * jnp.sign(grad)
 
 
+@host.own_errors()
 def top_k_attack(
   logits_fn: types.LogitsFn,
   x: types.Example,

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import host
 from saliency_jax.core import jaxprs
 from saliency_jax.core import sampling
 from saliency_jax.core import types
@@ -304,6 +305,7 @@ class _Krylov(NamedTuple):
   used: Bool[Array, 'k']
 
 
+@host.own_errors()
 def _krylov(product, start, num_steps):
   """Returns an orthonormal basis of the Krylov space of a start."""
   flat, unravel = jax.flatten_util.ravel_pytree(start)

@@ -5,102 +5,87 @@ together, through every level of nesting. Outside of a program the function is
 called directly, and its errors are Python's own.
 """
 
-import collections
 from collections.abc import Callable, Iterator
 import contextlib
 from typing import Any
 
 import jax
-from jax.experimental import buffer_callback
-import jax.numpy as jnp
 from jaxtyping import Array, Float
-import numpy as np
 
-from saliency_jax.core import examples
-from saliency_jax.core import types
-
-# What black boxes raised of late: of a failure a program hands on the text.
-_failures: collections.deque[BaseException] = collections.deque(maxlen=8)
+from saliency_jax.core import callbacks
 
 
 def from_host(
-  predict: Callable[[np.ndarray], Any],
+  predict: Callable[[Any], Any],
   output_shape: tuple[int, ...] = (),
-) -> Callable[[types.Example], Float[Array, '...']]:
+  *,
+  gradient: Callable[..., Any] | None = None,
+  hvp: Callable[..., Any] | None = None,
+  jvp: Callable[..., Any] | None = None,
+) -> Callable[..., Float[Array, '...']]:
   """Returns a function of one example that calls `predict` on the host.
 
-  The result can be passed to any method that asks for scores and no gradients
-  (occlusion, RISE, LEG), jitted, vmapped and sharded. It is floating: of the
-  example's dtype, or float32 for whole numbers.
+  The result can be passed to any method that asks for scores (occlusion, RISE,
+  LEG), jitted, vmapped and sharded; with `gradient` to methods of first order
+  too (integrated gradients, I-GOS), and with `hvp` to those of second order
+  (CASO). It is floating: of the example's dtype, or float32 for whole numbers.
+  Like a classifier's `apply` it takes parameters as well, of which it has none:
+  `scores.prob(fn, None, label)`, `explainer.build(method, fn)(None, xs)`.
+
+  Batches are trees of arrays where examples are. They are the host's own, to
+  write into or to keep. With `J` the Jacobian at an example:
 
   Args:
     predict: maps a batch `[n, *x]` to real numbers `[n, *output_shape]`: a
-      scikit-learn model's `predict_proba`, a torch module, a remote service.
-      The batch is its own, to write into or to keep.
+      scikit-learn model's `predict_proba`, a remote service.
     output_shape: shape of the output for one example; `()` for a score,
       `(k,)` for logits.
+    gradient: maps a batch to the gradients `[n, *x]` of scores; of other
+      outputs, a batch and cotangents `u` `[n, *output_shape]` to `J' u`.
+    hvp: maps a batch and vectors `v` `[n, *x]` to the products `[n, *x]` of
+      Hessians with them; of other outputs, a batch, `u` and `v` to products
+      with the Hessians of `u' predict`.
+    jvp: maps a batch and vectors `v` to `J v` `[n, *output_shape]`; only of
+      outputs that are not one score, and only asked for beside `hvp`.
 
   Raises:
-    ValueError: if `predict` returns another shape, or no real numbers; in the
-      user's own jitted program it is the last line of a `JaxRuntimeError`, as
-      is whatever `predict` raises. While tracing, if a gradient is asked for.
+    ValueError: if a function of the host returns another shape, or no real
+      numbers; in the user's own jitted program it is the last line of a
+      `JaxRuntimeError`, as is whatever the function raises. While tracing, if a
+      derivative is asked for that was not given.
   """
   output_shape = tuple(output_shape)
-
-  def checked(batch):
-    result = np.asarray(predict(batch))
-    expected = (batch.shape[0], *output_shape)
-    if result.shape != expected:
-      raise ValueError(
-        f'the black box got a batch {batch.shape} and returned {result.shape}, '
-        f'expected {expected}'
-      )
-    if not _is_real(result.dtype):
-      raise ValueError(
-        f'the black box returned {result.dtype}, expected real numbers'
-      )
-    return result
-
-  def callback(ctx, out, x):
-    del ctx
-    out = np.asarray(out)
-    lead = out.ndim - len(output_shape)
-    # The program's memory, which it reuses, is not handed out: hence the copy.
-    batch = np.asarray(x).copy()
-    try:
-      result = checked(batch.reshape(-1, *batch.shape[lead:]))
-    except BaseException as e:
-      _failures.append(e)
-      raise
-    out[...] = result.reshape(out.shape)
-
-  @jax.custom_jvp
-  def fn(x):
-    x = jnp.asarray(x)
-    dtype = examples.result_dtype(x)
-    if not isinstance(x, jax.core.Tracer):
-      return jnp.asarray(checked(np.array(x)[None])[0], dtype)
-    return buffer_callback.buffer_callback(
-      callback,
-      jax.ShapeDtypeStruct(output_shape, dtype),
-      vmap_method='broadcast_all',
-    )(x)
-
-  @fn.defjvp
-  def _(primals, tangents):
-    del primals, tangents
+  if jvp is not None and output_shape == ():
     raise ValueError(
-      'a black box has no gradient: use a method of forward calls only '
-      '(occlusion, rise, leg, shapley, kernel_shap, lime)'
+      'jvp is for several outputs, and output_shape is (): leave it out, the '
+      'gradient says it all'
     )
+  for name, given in (('hvp', hvp), ('jvp', jvp)):
+    if given is not None and gradient is None:
+      raise ValueError(f'{name} was given without gradient: pass gradient too')
+  functions = callbacks.Functions(predict, gradient, hvp, jvp)
+  return of_one_example(lambda x: callbacks.call(functions, output_shape, x))
 
-  return fn
+
+def of_one_example(fn: Callable[[Any], Any]) -> Callable[..., Any]:
+  """Returns `fn` as a function of an example, or of no parameters and one."""
+
+  def call(*args):
+    *params, x = args
+    if len(params) > 1 or jax.tree.leaves(params):
+      raise ValueError(
+        'a black box has parameters of its own: call it with an example, or '
+        'with None and an example'
+      )
+    return fn(x)
+
+  return call
 
 
 def failure(error: BaseException) -> BaseException | None:
   """Returns what a black box raised, where a program hands it on as its own."""
   if isinstance(error, jax.errors.JaxRuntimeError):
-    for own in reversed(_failures):
+    for own in reversed(callbacks.failures):
       if str(error).endswith(f'{type(own).__name__}: {own}'):
         return own
   return None
@@ -115,8 +100,3 @@ def own_errors() -> Iterator[None]:
     if own := failure(e):
       raise own from None
     raise
-
-
-def _is_real(dtype):
-  kinds = (jnp.floating, jnp.integer, jnp.bool_)
-  return any(jnp.issubdtype(dtype, kind) for kind in kinds)

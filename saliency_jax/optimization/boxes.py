@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
+from saliency_jax.core import host
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -127,6 +128,7 @@ def holds(margins: Float[Array, '*m']) -> Array:
   return jnp.all(margins > 0)
 
 
+@host.own_errors()
 def inspect(
   fn: types.MarginsFn,
   x: Float[Array, '...'],

@@ -16,6 +16,7 @@ from typing_extensions import TypeAliasType
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
+from saliency_jax.core import host
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import masks
@@ -107,6 +108,7 @@ def weights(
   return l1, tv
 
 
+@host.own_errors()
 def descend(
   score: Callable[[Any], Float[Array, '']],
   path_score: Callable[..., Float[Array, '']],

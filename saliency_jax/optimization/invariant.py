@@ -31,6 +31,7 @@ import optax
 
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import host
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
@@ -225,6 +226,7 @@ def _penalty(problem, widths, step):
   return penalty, violation, slope
 
 
+@host.own_errors()
 def _ascend(problem, search, widths, lam, num_steps):
   """Returns the widths after `num_steps` updates, and their `_Trace`."""
   kind = widths.dtype

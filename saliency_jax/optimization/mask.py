@@ -24,6 +24,7 @@ from saliency_jax import maskers
 from saliency_jax.core import baselines
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import host
 from saliency_jax.core import types
 from saliency_jax.optimization import masks
 
@@ -40,6 +41,7 @@ class MaskInfo(NamedTuple):
   objective: Float[Array, 'n+1']  # Before the first step and after each.
 
 
+@host.own_errors()
 def mask(
   fn: types.ScoreFn,
   x: types.Example,

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from saliency_jax.core import checks
+from saliency_jax.core import host
 from saliency_jax.core import selection
 from saliency_jax.core import types
 
@@ -106,6 +107,7 @@ class _Carry(NamedTuple):
   steps: Int[Array, '']
 
 
+@host.own_errors()
 def fista(
   grad_fn: Callable[[Vector], Vector],
   prox: Prox,

@@ -27,7 +27,11 @@ _SHARDED = """
     sizes.append(len(batch))
     return batch.reshape(len(batch), -1) @ weights
 
-  fn = host.from_host(predict)
+  def gradient(batch):
+    sizes.append(len(batch))
+    return np.broadcast_to(weights.reshape(batch.shape[1:]), batch.shape)
+
+  fn = host.from_host(predict, gradient=gradient)
 
   def twice(x):
     scale = jnp.arange(1.0, 5.0)
@@ -37,12 +41,14 @@ _SHARDED = """
   mesh = jax.make_mesh((num,), ('d',),
                        axis_types=(jax.sharding.AxisType.Auto,))
   program = jax.jit(jax.shard_map(
-    jax.vmap(twice), mesh=mesh, in_specs=jax.P('d'), out_specs=jax.P('d'),
-    check_vma=False))
+    jax.vmap(lambda x: (twice(x), jax.grad(lambda x: twice(x).sum())(x))),
+    mesh=mesh, in_specs=jax.P('d'), out_specs=jax.P('d'), check_vma=False))
   for _ in range(3):
-    got = program(jnp.asarray(xs))
+    got, slope = program(jnp.asarray(xs))
   want = (xs.reshape(16, -1) @ weights)[:, None] * np.arange(1, 5)
   np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-1)
+  np.testing.assert_allclose(
+      slope.reshape(16, -1), np.tile(10 * weights, (16, 1)), rtol=1e-5)
   assert set(sizes) == {{32 // num}}, sizes
 """
 
@@ -153,12 +159,53 @@ class HostTest(parameterized.TestCase):
     ):
       jax.block_until_ready(jax.jit(fn)(jnp.ones(4)))
 
-  def test_has_no_gradient(self):
+  def test_takes_no_parameters(self):
+    """As an `apply` it is called with parameters, of which it has none."""
     fn = host.from_host(lambda b: b.sum(-1))
-    with self.assertRaisesRegex(
-      ValueError, 'no gradient: .*occlusion, rise, leg'
-    ):
+    x = jnp.arange(4.0)
+    for params in ((), (None,), ((),), ({},)):
+      self.assertEqual(fn(*params, x), 6)
+    for params in ((x,), (None, None)):
+      with self.assertRaisesRegex(ValueError, 'parameters of its own: .*None'):
+        fn(*params, x)
+
+  @parameterized.parameters(
+    (dict(hvp=len), 'hvp was given without gradient'),
+    (dict(jvp=len, output_shape=(2,)), 'jvp was given without gradient'),
+    (dict(jvp=len, gradient=len), r'several outputs, and output_shape is \(\)'),
+  )
+  def test_derivatives_that_do_not_go_together(self, settings, message):
+    with self.assertRaisesRegex(ValueError, message):
+      host.from_host(len, **settings)
+
+  @parameterized.parameters(
+    (lambda b: b.sum(-1), r'gradient got a batch \(1, 4\) and returned \(1,\)'),
+    (lambda b: b[:, :2], r'returned \(1, 2\), expected \(1, 4\)'),
+    (lambda b: 1j * b, 'returned complex64, expected real numbers'),
+    (lambda b: None, r'returned \(\), expected \(1, 4\)'),
+  )
+  def test_says_what_its_gradient_did_wrong(self, gradient, message):
+    fn = host.from_host(lambda b: b.sum(-1), gradient=gradient)
+    with self.assertRaisesRegex(ValueError, message):
       jax.grad(fn)(jnp.ones(4))
+    with self.assertRaisesRegex(ValueError, message):
+      with host.own_errors():
+        jax.block_until_ready(jax.jit(jax.grad(fn))(jnp.ones(4)))
+
+  def test_what_it_returns_stays_its_own(self):
+    """A result that it writes into again is no longer looked at."""
+    buffer = np.zeros((1, 4), np.float32)
+
+    def gradient(batch):
+      buffer[:] += batch
+      return buffer
+
+    fn = host.from_host(lambda b: buffer[:, 0], gradient=gradient)
+    for run in (lambda f: f, jax.jit):
+      buffer[:] = 0
+      first = jax.block_until_ready(run(jax.grad(fn))(jnp.ones(4)))
+      jax.block_until_ready(run(jax.grad(fn))(jnp.ones(4)))
+      np.testing.assert_array_equal(first, np.ones(4))
 
 
 if __name__ == '__main__':
