@@ -14,6 +14,10 @@ function of one example: `scores.prob(apply, params, c)(x)`. With outputs `z`:
 | `sigmoid` | `sigmoid(z_c)` | one output, or labels that go together |
 | `max_logit` | `max_j z_j` | whatever class is on top at `x` |
 
+What is no function of JAX becomes one here: any function of batches by
+`from_host`, a module of torch by `from_torch`. Both are called as an `apply`
+whose parameters are `None`.
+
 Where the outputs are probabilities already, as a black box's often are, `logit`
 takes one of them as it is. A label that is no class raises where it is known;
 where it is traced the score is NaN, and so is its gradient.

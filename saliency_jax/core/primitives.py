@@ -170,7 +170,8 @@ def rule(
   if match is None and own.endswith('callback'):
     raise ValueError(
       f'{what} look into the function, and cannot look into a black box: use a '
-      'method of forward calls only, such as occlusion, rise, leg or shapley'
+      'method of forward calls, such as occlusion, rise, leg or shapley, or of '
+      'gradients where it has them'
     )
   if match is None:
     where = source_info_util.summarize(equation.eqn.source_info) or 'no line'
