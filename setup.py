@@ -53,7 +53,10 @@ EXTRAS = {
   'peers': [
     'autolrp==0.2.0',
     'captum>=0.8',
+    'dm-haiku>=0.0.16',
     'efficientnet-lite-pytorch==0.1.0',
+    'equinox>=0.13',
+    'keras>=3.10',
     'lime>=0.2',
     'quantus>=0.6',
     'saliency>=0.2.1',

@@ -2,7 +2,8 @@
 
 A classifier names an intermediate with JAX's own marker,
 `jax.ad_checkpoint.checkpoint_name(h, 'features')`, and `split` cuts in two any
-function that calls it, at that place, whatever framework it is written in.
+function that calls it, at that place, whatever framework it is written in. In a
+network that nobody can edit, `of` names what one of its submodules returns.
 
 Layouts say which axes of a layer are an image: `channels_last`,
 `channels_first`, `grid` for the tokens of a transformer, or any function to
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 
 from saliency_jax.core import checks
 from saliency_jax.core import jaxprs
+from saliency_jax.core import submodules
 from saliency_jax.core import types
 
 
@@ -33,6 +35,33 @@ class Split(NamedTuple):
 
   trunk: Callable[[types.Example], tuple[Float[Array, '...'], Any]]
   head: Callable[[Float[Array, '...'], Any], Any]
+
+
+def of(
+  network: Any, path: str, *, name: str | None = None, item: int = 0
+) -> Any:
+  """Returns the network with a name for what one of its submodules returns.
+
+  The given network stays as it is; the one returned has the same parameters at
+  the same paths, and is used in its place, as in
+  `models.from_nnx(taps.of(module, 'blocks/3'), spec)`.
+
+  Args:
+    network: a module of nnx, linen, Equinox or Keras, or what haiku
+      transformed.
+    path: of the submodule, keys joined by '/'. In nnx and Equinox these are
+      attributes, places in lists and keys: 'blocks/3' is `blocks[3]`, and may
+      be a function; Keras takes names of layers too. In linen and haiku they
+      are the names that modules have among the parameters: 'blocks_3'.
+    name: to tap it by; the path, unless another is given.
+    item: which value is meant, where the submodule returns several.
+
+  Raises:
+    ValueError: for a path of no submodule, here, or in linen and haiku as the
+      network is called.
+  """
+  mark = submodules.Mark(path, path if name is None else name, item)
+  return submodules.named(network, mark)
 
 
 def names(fn: Callable[[types.Example], Any], x: types.Example) -> list[str]:
@@ -65,7 +94,8 @@ def split(
       f'expected one intermediate named {name!r}, found {len(found)}; this '
       f'function names {sorted({have for have, _ in named})}: name one where '
       f'the network has it in hand, '
-      f'h = jax.ad_checkpoint.checkpoint_name(h, {name!r})'
+      f'h = jax.ad_checkpoint.checkpoint_name(h, {name!r}), or where one of '
+      f'its submodules returns it, taps.of(network, path, name={name!r})'
     )
   if found[0]:
     raise ValueError(

@@ -1,5 +1,7 @@
 """Tests for `taps.py`."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 from flax import nnx
@@ -8,7 +10,11 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 import numpy as np
 
+import saliency_jax
+from saliency_jax import models
+from saliency_jax import scores
 from saliency_jax import taps
+from saliency_jax.models import vit
 
 _X = jnp.array([0.5, -1.0, 2.0])
 
@@ -99,6 +105,28 @@ class TapsTest(parameterized.TestCase):
       return jnp.sum(checkpoint_name(checkpoint_name(x, 'a') + 1.0, 'b'))
 
     self.assertEqual(taps.names(fn, _X), ['a', 'b'])
+
+  def test_blocks_of_a_transformer(self):
+    """A block's tokens, read as a grid, are what the network names itself."""
+    module = vit.Vit(
+      width=8, num_blocks=2, num_heads=2, activation=nnx.relu, rngs=nnx.Rngs(0)
+    )
+    x = jnp.sin(jnp.arange(28.0**2)).reshape(28, 28, 1)
+    spec = models.Spec('mine', x.shape)
+    model = models.from_nnx(taps.of(module, 'blocks/0'), spec)
+
+    @jax.jit
+    def maps(params, x):
+      fn = scores.logit(model.apply, params, 3)
+      layout = functools.partial(taps.grid, shape=(4, 4))
+      return (
+        saliency_jax.grad_cam(fn, x, name='blocks/0', layout=layout).scores,
+        saliency_jax.grad_cam(fn, x, name='block0').scores,
+      )
+
+    got, want = maps(model.params, x)
+    self.assertGreater(np.max(want), 0)
+    np.testing.assert_array_equal(got, want)
 
   def test_rejects_what_is_not_there(self):
     with self.assertRaisesRegex(ValueError, r"'g', found 0; .* names \['h'\]"):

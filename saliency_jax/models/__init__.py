@@ -1,4 +1,7 @@
-"""Networks to explain: `load`, `fit_small`, or a user's own by `from_nnx`.
+"""Networks to explain: `load`, `fit_small`, or a user's own by `from_*`.
+
+A user's own is written in nnx, linen, Equinox, haiku or Keras, each of which is
+imported by those who have a network in it.
 
 `create` makes one to train, and `save` the file that `load` reads. What reads
 sentences has its tokens by `text`, and classes or a similarity by `heads`.
@@ -17,8 +20,11 @@ from saliency_jax.models.trained import create
 from saliency_jax.models.trained import save
 from saliency_jax.models.types import Model
 from saliency_jax.models.types import Spec
-from saliency_jax.models.wrap import from_linen
-from saliency_jax.models.wrap import from_nnx
+from saliency_jax.models.wrap_equinox import from_equinox
+from saliency_jax.models.wrap_haiku import from_haiku
+from saliency_jax.models.wrap_keras import from_keras
+from saliency_jax.models.wrap_linen import from_linen
+from saliency_jax.models.wrap_nnx import from_nnx
 
 __all__ = [
   'FILE',
@@ -26,6 +32,9 @@ __all__ = [
   'Spec',
   'create',
   'fit_small',
+  'from_equinox',
+  'from_haiku',
+  'from_keras',
   'from_linen',
   'from_nnx',
   'load',

@@ -22,6 +22,7 @@ from saliency_jax.models import types
 from saliency_jax.models import vgg
 from saliency_jax.models import vit_imagenet
 from saliency_jax.models import wrap
+from saliency_jax.models import wrap_nnx
 
 
 class _Package(NamedTuple):
@@ -118,7 +119,7 @@ def load(
     return model._replace(params=wrap.cast(model.params, dtype))
   module, spec = build(name, weights, **kwargs)
   batch_axis = name not in _OWN or _OWN[name].batch_axis
-  model = wrap.from_nnx(module, spec, batch_axis=batch_axis)
+  model = wrap_nnx.from_nnx(module, spec, batch_axis=batch_axis)
   return model._replace(params=wrap.cast(model.params, dtype))
 
 

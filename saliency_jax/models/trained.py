@@ -21,7 +21,7 @@ from saliency_jax.models import resnet
 from saliency_jax.models import small
 from saliency_jax.models import types
 from saliency_jax.models import vit
-from saliency_jax.models import wrap
+from saliency_jax.models import wrap_nnx
 
 # Name -> the network, and its facts.
 _NETS = {
@@ -196,7 +196,7 @@ def _build(name, settings, class_names, make):
     module = make(lambda key: build(**settings, rngs=nnx.Rngs(params=key)))
   except (TypeError, ArithmeticError) as error:
     raise ValueError(f'{name}: {error}, from {given!r:.80}') from error
-  model = wrap.from_nnx(module, spec(name, module, tuple(class_names)))
+  model = wrap_nnx.from_nnx(module, spec(name, module, tuple(class_names)))
   if class_names:
     _check_names(model)
   return model

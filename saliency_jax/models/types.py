@@ -15,7 +15,9 @@ class Spec(NamedTuple):
   Attributes:
     name: how the network is called in tables and error messages.
     input_shape: of one example, `(H, W, C)` for images; `None` for an axis of
-      any length, such as the axis of a sentence's tokens.
+      any length, such as the axis of a sentence's tokens. Of several inputs a
+      pytree of shapes: a tuple of them where the network takes as many
+      arguments.
     crop: side of the central square that becomes the input, as a fraction of
       the photo's shorter side; the square is resized to `(H, W)`.
     class_names: one name a class, or empty where they are not known.
@@ -24,19 +26,23 @@ class Spec(NamedTuple):
     layers: paths into `params`, keys joined by '/', each the subtree of one
       layer, in the order in which an example passes through them.
     input_dtype: of one example where it is not the parameters', such as 'int32'
-      for token ids; maps of these are made by forward calls only.
+      for token ids; maps of these are made by forward calls only. Of several
+      inputs one for all, or a pytree as `input_shape`.
     resample: the filter that resizes the photo's square, 'bicubic' or
       'bilinear'.
+    channels_first: whether a user's own network takes images `[C, H, W]`, where
+      examples are `[H, W, C]` all the same: each input of three axes is turned.
   """
 
   name: str
-  input_shape: tuple[int | None, ...]
+  input_shape: Any
   crop: float = 1.0
   class_names: tuple[str, ...] = ()
   taps: tuple[str, ...] = ()
   layers: tuple[str, ...] = ()
   input_dtype: Any = None
   resample: str = 'bicubic'
+  channels_first: bool = False
 
 
 class Model(NamedTuple):

@@ -1,159 +1,120 @@
-"""A user's own flax network as a `Model`: one call.
+"""What all the wrappers of users' networks do alike.
 
 A plain function needs no wrapping: any `apply(params, x)` that maps one example
-to its logits will do wherever a `Model`'s `apply` does. An Equinox module is
-parted from what is no parameter, and joined again:
-
-  params, static = equinox.partition(module, equinox.is_inexact_array)
-  apply = lambda params, x: equinox.combine(params, static)(x)
+to its logits will do wherever a `Model`'s `apply` does. A network written in a
+framework becomes one by `from_nnx`, `from_linen`, `from_equinox`, `from_haiku`
+or `from_keras`, each in the module `wrap_*` of its name.
 """
 
-import functools
+from collections.abc import Callable
 import inspect
 from typing import Any
 
-from flax import errors
-from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from saliency_jax.core import jaxprs
 from saliency_jax.models import types
 
 
-def from_nnx(
-  module: nnx.Module,
-  spec: types.Spec,
-  *,
-  batch_axis: bool = True,
-  **kwargs: Any,
-) -> types.Model:
-  """Makes a model of an nnx module, in evaluation mode.
+def arguments(
+  spec: types.Spec, params: Any, x: Any, batch_axis: bool
+) -> tuple[Any, ...]:
+  """Returns what a network is called with at one example.
 
-  Only its `nnx.Param`s become parameters; running statistics and the rest are
-  constants that follow the parameters' dtype. The module itself is not changed.
-
-  Args:
-    module: maps examples to logits.
-    spec: its name and input shape, and what else is known.
-    batch_axis: whether the module expects a leading batch axis.
-    **kwargs: given to the module at each call, for one with a training flag of
-      its own: `train=False`.
-
-  Returns:
-    The model. Its `apply` raises a `ValueError` where a call changes the
-    module's variables: it is still in training mode then.
+  Several inputs in a tuple are as many arguments; all else is one.
 
   Raises:
-    ValueError: if the module cannot be called with `x` and `kwargs`.
+    ValueError: for an example of the wrong structure, shape or dtype.
   """
-  _check_signature(module, kwargs, 'from_nnx')
-  module = nnx.clone(module)
-  module.eval()
-  graph, params, rest = nnx.split(module, nnx.Param, ...)
-  params = nnx.to_pure_dict(params)
-
-  def apply(params, x):
-    x = jnp.asarray(x)
-    check_input(spec, params, x)
-    constants = cast(rest, _dtype(params))
-    network = nnx.merge(graph, nnx.State(params), constants)
-    before = _variables(network)
-    logits = _call(functools.partial(network, **kwargs), x, batch_axis)
-    after = _variables(network)
-    # By identity: traced values have no other equality, and need none.
-    changed = [name for name in before if before[name] is not after[name]]
-    if changed:
-      raise ValueError(
-        f'{spec.name} is in training mode: a call changes {", ".join(changed)};'
-        ' turn its own flag off before from_nnx, or pass the keyword of its '
-        'call to from_nnx, such as train=False or use_running_average=True'
-      )
-    return check_logits(spec, logits)
-
-  return types.Model(apply, params, spec)
+  x = jax.tree.map(jnp.asarray, x)
+  check_input(spec, params, x)
+  if spec.channels_first:
+    x = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0) if a.ndim == 3 else a, x)
+  if batch_axis:
+    x = jax.tree.map(lambda a: a[None], x)
+  return x if type(x) is tuple else (x,)
 
 
-def from_linen(
-  module: Any,
-  variables: Any,
+def logits(spec: types.Spec, outputs: Any, batch_axis: bool) -> Any:
+  """Returns the logits of one example; raises unless they are a vector."""
+  if not hasattr(outputs, 'ndim'):
+    raise ValueError(
+      f'{spec.name} must return one array of logits, got a '
+      f'{type(outputs).__name__}: wrap a network that returns that array alone'
+    )
+  return check_logits(spec, outputs[0] if batch_axis else outputs)
+
+
+def check_call(
+  call: Callable[..., Any],
   spec: types.Spec,
-  *,
-  batch_axis: bool = True,
-  **kwargs: Any,
-) -> types.Model:
-  """Makes a model of a linen module and its variables.
-
-  Only the collection 'params' becomes parameters; the others are constants that
-  follow the parameters' dtype.
+  kwargs: Any,
+  hint: str,
+  *others: Any,
+) -> None:
+  """Raises a `ValueError` where a network cannot be called at an example.
 
   Args:
-    module: maps examples to logits.
-    variables: what `module.init` returned, trained.
-    spec: its name and input shape, and what else is known.
-    batch_axis: whether the module expects a leading batch axis.
-    **kwargs: given to the module at each call; linen has no evaluation mode of
-      its own, so for example `train=False`.
-
-  Returns:
-    The model. Its `apply` raises a `ValueError` where the module is still in
-    training mode.
-
-  Raises:
-    ValueError: if there is no collection 'params', or the module cannot be
-      called with `x` and `kwargs`.
+    call: what is called with the inputs of the example, and with `kwargs`.
+    spec: the network's.
+    kwargs: the keywords that the user gave.
+    hint: which arguments of which wrapper the user may have left out.
+    *others: what stands before the inputs of the example.
   """
-  if 'params' not in variables:
-    raise ValueError(f"expected a collection 'params', got {sorted(variables)}")
-  _check_signature(module, kwargs, 'from_linen')
-  rest = {k: v for k, v in variables.items() if k != 'params'}
-
-  def apply(params, x):
-    x = jnp.asarray(x)
-    check_input(spec, params, x)
-    constants = cast(rest, _dtype(params))
-
-    def network(x):
-      return module.apply({'params': params, **constants}, x, **kwargs)
-
-    try:
-      logits = _call(network, x, batch_axis)
-    except (errors.ModifyScopeVariableError, errors.InvalidRngError) as e:
-      raise ValueError(
-        f'{spec.name} is in training mode: {str(e).split(". (http")[0]}; pass '
-        'the keyword of its call to from_linen, such as train=False'
-      ) from e
-    return check_logits(spec, logits)
-
-  return types.Model(apply, variables['params'], spec)
-
-
-def _call(network, x, batch_axis):
-  return network(x[None])[0] if batch_axis else network(x)
-
-
-def _check_signature(module, kwargs, name):
+  num = len(spec.input_shape) if _several(spec.input_shape) else 1
   try:
-    inspect.signature(module.__call__).bind(None, **kwargs)
+    inspect.signature(call).bind(*others, *[None] * num, **kwargs)
   except TypeError as e:
     given = ', '.join(f'{k}={v!r}' for k, v in kwargs.items())
+    inputs = f'{num} inputs' if num > 1 else 'an example'
     raise ValueError(
-      f'{type(module).__name__} cannot be called with an example'
-      f'{" and " * bool(given)}{given}: {e}; give {name} the keywords of its '
-      'call, such as train=False'
+      f'{spec.name} cannot be called with {inputs}{" and " * bool(given)}'
+      f'{given}: {e}; {hint}; several inputs are a tuple of shapes in its spec'
     ) from e
 
 
-def _dtype(params):
-  return jnp.result_type(*jax.tree.leaves(params))
+def frozen(
+  spec: types.Spec,
+  step: Callable[[Any], tuple[Any, dict[str, Any], dict[str, Any]]],
+  state: Any,
+  remedy: str,
+) -> Any:
+  """Calls a network whose state must not change, and returns its outputs.
+
+  Args:
+    spec: the network's.
+    step: maps the state to the outputs of a call, and to the parts of the state
+      by name, before and after the call.
+    state: statistics, counters of draws: all that is no parameter.
+    remedy: how the user turns training off.
+
+  Raises:
+    ValueError: if a call changes a part of the state.
+  """
+  outputs, before, after = step(state)
+  # By identity: traced values have no other equality, and need none.
+  if any(after.get(name) is not before[name] for name in before):
+    changed = _changed(lambda state: step(state)[1:], state)
+    if changed:
+      raise ValueError(
+        f'{spec.name} is in training mode: a call changes '
+        f'{", ".join(changed)}; {remedy}'
+      )
+  return outputs
 
 
-def _variables(network):
-  """Returns what a call must not change; it may leave intermediates."""
+def named(tree: Any) -> dict[str, Any]:
+  """Returns the leaves of a tree by their paths, keys joined by '/'."""
   return {
-    '/'.join(map(str, path)): variable.get_value()
-    for path, variable in nnx.to_flat_state(nnx.state(network))
-    if not isinstance(variable, nnx.Param | nnx.Intermediate)
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in jax.tree.leaves_with_path(tree)
   }
+
+
+def dtype(params: Any) -> Any:
+  """Returns the dtype of parameters; where there are none, JAX's of floats."""
+  return jnp.result_type(*(jax.tree.leaves(params) or [float]))
 
 
 def cast(tree: Any, dtype: Any) -> Any:
@@ -168,25 +129,20 @@ def cast(tree: Any, dtype: Any) -> Any:
 
 def check_input(spec: types.Spec, params: Any, x: Any) -> None:
   """Raises a `ValueError` for an example of the wrong shape or dtype."""
-  shape, want = jnp.shape(x), tuple(spec.input_shape)
-  if len(shape) != len(want) or any(
-    n not in (None, m) for n, m in zip(want, shape, strict=True)
-  ):
+  wanted, treedef = jax.tree.flatten(spec.input_shape, is_leaf=_is_shape)
+  if jax.tree.structure(x) != treedef:
     raise ValueError(
-      f'{spec.name} takes one example of shape {want}, got {shape}; a batch '
-      'needs jax.vmap(apply, (None, 0))'
+      f'{spec.name} takes inputs of shapes {spec.input_shape}, got '
+      f'{jax.tree.map(jnp.shape, x)}'
     )
-  want = jnp.dtype(spec.input_dtype or _dtype(params))
-  if x.dtype != want:
-    whole = jnp.issubdtype(x.dtype, jnp.integer)
-    raise ValueError(
-      f'{spec.name} takes examples of {want}, got {x.dtype}: '
-      + (
-        f'pixels are given as {want} in [0, 1]; token ids need '
-        f"Spec(input_dtype='{x.dtype}')"
-        if whole
-        else f'give x.astype({str(want)!r})'
-      )
+  dtypes = _spread(spec.input_dtype, treedef)
+  for (path, a), shape, kind in zip(
+    jax.tree.leaves_with_path(x), wanted, dtypes, strict=True
+  ):
+    key = jax.tree_util.keystr(path, simple=True, separator='/')
+    kind = jnp.dtype(kind or dtype(params))
+    _check_array(
+      f'{spec.name} at {key!r}' if key else spec.name, a, shape, kind
     )
 
 
@@ -198,3 +154,54 @@ def check_logits(spec: types.Spec, logits: Any) -> Any:
       f'{jnp.shape(logits)}'
     )
   return logits
+
+
+def _check_array(name, a, shape, kind):
+  if a.ndim != len(shape) or any(
+    n not in (None, m) for n, m in zip(shape, a.shape, strict=True)
+  ):
+    raise ValueError(
+      f'{name} takes one example of shape {tuple(shape)}, got {a.shape}; a '
+      'batch needs jax.vmap(apply, (None, 0))'
+    )
+  if a.dtype != kind:
+    whole = jnp.issubdtype(a.dtype, jnp.integer)
+    raise ValueError(
+      f'{name} takes examples of {kind}, got {a.dtype}: '
+      + (
+        f'pixels are given as {kind} in [0, 1]; token ids need '
+        f"Spec(input_dtype='{a.dtype}')"
+        if whole
+        else f'give x.astype({str(kind)!r})'
+      )
+    )
+
+
+def _is_shape(value):
+  """Whether a value is the shape of one input, and not several inputs."""
+  return isinstance(value, tuple | list) and all(
+    n is None or isinstance(n, int) for n in value
+  )
+
+
+def _several(shapes):
+  return type(shapes) is tuple and not _is_shape(shapes)
+
+
+def _spread(kinds, treedef):
+  """Returns the dtype of each input: one of them all, or one each."""
+  if not isinstance(kinds, tuple | list | dict):
+    return [kinds] * treedef.num_leaves
+  return treedef.flatten_up_to(kinds)
+
+
+def _changed(both, state):
+  """Returns the names of what a call changes, read from its jaxpr.
+
+  A jit inside of the network hands back copies of what it leaves alone.
+  """
+  closed, (before, _) = jax.make_jaxpr(both, return_shape=True)(state)
+  outvars = jaxprs.inline(closed).jaxpr.outvars
+  num, names = len(before), sorted(before)
+  pairs = zip(names, outvars[:num], outvars[num:], strict=True)
+  return [name for name, a, b in pairs if a is not b]

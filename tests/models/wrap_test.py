@@ -1,4 +1,7 @@
-"""Tests for `wrap.py`."""
+"""Tests for `wrap.py`, `wrap_nnx.py` and `wrap_linen.py`.
+
+For Equinox, haiku and Keras see `tests/peers/frameworks_test.py`.
+"""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +14,7 @@ import numpy as np
 from saliency_jax import models
 
 _SPEC = models.Spec('mine', (4,))
+_NOTHING = {'params': {}}
 
 
 class _Nnx(nnx.Module):
@@ -42,6 +46,37 @@ class _OwnFlag(nnx.Module):
   def __call__(self, x, train=None):
     train = self.training if train is None else train
     return self.dense(self.norm(x, use_running_average=not train))
+
+
+class _Jitted(nnx.Module):
+  """Hands back copies of the statistics that its call leaves alone."""
+
+  def __init__(self, rngs):
+    self.norm = nnx.BatchNorm(4, rngs=rngs)
+    self.count = nnx.Variable(jnp.zeros(()))
+    self.counts = False
+
+  @nnx.jit
+  def __call__(self, x):
+    if self.counts:
+      self.count[...] = self.count[...] + 1.0
+    return self.norm(x)
+
+
+class _Inputs(nnx.Module):
+  """Takes an image, its channels first, a row and token ids."""
+
+  def __init__(self, rngs):
+    self.embed = nnx.Embed(10, 3, rngs=rngs)
+
+  def __call__(self, image, row, *, ids):
+    return image.mean((2, 3)) + row + self.embed(ids).mean(1)
+
+
+class _LinenInputs(linen.Module):
+  @linen.compact
+  def __call__(self, inputs):
+    return linen.Dense(3)(inputs['a']) + inputs['b']
 
 
 class _Tokens(nnx.Module):
@@ -104,6 +139,70 @@ class WrapTest(parameterized.TestCase):
     model = models.from_linen(drop, {'params': {'w': jnp.ones(1)}}, _SPEC)
     with self.assertRaisesRegex(ValueError, 'training mode: .*needs PRNG'):
       model.apply(model.params, jnp.ones(4))
+
+  def test_jit_within_a_module(self):
+    module, x = _Jitted(nnx.Rngs(0)), jnp.arange(4.0)
+    module.norm.mean.set_value(x)
+    model = models.from_nnx(module, _SPEC)
+    np.testing.assert_allclose(model.apply(model.params, x), np.zeros(4))
+    module.counts = True
+    model = models.from_nnx(module, _SPEC)
+    with self.assertRaisesRegex(ValueError, 'a call changes count; turn its'):
+      model.apply(model.params, x)
+
+  def test_several_inputs(self):
+    """As many arguments of a tuple, each of its own shape and dtype."""
+    module = _Inputs(nnx.Rngs(0))
+    shapes = ((4, 5, 3), (3,))
+    spec = models.Spec('mine', shapes, channels_first=True)
+    ids = jnp.array([[1, 2, 2]])
+    model = models.from_nnx(module, spec, ids=ids)
+    image, row = jnp.arange(60.0).reshape(4, 5, 3), jnp.ones(3)
+    rows = module.embed.embedding[...][ids[0]].mean(0)
+    want = image.mean((0, 1)) + 1.0 + rows
+    got = model.apply(model.params, (image, row))
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    for x, message in (
+      ((image, row[:2]), r"mine at '1' takes .*shape \(3,\), got \(2,\)"),
+      ((image, row.astype(jnp.int32)), "at '1' takes .*float32, got int32"),
+      (image, r'inputs of shapes \(\(4, 5, 3\), \(3,\)\), got \(4, 5, 3\)'),
+      ([image, row], r'got \[\(4, 5, 3\), \(3,\)\]'),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        model.apply(model.params, x)
+    with self.assertRaisesRegex(
+      ValueError, "an example and .*'row'; .*a tuple"
+    ):
+      models.from_nnx(module, _SPEC, ids=ids)
+    with self.assertRaisesRegex(ValueError, '4 inputs and .*too many'):
+      models.from_nnx(module, spec._replace(input_shape=shapes * 2), ids=ids)
+
+  def test_a_dictionary_of_inputs(self):
+    """One argument; token ids among it."""
+    spec = models.Spec(
+      'mine', {'a': (4,), 'b': (None,)}, input_dtype={'a': None, 'b': 'int32'}
+    )
+    module = _LinenInputs()
+    x = {'a': jnp.arange(4.0), 'b': jnp.array([1, 2, 3])}
+    with jax.numpy_dtype_promotion('standard'):
+      with jax.numpy_rank_promotion('allow'):
+        variables = module.init(jax.random.key(0), x)
+        model = models.from_linen(module, variables, spec)
+        got = model.apply(model.params, x)
+        np.testing.assert_allclose(got, module.apply(variables, x), rtol=1e-6)
+        x['b'] = x['b'] / 2
+        with self.assertRaisesRegex(ValueError, "at 'b' takes .*int32, got f"):
+          model.apply(model.params, x)
+
+  def test_without_parameters(self):
+    model = models.from_linen(linen.Sequential([linen.relu]), _NOTHING, _SPEC)
+    np.testing.assert_allclose(model.apply({}, jnp.ones(4)), np.ones(4))
+
+  def test_not_an_array(self):
+    both = linen.Sequential([lambda x: (x, x)])
+    model = models.from_linen(both, _NOTHING, _SPEC)
+    with self.assertRaisesRegex(ValueError, 'one array of logits, got a tuple'):
+      model.apply({}, jnp.ones(4))
 
   def test_unknown_keyword(self):
     with self.assertRaisesRegex(ValueError, 'trian=False: .*from_nnx'):
