@@ -49,6 +49,7 @@ from experiments.tables import diagnostics
 from experiments.tables import methods
 from experiments.tables import players
 from saliency_jax import explainer
+from saliency_jax.core import describing
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
@@ -317,7 +318,7 @@ def _run(
     one = jax.tree.map(lambda a: np.asarray(a[0]), batch)
     entry = methods.METHODS[name]
     info = {
-      'quality': entry.describe(one),
+      'quality': describing.facts(one),
       'compiled_with': names,
       'compile_seconds': compile_seconds,
       'run_seconds': seconds,

@@ -10,6 +10,7 @@ from . import solvers as solvers
 from . import taps as taps
 from . import training as training
 from . import transforms as transforms
+from .core.describing import describe as describe
 from .gradients.grad_cam import grad_cam as grad_cam
 from .gradients.grad_cam import grad_cam_pp as grad_cam_pp
 from .gradients.gradient import gradient as gradient

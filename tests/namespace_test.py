@@ -21,7 +21,7 @@ class NamespaceTest(absltest.TestCase):
   def test_every_method_has_the_one_signature(self):
     for name in saliency_jax.__all__:
       value = getattr(saliency_jax, name)
-      if isinstance(value, types.ModuleType):
+      if isinstance(value, types.ModuleType) or name == 'describe':
         continue
       first, second, *settings = inspect.signature(value).parameters.values()
       self.assertEqual(second.name, 'x', name)

@@ -17,6 +17,7 @@ from experiments.tables import diagnostics
 from experiments.tables import metrics
 from saliency_jax import data
 from saliency_jax.core import batching
+from saliency_jax.core import describing
 from saliency_jax.core import sampling
 from saliency_jax.models import types as model_types
 
@@ -219,7 +220,7 @@ def _row(contender, one, measured, seconds, prob):
   missing = [k for k, v in values.items() if not np.isfinite(v)]
   said = diagnostics.warnings(one, score=contender.entry.score, prob=prob)
   row['warnings'] = [*said, *(f'{k} is not finite' for k in missing)]
-  quality = contender.entry.describe(one)
+  quality = describing.facts(one)
   return {**row, 'quality': quality, 'values': values, 'curves': curves}
 
 

@@ -22,6 +22,7 @@ from saliency_jax import maskers
 from saliency_jax import models
 from saliency_jax import scores
 from saliency_jax import viz
+from saliency_jax.core import describing
 from saliency_jax.core import types
 from saliency_jax.models import heads
 from saliency_jax.models import text
@@ -175,7 +176,7 @@ def _part(out, entry, masker, kind):
     values = np.asarray(masker.pool(values))
   elif stderr is not None:
     stderr = np.asarray(masker.spread(jnp.asarray(stderr)))
-  return Part(values, stderr, entry.describe(out), out)
+  return Part(values, stderr, describing.facts(out), out)
 
 
 def _strongest(part: Part, words: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 from experiments.core import files
 from experiments.core import results
 from experiments.explanation import stacking
-from experiments.tables import diagnostics
 from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import types
@@ -111,7 +110,7 @@ class Sheet(NamedTuple):
       labels=made.labels,
       stderr=getattr(info, 'stderr', None),
       title=f'{name.replace("_", " ")}: {self.about["class"]}',
-      caption=f'{diagnostics.ends(made.out)}; {made.info["quality"]}',
+      caption=made.info['quality'],
       warning=_first(made.info['warnings']),
     )
 

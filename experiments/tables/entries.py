@@ -42,7 +42,6 @@ class Entry(NamedTuple):
   Attributes:
     method: `(fn, x, *, key, **settings) -> Attribution`.
     cost: how often it calls the classifier.
-    describe: one line of diagnostics of an attribution.
     drawing: how its map is drawn.
     reading: how its map is ranked.
     units: of its map.
@@ -55,7 +54,6 @@ class Entry(NamedTuple):
 
   method: Callable[..., types.Attribution]
   cost: costs.Cost
-  describe: Callable[[types.Attribution], str]
   drawing: viz.Drawing
   reading: Reading = SIGN
   units: Units = Units.NONE

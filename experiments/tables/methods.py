@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from experiments.core import inputs
 from experiments.tables import costs
-from experiments.tables import diagnostics
 from experiments.tables import entries
 from experiments.tables import players
 from experiments.tables import settings
@@ -43,14 +42,12 @@ def _window(spec):
 _walk = functools.partial(entries.Entry, cost=costs.walk)
 _guided = functools.partial(
   _walk,
-  describe=diagnostics.rectified,
   drawing=viz.MAGNITUDE,
   reading=entries.SIZE,
 )
 _smooth = functools.partial(
   entries.Entry,
   cost=costs.samples,
-  describe=diagnostics.stderr,
   drawing=viz.MAGNITUDE,
   reading=entries.SIZE,
 )
@@ -75,7 +72,6 @@ _leg = functools.partial(
 _certifiable = functools.partial(
   entries.Entry,
   cost=costs.samples,
-  describe=diagnostics.stderr,
   drawing=viz.HEAT,
   score=scores.max_logit,
   quick=False,
@@ -91,7 +87,6 @@ _players = functools.partial(
 _cam = functools.partial(
   entries.Entry,
   cost=costs.one_gradient,
-  describe=diagnostics.discarded,
   drawing=viz.HEAT,
   for_model=_tap,
 )
@@ -100,7 +95,6 @@ METHODS: dict[str, entries.Entry] = {
   'gradient': entries.Entry(
     saliency_jax.gradient,
     costs.one_gradient,
-    diagnostics.score,
     viz.MAGNITUDE,
     entries.SIZE,
     entries.Units.SLOPE,
@@ -108,7 +102,6 @@ METHODS: dict[str, entries.Entry] = {
   'gradient_x_input': _differences(
     transforms.times_input(saliency_jax.gradient),
     costs.one_gradient,
-    diagnostics.score,
   ),
   'smooth_grad': _smooth(saliency_jax.smooth_grad, units=entries.Units.SLOPE),
   'smooth_grad_squared': _smooth(saliency_jax.smooth_grad_squared),
@@ -117,24 +110,19 @@ METHODS: dict[str, entries.Entry] = {
   'quadratic_map': _certifiable(certificates.quadratic_map),
   'sparsified_map': _certifiable(certificates.sparsified_map),
   'relaxed_map': _certifiable(certificates.relaxed_map),
-  'median_rank': _certifiable(
-    certificates.median_rank, describe=diagnostics.median_rank
-  ),
+  'median_rank': _certifiable(certificates.median_rank),
   'integrated_gradients': _differences(
     saliency_jax.integrated_gradients,
     costs.integrated,
-    diagnostics.completeness,
   ),
   'adaptive_integrated_gradients': _differences(
     saliency_jax.adaptive_integrated_gradients,
     costs.adaptive,
-    diagnostics.adaptive,
     quick=False,
   ),
   'expected_gradients': _differences(
     saliency_jax.expected_gradients,
     costs.expected,
-    diagnostics.expected,
     settings={'num_samples': 100},
     for_model=lambda spec: {'references': jnp.asarray(inputs.photos(spec))},
   ),
@@ -146,18 +134,14 @@ METHODS: dict[str, entries.Entry] = {
   # transformer, that is the composite `epsilon`.
   'lrp': _walk(
     saliency_jax.lrp,
-    describe=diagnostics.absorbed,
     drawing=viz.SIGNED,
     settings={'composite': attention.attn_lrp},
   ),
-  'deeplift': _differences(
-    saliency_jax.deeplift, costs.walks, diagnostics.completeness
-  ),
+  'deeplift': _differences(saliency_jax.deeplift, costs.walks),
   # Contrastive, as in the paper's comparisons, at the layer of Grad-CAM. Of a
   # pooled class map a few cells alone would be the negated network's.
   'excitation_backprop': _walk(
     transforms.to_image(saliency_jax.excitation_backprop),
-    describe=diagnostics.winning,
     drawing=viz.SIGNED,
     settings={'contrastive': True, 'prior': 'activations'},
     for_model=lambda spec: {'at': spec.taps[0]} if spec.taps else {},
@@ -165,7 +149,6 @@ METHODS: dict[str, entries.Entry] = {
   'occlusion': entries.Entry(
     saliency_jax.occlusion,
     costs.forwards,
-    diagnostics.occlusion,
     viz.SIGNED,
     score=scores.prob,
     for_model=_window,
@@ -173,23 +156,18 @@ METHODS: dict[str, entries.Entry] = {
   'rise': entries.Entry(
     saliency_jax.rise,
     costs.rise,
-    diagnostics.rise,
     viz.HEAT,
     score=scores.prob,
     # An eighth of the paper's masks: the standard error says what that costs.
     settings={'num_masks': 500},
   ),
-  'lime': _players(
-    players.of_image(saliency_jax.lime), describe=diagnostics.fitted
-  ),
+  'lime': _players(players.of_image(saliency_jax.lime)),
   'kernel_shap': _players(
     players.of_image(saliency_jax.kernel_shap),
-    describe=diagnostics.fitted,
   ),
   # Closer at equal calls than KernelSHAP.
   'shapley': _players(
     players.of_image(saliency_jax.shapley),
-    describe=diagnostics.stderr,
     settings={
       'cells': 7,
       'estimator': functools.partial(
@@ -197,57 +175,45 @@ METHODS: dict[str, entries.Entry] = {
       ),
     },
   ),
-  'banzhaf': _players(
-    players.of_image(saliency_jax.banzhaf), describe=diagnostics.stderr
-  ),
-  'ablation': _players(
-    players.of_image(saliency_jax.ablation), describe=diagnostics.summed
-  ),
+  'banzhaf': _players(players.of_image(saliency_jax.banzhaf)),
+  'ablation': _players(players.of_image(saliency_jax.ablation)),
   # 781 coalitions of 49 cells.
   'l_shapley': _players(
     players.of_image(saliency_jax.l_shapley),
-    describe=diagnostics.summed,
     settings={'cells': 7},
   ),
   'c_shapley': _players(
     players.of_image(saliency_jax.c_shapley),
-    describe=diagnostics.summed,
     settings={'cells': 7},
   ),
   # The C-Shapley of LEG's paper.
   'ball_regression': _players(
     players.of_image(saliency_jax.ball_regression),
-    describe=diagnostics.ends,
   ),
   'leg': _leg(
     saliency_jax.leg,
     costs.forwards,
-    diagnostics.leg,
     quick=False,
   ),
   'leg_tv': _leg(
     saliency_jax.leg_tv,
     costs.leg_tv,
-    diagnostics.leg_tv,
   ),
-  'cafo': _loss(saliency_jax.cafo, costs.one_gradient, diagnostics.cafo),
-  'caso': _loss(saliency_jax.caso, costs.caso, diagnostics.caso),
+  'cafo': _loss(saliency_jax.cafo, costs.one_gradient),
+  'caso': _loss(saliency_jax.caso, costs.caso),
   'smooth_cafo': _loss(
     saliency_jax.smooth_cafo,
     costs.samples,
-    diagnostics.smooth_cafo,
     quick=False,
   ),
   'smooth_caso': _loss(
     saliency_jax.smooth_caso,
     costs.smooth_caso,
-    diagnostics.smooth_caso,
     quick=False,
   ),
   'invariant_perturbation': entries.Entry(
     saliency_jax.invariant_perturbation,
     costs.invariant,
-    diagnostics.invariant,
     viz.HEAT,
     score=scores.prob_margins,
     # A quarter of the paper's draws a step.
@@ -257,7 +223,6 @@ METHODS: dict[str, entries.Entry] = {
   'linear_invariant': entries.Entry(
     saliency_jax.linear_invariant,
     costs.linear_invariant,
-    diagnostics.linear_invariant,
     viz.HEAT,
     score=scores.margins,
     settings={'batch_size': 8},
@@ -266,7 +231,6 @@ METHODS: dict[str, entries.Entry] = {
   'mask': entries.Entry(
     saliency_jax.mask,
     costs.mask,
-    diagnostics.removed,
     viz.HEAT,
     score=scores.prob,
     quick=False,
@@ -274,7 +238,6 @@ METHODS: dict[str, entries.Entry] = {
   'igos': entries.Entry(
     saliency_jax.igos,
     costs.descent(1),
-    diagnostics.searched,
     viz.HEAT,
     score=scores.prob,
     settings={'batch_size': 10},
@@ -282,7 +245,6 @@ METHODS: dict[str, entries.Entry] = {
   'igos_pp': entries.Entry(
     saliency_jax.igos_pp,
     costs.descent(4),
-    diagnostics.searched,
     viz.HEAT,
     score=scores.prob,
     settings={'batch_size': 20, 'path_steps': 5},

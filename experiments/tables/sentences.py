@@ -9,7 +9,6 @@ import functools
 import jax.numpy as jnp
 
 from experiments.tables import costs
-from experiments.tables import diagnostics
 from experiments.tables import entries
 import saliency_jax
 from saliency_jax import transforms
@@ -31,18 +30,16 @@ _entry = functools.partial(entries.Entry, drawing=viz.SIGNED)
 _hiding = functools.partial(_entry, cost=costs.forwards)
 
 HIDING: dict[str, entries.Entry] = {
-  'occlusion': _hiding(saliency_jax.occlusion, describe=diagnostics.occlusion),
-  'lime': _hiding(saliency_jax.lime, describe=diagnostics.fitted),
+  'occlusion': _hiding(saliency_jax.occlusion),
+  'lime': _hiding(saliency_jax.lime),
   'kernel_shap': _hiding(
     saliency_jax.kernel_shap,
-    describe=diagnostics.fitted,
     settings={'num_samples': 512},
   ),
-  'shapley': _hiding(saliency_jax.shapley, describe=diagnostics.stderr),
+  'shapley': _hiding(saliency_jax.shapley),
   # A player is hidden where the draw keeps less than half of it: one of five.
   'leg': _hiding(
     saliency_jax.leg,
-    describe=diagnostics.leg,
     settings={'sigma': 0.6, 'num_samples': 1024, 'draw': leg.gaussian},
   ),
 }
@@ -50,22 +47,18 @@ EMBEDDED: dict[str, entries.Entry] = {
   'gradient_x_input': _entry(
     _embedded(transforms.times_input(saliency_jax.gradient)),
     cost=costs.one_gradient,
-    describe=diagnostics.score,
   ),
   'integrated_gradients': _entry(
     _embedded(saliency_jax.integrated_gradients),
     cost=costs.integrated,
-    describe=diagnostics.completeness,
   ),
   'deeplift': _entry(
     _embedded(saliency_jax.deeplift),
     cost=costs.walks,
-    describe=diagnostics.completeness,
   ),
   'lrp': _entry(
     _embedded(saliency_jax.lrp),
     cost=costs.walk,
-    describe=diagnostics.absorbed,
     settings={'composite': attention.attn_lrp},
   ),
 }

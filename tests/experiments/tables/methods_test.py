@@ -13,6 +13,7 @@ from experiments.tables import entries
 from experiments.tables import methods
 from saliency_jax import viz
 from saliency_jax.core import baselines
+from saliency_jax.core import describing
 from saliency_jax.gradients import quadrature
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import leg_tv
@@ -131,7 +132,7 @@ class MethodsTest(parameterized.TestCase):
     if name != 'linear_invariant':  # One forward call serves all margins.
       self.assertBetween(calls.gradients + calls.forwards, 1, count)
     self.assertLessEqual(count, sum(calls) + 4)
-    self.assertRegex(entry.describe(one), r'\d')
+    self.assertRegex(describing.facts(one), r'\d')
     self.assertEqual(viz.paint(entry.drawing, one.scores).shape, (8, 8, 3))
 
   @parameterized.parameters(
