@@ -7,6 +7,7 @@ the methods here do.
 
 from collections.abc import Callable
 import inspect
+import itertools
 from typing import Any
 
 import jax
@@ -35,6 +36,11 @@ def describe(out: Any, *, prob: types.Scalar | None = None) -> str:
   Raises:
     TypeError: for what is no attribution.
   """
+  if not isinstance(out, types.Attribution):
+    raise TypeError(
+      f'expected an attribution, as a method returns it, got '
+      f'{type(out).__name__}'
+    )
   lines = [facts(out), *(f'! {reason}' for reason in warnings(out, prob=prob))]
   return '\n'.join(line for line in lines if line)
 
@@ -66,19 +72,18 @@ def warnings(
   return tuple(text for text, failing in _WARNINGS.items() if holds(failing))
 
 
-def _fields(out: Any) -> dict[str, np.ndarray]:
-  """Returns what an attribution holds by name, several leaves as one array."""
-  if not isinstance(out, types.Attribution):
-    raise TypeError(
-      f'expected an attribution, as a method returns it, got '
-      f'{type(out).__name__}'
-    )
+def _fields(out: types.Attribution) -> dict[str, np.ndarray]:
+  """Returns what an attribution holds by name, several leaves as one array.
+
+  Beside its own name, a field has one with the name of what it is in:
+  'inspection_violation'.
+  """
   found: dict[str, list[np.ndarray]] = {}
   for path, leaf in jax.tree_util.tree_flatten_with_path(out)[0]:
-    for entry in path:
-      name = getattr(entry, 'name', None)
-      if name is not None:
-        found.setdefault(name, []).append(np.asarray(leaf))
+    names = [entry.name for entry in path if hasattr(entry, 'name')]
+    pairs = ('_'.join(pair) for pair in itertools.pairwise(names))
+    for name in (*names, *pairs):
+      found.setdefault(name, []).append(np.asarray(leaf))
   whole = lambda leaves: np.concatenate([np.ravel(a) for a in leaves])
   return {
     name: leaves[0] if len(leaves) == 1 else whole(leaves)
@@ -185,11 +190,17 @@ def _residual(residual):
   return f'residual {float(residual):.1e}'
 
 
-def _box(violation, violation_high, attack_margin, saturated):
-  attacked = 'an attack' if float(attack_margin) < 0 else 'no attack'
+def _box(
+  inspection_violation,
+  inspection_violation_high,
+  inspection_attack_margin,
+  saturated,
+):
+  margin = float(inspection_attack_margin)
+  attacked = 'an attack' if margin < 0 else 'no attack'
   return (
-    f'decision fails on {float(violation):.1%} of draws (to '
-    f'{float(violation_high):.1%}), and under {attacked}; '
+    f'decision fails on {float(inspection_violation):.1%} of draws (to '
+    f'{float(inspection_violation_high):.1%}), and under {attacked}; '
     f'{float(saturated):.0%} of widths at their limit'
   )
 
