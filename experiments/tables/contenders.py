@@ -56,7 +56,6 @@ def random_map(
 _RANDOM = entries.Entry(
   random_map,
   costs.nothing,
-  lambda out: 'drawn at random',
   viz.HEAT,
 )
 
