@@ -250,7 +250,8 @@ def _maps(folder, config, records) -> str:
         continue
       drawing = contenders.drawing(config['methods'][label]['name'])
       scores = arrays[label].astype(np.float64)
-      lines = [label, *(f'{k} {_number(v)}' for k, v in row['values'].items())]
+      values = (f'{k} {_number(v)}' for k, v in row['values'].items())
+      lines = [label, *values, row['quality']]
       alt = f'{label} of {name}'
       figures.append(_figure(plots.painted(scores, image, drawing), alt, lines))
     right = {True: ', right', False: ', wrong', None: ''}[record['right']]

@@ -16,6 +16,8 @@ Labels = Int[Array, '...'] | Int[np.ndarray, '...']
 
 _PANEL, _REST, _BAR = 3.4, 0.7, 1.0
 _OPACITY = 0.7
+# A written value's height and width, as shares of a square photo's.
+_TEXT = (0.09, 0.16)
 _MARKS = '95% intervals (±) leave out 0 within thick lines'
 
 
@@ -76,6 +78,8 @@ def segments(
   # Both panels are as wide as a square; high photos make the figure higher.
   height = _REST + _PANEL * min(rows / columns, 3.0)
   fig = frames.start(2 * _PANEL + _BAR, height, title=title, warning=warning)
+  # Room between the title and a caption of two lines.
+  fig.get_layout_engine().set(h_pad=0.08)
   axes = fig.subplots(1, 2)
   photo = np.broadcast_to(np.asarray(image, np.float64), (rows, columns, 3))
   for ax, pixels in zip(axes, (photo, painted), strict=True):
@@ -121,11 +125,21 @@ def _draw(ax, lines, **style):
 
 
 def _write(ax, drawn, labels, num_shown):
-  """Writes the largest values where their regions are widest."""
+  """Writes the largest values where their regions are widest, none on another.
+
+  A region without such a place has its value written where it is widest.
+  """
+  rows, columns = np.indices(labels.shape)
+  free = np.ones(labels.shape, bool)
   for i in np.argsort(-np.abs(drawn.values), kind='stable')[:num_shown]:
     inside = np.pad(labels == i, 1)
     depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
-    row, column = np.unravel_index(np.argmax(depth), depth.shape)
+    best = np.where(free, depth, 0)
+    place = np.argmax(best if best.any() else depth)
+    row, column = np.unravel_index(place, depth.shape)
+    free &= (np.abs(rows - row) > _TEXT[0] * len(labels)) | (
+      np.abs(columns - column) > _TEXT[1] * labels.shape[1]
+    )
     text = drawn.number(drawn.values[i])
     if drawn.half[i]:
       text += f'\n± {drawn.number(drawn.half[i]).lstrip("+")}'

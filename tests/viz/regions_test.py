@@ -90,6 +90,17 @@ class SegmentsTest(parameterized.TestCase):
     ]
     self.assertEqual(found, [('+1.00\n± 0.20', 0), ('-0.50\n± 0.20', 1)])
 
+  def test_writes_no_value_on_another(self):
+    labels = np.zeros((50, 50), int)
+    labels[:, 20:23], labels[:, 23:26] = 1, 2
+    fig = viz.segments(
+      np.array([0.0, 2.0, 1.0]), image=np.ones((50, 50, 1)), labels=labels
+    )
+    # Both stripes are as wide everywhere.
+    first, second = (np.array(t.get_position()) for t in fig.axes[1].texts[:2])
+    self.assertEqual((first[0], second[0]), (21, 24))
+    self.assertGreater(np.abs(first - second)[1], 0.09 * 50)
+
   def test_texts_around(self):
     fig = viz.segments(
       _VALUES,
