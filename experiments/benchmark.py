@@ -5,11 +5,12 @@
 
 For each method, in one run: the first call (tracing and compiling, with no
 help of the compilation cache), a later call, the same number of bare model
-calls at the same batch size, their ratio, and the temporary memory of the
-compiled program at two batch sizes; and the same of the metrics whose every
-point is one call. Where the `peers` extra is installed, captum and PAIR's
-saliency make the same maps, and torch the same model calls. What is compared is
-timed in turns, and medians are told. Writes `<model>.json` to --out.
+calls at the same batch size, their ratio, and the ratio of processor time,
+which others on the machine move less; the temporary memory of the compiled
+program at two batch sizes; and the same of the metrics whose every point is one
+call. Where the `peers` extra is installed, captum and PAIR's saliency make the
+same maps, and torch the same model calls. What is compared is timed in turns,
+and medians are told. Writes `<model>.json` to --out.
 """
 
 import importlib.util

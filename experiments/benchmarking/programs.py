@@ -101,15 +101,22 @@ def _time(subject, run, calls, bare_of, others):
   first, batch = timing.timed(run)
   made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch))
   timed = {'ours': run, 'bare': bare_of(made), **others}
-  seconds = timing.in_turns(timed, subject.repeats)
-  ratios = np.divide(seconds['ours'], seconds['bare'])
-  medians = {who: float(np.median(s)) for who, s in seconds.items()}
+  found = timing.by_both_clocks(timed, subject.repeats)
+  wall, processor = (
+    {who: np.array([s[clock] for s in turns]) for who, turns in found.items()}
+    for clock in range(2)
+  )
+  medians = {who: float(np.median(s)) for who, s in wall.items()}
   return {
     'first_call_seconds': first,
     'seconds': medians.pop('ours'),
     'bare_seconds': medians.pop('bare'),
-    'ratio': float(np.median(ratios)),
+    'ratio': float(np.median(wall['ours'] / wall['bare'])),
+    'processor_ratio': float(np.median(processor['ours'] / processor['bare'])),
     'peers_seconds': medians,
+    'processor_seconds': {
+      who: float(np.median(s)) for who, s in processor.items()
+    },
     'calls': made._asdict(),
   }
 

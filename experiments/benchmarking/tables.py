@@ -19,6 +19,7 @@ HEADER = (
   'later',
   'bare',
   'ratio',
+  'of processor time',
   'memory at 4',
   'at 32',
   'peers',
@@ -40,6 +41,7 @@ def method_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     f'{found["seconds"]:.3f} s',
     f'{found["bare_seconds"]:.3f} s',
     f'{found["ratio"]:.3f}',
+    f'{found["processor_ratio"]:.3f}',
     *memory,
     ', '.join(f'{k} {v:.3f} s' for k, v in found['peers_seconds'].items())
     or '-',

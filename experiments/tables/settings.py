@@ -29,7 +29,9 @@ from saliency_jax.optimization import leg_tv
 from saliency_jax.optimization import mask
 from saliency_jax.optimization import masks
 from saliency_jax.optimization import sparsity_weight
+from saliency_jax.perturbations import gaussian_process
 from saliency_jax.perturbations import leg
+from saliency_jax.perturbations import shapley
 from saliency_jax.propagation import attention
 from saliency_jax.propagation import composites
 
@@ -88,6 +90,12 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
   'deleted': BASELINES,
   'draw': _by_name(leg.orthogonal, leg.gaussian),
+  'estimator': _by_name(
+    shapley.exact,
+    shapley.permutation,
+    shapley.stratified,
+    gaussian_process.gaussian_process,
+  ),
   'lam1': _by_name(sparsity_weight.search),
   'objective': _by_name(masks.deletion, masks.insertion),
   'optimizer': _by_name(optax.adam, optax.rmsprop, optax.sgd),

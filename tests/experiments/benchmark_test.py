@@ -52,6 +52,11 @@ class BenchmarkTest(parameterized.TestCase):
     self.assertEqual(found['settings']['num_masks'], 8)
     self.assertGreater(found['first_call_seconds'], found['seconds'])
     self.assertGreater(found['ratio'], 0)
+    clocked = found['processor_seconds']
+    self.assertEqual(list(clocked), ['ours', 'bare'])
+    self.assertAlmostEqual(
+      found['processor_ratio'], clocked['ours'] / clocked['bare']
+    )
     memory = found['temporary_bytes']
     self.assertLess(4 * memory['4'], memory['32'])
     self.assertEqual(report['methods']['gradient']['temporary_bytes'], {})

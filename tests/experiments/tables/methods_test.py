@@ -18,6 +18,7 @@ from saliency_jax.gradients import quadrature
 from saliency_jax.models import types as model_types
 from saliency_jax.optimization import leg_tv
 from saliency_jax.optimization import sparsity_weight
+from saliency_jax.perturbations import shapley
 from saliency_jax.propagation import attention
 from tests import equivalence
 
@@ -214,6 +215,7 @@ class MethodsTest(parameterized.TestCase):
     ('rise.cells=(3, 4)', 'cells', (3, 4)),
     ('rise.batch_size=None', 'batch_size', None),
     ('lime.segments=50', 'segments', 50),
+    ('shapley.estimator=permutation', 'estimator', shapley.permutation),
     ('rise.baseline=uniform', 'baseline', baselines.uniform),
     ('rise.keep_prob=inf', 'keep_prob', float('inf')),
     ('rise.baseline=1', 'baseline', 1.0),
