@@ -183,7 +183,7 @@ def main(setup: app.Setup) -> None:
     kept = {n: m for n, m in found.items() if n not in refused}
     certifying.report(out, x, kept, rho=_CERTIFY.value)
   written = 'info.json' if len(refused) == len(found) else _WRITTEN
-  if not labels.keys() <= refused.keys():
+  if labels.keys() & (found.keys() - refused.keys()):
     written = f'{sheets.SEGMENTS}, {written}'
   seconds = time.perf_counter() - begin
   print(f'wrote {out}/: {written}, after {seconds:.0f} s')
