@@ -56,8 +56,9 @@ def named(network: Any, mark: Mark) -> Any:
       return how(library, network, mark)
   raise ValueError(
     'expected a module of nnx, linen, Equinox or Keras, or what haiku '
-    f'transformed, got a {type(network).__name__}; a function of your own '
-    f'names h by h = jax.ad_checkpoint.checkpoint_name(h, {mark.name!r})'
+    f'transformed, got a {type(network).__name__}; a module of torch is tapped '
+    f'by scores.from_torch(module, taps={mark.path!r}), and a function of your '
+    f'own by h = jax.ad_checkpoint.checkpoint_name(h, {mark.name!r}) inside'
   )
 
 

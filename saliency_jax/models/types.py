@@ -32,6 +32,7 @@ class Spec(NamedTuple):
       'bilinear'.
     channels_first: whether a user's own network takes images `[C, H, W]`, where
       examples are `[H, W, C]` all the same: each input of three axes is turned.
+      Examples that are `[C, H, W]` themselves need no turning.
   """
 
   name: str

@@ -330,6 +330,10 @@ _FRAMEWORKS = {
 }
 
 
+def _pooled(h):
+  return jnp.mean(jax.nn.relu(h), (1, 2))
+
+
 @functools.cache
 def _compiled(fn):
   """Returns the logits of one input, and its maps by every method."""
@@ -377,6 +381,24 @@ class FrameworksTest(parameterized.TestCase):
   @parameterized.parameters(*_FRAMEWORKS)
   def test_maps_of_a_row(self, name):
     self._check(self._built(name, 1), _plain_rows, _ROW)
+
+  def test_examples_with_channels_first(self):
+    """What the network takes as it is gets its map as it is."""
+    self._built('equinox', 1)
+    import equinox
+
+    key = jax.random.key(0)
+    module = equinox.nn.Sequential(
+      [equinox.nn.Conv2d(3, 8, 3, key=key), equinox.nn.Lambda(_pooled)]
+    )
+    maps = []
+    for shape, first in (((8, 8, 3), True), ((3, 8, 8), False)):
+      spec = models.Spec('mine', shape, channels_first=first)
+      model = models.from_equinox(module, spec)
+      x = _IMAGE if first else _IMAGE.transpose(2, 0, 1)
+      score = scores.logit(model.apply, model.params, 1)
+      maps.append(saliency_jax.gradient(score, x).scores)
+    np.testing.assert_array_equal(maps[0].transpose(2, 0, 1), maps[1])
 
   def test_left_in_training_equinox(self):
     self._built('equinox')
