@@ -3,16 +3,17 @@
   python -m experiments.certify --workdir=out/certificates \\
       --config=experiments/configs/certificates.py
 
-A run that was stopped, or killed, goes on where it was. `--workdir` then holds
-`config.json`; `records-0.jsonl`, a line an example, with its certificates by
-map, bound, radius and K; `summary.json`, with the overlap that `config.share`
-of the examples have at least; `certificates.png`, of that against rho; and,
-where the maps differ in their draws, `draws.png`, of that against these.
+Maps of the same noise share their draws: twelve of them cost the gradients of
+one. A run that was stopped, or killed, goes on where it was. `--workdir` then
+holds `config.json`; `records-0.jsonl`, a line an example, with its certificates
+by map, bound, radius and K; `summary.json`, with the overlap that
+`config.share` of the examples have at least; `certificates.png`, of that
+against rho; and, where the maps differ in their draws, `draws.png`, of that
+against these.
 """
 
 import functools
 
-import jax
 import numpy as np
 
 from experiments.core import app
@@ -22,12 +23,11 @@ from experiments.core import records
 from experiments.core import subsets
 from experiments.core import workdir
 from experiments.robustness import certified
+from experiments.robustness import passes
 from experiments.tables import contenders
 from saliency_jax import certificates
 from saliency_jax.core import selection
 
-# The methods whose attributions hold what a certificate needs.
-MAPS = ('scaled_map', 'quadratic_map', 'sparsified_map', 'relaxed_map')
 # By name: the settings of a certificate.
 BOUNDS = {
   'hoeffding': {'bound': certificates.hoeffding},
@@ -57,26 +57,23 @@ def _certify(config, mesh, missing, append):
   """Adds the records of some examples, a batch at a time."""
   model = examples.load_model(config)
   source = examples.load_source(config)
-  programs = {
-    label: contenders.build(contender, model.apply, mesh)
-    for label, contender in contenders.choose(
-      config['methods'], model.spec
-    ).items()
-  }
+  chosen = contenders.choose(config['methods'], model.spec)
+  planned = passes.plan(chosen, model.apply, mesh)
   with app.progress(missing, what='examples') as bar:
     for batch in examples.batches(
       config, source, model.spec, missing, mesh.size
     ):
       rows = [{} for _ in batch.indices]
-      for label, program in programs.items():
-        bar.set_postfix_str(label)
-        out = program(model.params, batch.images, keys=batch.keys)
-        out = jax.tree.map(np.asarray, out)
-        for i, row in enumerate(rows):
-          one = jax.tree.map(lambda a, i=i: a[i], out)
-          row[label] = _certificates(one, config, config['methods'][label])
+      for one_pass in planned:
+        bar.set_postfix_str(', '.join(one_pass.labels))
+        found = one_pass.run(model.params, batch.images, batch.keys)
+        for label, maps in found.items():
+          # Behind the last example it stands again.
+          for row, out in zip(rows, maps, strict=False):
+            row[label] = _certificates(out, config, config['methods'][label])
       for i, name, row in zip(batch.indices, batch.names, rows, strict=True):
-        append({'index': i, 'name': name, 'maps': row})
+        maps = {label: row[label] for label in config['methods']}
+        append({'index': i, 'name': name, 'maps': maps})
       bar.update(len(rows))
 
 
@@ -101,7 +98,7 @@ def _check(config):
   """Refuses a config in which a word is wrong, before any work."""
   for label, chosen in config['methods'].items():
     where = f'config.methods.{label}'
-    naming.check(f'{where}: name', chosen['name'], MAPS)
+    naming.check(f'{where}: name', chosen['name'], passes.KINDS)
     contenders.check(label, chosen)
     for bound in chosen['bounds']:
       naming.check(f'{where}: bound', bound, BOUNDS)

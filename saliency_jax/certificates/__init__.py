@@ -1,12 +1,14 @@
 """Maps that no small perturbation of the input can change much, with proof.
 
-`smoothed_maps` makes them, and each carries its terms; `confidence` bounds what
+`smoothed_maps` makes them, `several` makes many of the same draws, in the ways
+of the module `draws`, and each carries its terms; `confidence` bounds what
 was sampled, and `top_k_overlap`, `overlap_radius`, `entry_radii` and
 `certified_rank` say what is certain; `certify` is all of it in one call.
 Certificates are numbers for a report: they are computed on the host, in double
 precision.
 """
 
+from saliency_jax.certificates import draws as draws
 from saliency_jax.certificates.confidence import best_of
 from saliency_jax.certificates.confidence import clopper_pearson
 from saliency_jax.certificates.confidence import closest
@@ -20,6 +22,8 @@ from saliency_jax.certificates.overlap import top_k_overlap
 from saliency_jax.certificates.radii import entry_radii
 from saliency_jax.certificates.radii import overlap_radius
 from saliency_jax.certificates.rank import certified_rank
+from saliency_jax.certificates.shared_draws import merged
+from saliency_jax.certificates.shared_draws import several
 from saliency_jax.certificates.smoothed_maps import median_rank
 from saliency_jax.certificates.smoothed_maps import quadratic_map
 from saliency_jax.certificates.smoothed_maps import relaxed_map
@@ -37,17 +41,20 @@ __all__ = [
   'closest',
   'clopper_pearson',
   'empirical_bernstein',
+  'draws',
   'entry_radii',
   'gaussian_shift',
   'guaranteed',
   'hoeffding',
   'median_rank',
+  'merged',
   'overlap_radius',
   'population',
   'privacy_shift',
   'quadratic_map',
   'relaxed_map',
   'scaled_map',
+  'several',
   'sparsified_map',
   'stated_map',
   'top_k_overlap',

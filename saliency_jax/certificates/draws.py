@@ -21,7 +21,7 @@ References:
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -44,15 +44,17 @@ class Kind(NamedTuple):
       are made together look for each once.
     share: of the entries; the values add up to no more than that many.
     binary: whether each value is 0 or 1.
-    finish: makes the map of the mean of the values, its terms, and the shape of
-      the base map.
+    also: what is averaged beside the values: a function of them to a pytree.
+    finish: makes the map of the mean of the values, its terms, the mean of what
+      is averaged beside them, and the shape of the base map.
   """
 
   values: Callable[[terms.Map, Largest], terms.Map]
   share: float | int = 1
   binary: bool = False
-  finish: Callable[[Array, terms.SmoothedInfo, tuple], types.Attribution] = (
-    lambda mean, info, shape: types.Attribution(mean, info)
+  also: Callable[[terms.Map], Any] = lambda values: ()
+  finish: Callable[..., types.Attribution] = lambda mean, info, also, shape: (
+    types.Attribution(mean, info)
   )
 
 
@@ -102,13 +104,13 @@ def sparsified(tau: float | int = 0.2) -> Kind:
   def values(m, largest):
     return _above(m, tau, largest).astype(m.dtype)
 
-  def finish(mean, info, shape):
+  def finish(mean, info, also, shape):
     # The mean of zeros and ones is a count; batches were merged with rounding.
-    del shape
+    del also, shape
     num = info.num_samples.astype(mean.dtype)
     return types.Attribution(jnp.round(mean * num) / num, info)
 
-  return Kind(values, tau, True, finish)
+  return Kind(values, tau, True, finish=finish)
 
 
 def relaxed(tau: float | int = 0.2, gamma: float | int = 0.01) -> Kind:
@@ -158,7 +160,8 @@ def ranked(num_bins: int = 64) -> Kind:
     within = jnp.pad(within, ((0, 0), (0, 1)), constant_values=True)
     return within.astype(m.dtype)
 
-  def finish(share, info, shape):
+  def finish(share, info, also, shape):
+    del also
     num = info.num_samples.astype(share.dtype)
     counts = jnp.round(num * share)
 

@@ -11,23 +11,14 @@ References:
   2019. https://arxiv.org/abs/1905.12105
 """
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from saliency_jax import transforms
 from saliency_jax.certificates import draws
-from saliency_jax.certificates import terms
-from saliency_jax.core import examples
-from saliency_jax.core import sampling
-from saliency_jax.core import selection
+from saliency_jax.certificates import shared_draws
 from saliency_jax.core import types
-from saliency_jax.gradients import gradient
 
-# The paper's base map: each entry of the example is certified on its own. Its
-# sum over the channels has fewer entries, and tighter bounds.
-magnitude = transforms.absolute(gradient.gradient)
-channel_magnitude = transforms.sum_channels(magnitude)
+magnitude = shared_draws.magnitude
+channel_magnitude = shared_draws.channel_magnitude
 
 
 def scaled_map(
@@ -176,35 +167,15 @@ def median_rank(
 
 def _smoothed(kind, fn, x, base, settings):
   """Averages the values of a kind over Gaussian neighbours of `x`."""
-  x = examples.floats(x)
   key, sigma, num_samples, batch_size = settings
-
-  def at(neighbour, _):
-    m = jnp.abs(base(fn, neighbour, key=None).scores)
-    # NaN compares as false: it would pass for the smallest, or spoil the count.
-    fine = jnp.all(jnp.isfinite(m))
-    m0 = jnp.where(fine, m, 0)
-    v = jnp.where(fine, kind.values(m0, draws.of_sizes(m0)), jnp.nan)
-    told = [jnp.mean((m == 0).astype(x.dtype)), (~fine).astype(x.dtype)]
-    return v, told
-
-  (mean, (zeros, bad)), (variance, _) = sampling.over_neighbours(
-    at,
+  found = shared_draws.several(
+    fn,
     x,
     key=key,
+    kinds={'map': kind},
+    base=base,
     sigma=sigma,
     num_samples=num_samples,
     batch_size=batch_size,
   )
-  info = terms.SmoothedInfo(
-    variance=variance,
-    stderr=sampling.standard_error(variance, num_samples),
-    base_zeros=zeros,
-    sigma=jnp.asarray(sigma, x.dtype),
-    num_samples=jnp.asarray(num_samples, jnp.int32),
-    mass=jnp.asarray(selection.count(kind.share, mean.size), jnp.int32),
-    binary=jnp.asarray(kind.binary),
-    num_nonfinite=jnp.round(bad * num_samples).astype(jnp.int32),
-  )
-  shape = jax.eval_shape(lambda: base(fn, x, key=None).scores).shape
-  return kind.finish(mean, info, shape)
+  return found['map']
