@@ -64,7 +64,7 @@ def main(setup: app.Setup) -> None:
   """Attacks `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
-  config = subsets.restrict(config)
+  config = weights.recorded(subsets.restrict(config))
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_attack, config, app.local_mesh())

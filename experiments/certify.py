@@ -21,6 +21,7 @@ from experiments.core import examples
 from experiments.core import naming
 from experiments.core import records
 from experiments.core import subsets
+from experiments.core import weights
 from experiments.core import workdir
 from experiments.robustness import certified
 from experiments.robustness import passes
@@ -44,7 +45,7 @@ def main(setup: app.Setup) -> None:
   """Certifies `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
-  config = subsets.restrict(config)
+  config = weights.recorded(subsets.restrict(config))
   _check(config)
   found = records.complete(
     folder, config, functools.partial(_certify, config, app.local_mesh())

@@ -29,6 +29,7 @@ from experiments.core import files
 from experiments.core import records
 from experiments.core import segments
 from experiments.core import subsets
+from experiments.core import weights
 from experiments.core import workdir
 from experiments.evaluation import report
 from experiments.evaluation import runner
@@ -42,7 +43,7 @@ def main(setup: app.Setup) -> None:
   """Evaluates `--config` in `--workdir`."""
   del setup  # The seed is the config's, and devices are taken by process.
   config, folder = workdir.read()
-  config = subsets.restrict(config)
+  config = weights.recorded(subsets.restrict(config))
   if segments.SEGMENTS.value is not None:
     chosen = contenders.on_segments(config['methods'], segments.SEGMENTS.value)
     config = {**config, 'methods': chosen}

@@ -14,6 +14,7 @@ import time
 from experiments.core import app
 from experiments.core import files
 from experiments.core import records
+from experiments.core import weights
 from experiments.core import workdir
 
 
@@ -22,6 +23,7 @@ def main(setup: app.Setup) -> None:
   del setup  # The seed is the config's.
   app.alone('study')
   config, folder = workdir.read()
+  config = weights.recorded(config)
   folder.mkdir(parents=True, exist_ok=True)
   records.keep_config(folder, config)
   begin = time.perf_counter()

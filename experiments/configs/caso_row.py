@@ -18,6 +18,9 @@ Seen, when insertion began from OpenCV's blur and not from RISE's own: smoothing
   do CAFO's. 8 minutes.
 Command: python -m experiments.evaluate --workdir=out/caso_row \\
   --config=experiments/configs/caso_row.py
+  The paper's networks, on images of one's own, not run (or se_resnet50):
+  --config=experiments/configs/caso_row.py:resnet50 --weights=resnet50.pth \\
+  --config.data=FOLDER --config.num_examples=1000
 """
 
 from experiments.configs import common

@@ -30,6 +30,9 @@ Seen on 64 digits, what 60% of them have at least, of the top 20% within rho =
   rounded; they are 10036 now). 4 minutes.
 Command: python -m experiments.certify --workdir=out/certificates \\
   --config=experiments/configs/certificates.py
+  The paper's network at q = 8192, on images of one's own, not run:
+  --config=experiments/configs/certificates.py:resnet50 \\
+  --weights=resnet50.pth --config.data=FOLDER --config.num_examples=64
 """
 
 import functools
@@ -49,6 +52,7 @@ _PHOTOS = {
   'num_examples': 20,
   'batch_size': 1,
 }
+_RESNET50 = {**_PHOTOS, 'model': 'resnet50'}
 _CIFAR10 = {
   'model': 'out/training_cifar10/lam=0.0',
   'data': 'cifar10',
@@ -63,13 +67,14 @@ def _use(kind, *bounds, sigma, num_samples, **settings):
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', 'budget', 'photos' or 'cifar10'."""
+  """Returns the config for 'digits', 'budget', 'photos', 'resnet50', ..."""
   make_maps, chosen = common.choose(
     which,
     {
       'digits': (_all_maps, _DIGITS),
       'budget': (_budgets, _DIGITS),
       'photos': (functools.partial(_two_bases, 256), _PHOTOS),
+      'resnet50': (functools.partial(_two_bases, 8192), _RESNET50),
       'cifar10': (functools.partial(_two_bases, 2048), _CIFAR10),
     },
   )

@@ -27,6 +27,9 @@ Command: python -m experiments.evaluate \\
   --config=experiments/configs/igos_tables_1_2.py --workdir=out/igos_tables_1_2
   Some resolutions only, on another network:
   --config=experiments/configs/igos_tables_1_2.py:28,14/squeezenet
+  The paper's networks, on images of one's own, not run (or resnet50):
+  --config=experiments/configs/igos_tables_1_2.py:224,112,28,14,7/vgg19 \\
+  --weights=vgg19.pth --config.data=FOLDER --config.num_examples=5000
 """
 
 import itertools

@@ -27,6 +27,9 @@ Seen, grey fill, area and ratio at tau = .2 and .5: invariant .385, .10, .25;
 Command: python -m experiments.evaluate \\
   --config=experiments/configs/invariant_photos.py \\
   --workdir=out/invariant_photos
+  The paper's network, on images of one's own:
+  --config=experiments/configs/invariant_photos.py:vgg16 --weights=vgg16.pth \\
+  --config.data=FOLDER --config.num_examples=1000
 """
 
 from experiments.configs import common
@@ -40,8 +43,8 @@ _RIVALS = (
 )
 
 
-def get_config():
-  """Returns the config: see the top of this file."""
+def get_config(model: str = 'squeezenet'):
+  """Returns the config of one network."""
   stochastic = {
     'num_steps': 200,
     'num_samples': 16,
@@ -50,7 +53,7 @@ def get_config():
   }
   return common.evaluation(
     about=__doc__,
-    model='squeezenet',
+    model=model,
     methods={
       'invariant': common.use('invariant_perturbation', **stochastic),
       'invariant_tuned': common.use(

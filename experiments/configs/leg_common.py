@@ -21,6 +21,7 @@ _PHOTOS = {'data': 'photos', 'num_examples': 20}
 ON_PHOTOS = {
   'photos': {'model': 'efficientnet_lite0', **_PHOTOS},
   'squeezenet': {'model': 'squeezenet', **_PHOTOS},
+  'vgg19': {'model': 'vgg19', **_PHOTOS},
 }
 
 

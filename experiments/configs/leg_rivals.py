@@ -26,7 +26,8 @@ Seen on 100 digits, key size and log odds ratio: LIME .042 and -16.6, KernelSHAP
   rest, so that it is seen and no verdict. 14 minutes on a busy machine.
 Command: python -m experiments.evaluate --workdir=out/leg_rivals \\
   --config=experiments/configs/leg_rivals.py --data_dir=FOLDER
-  (:photos or :squeezenet after `.py`, and a folder of its own.)
+  (:photos or :squeezenet after `.py`, and a folder of its own; or the paper's
+  network, :vgg19 --weights=vgg19.pth --config.data=FOLDER, not run.)
 """
 
 from experiments.configs import common
@@ -34,7 +35,7 @@ from experiments.configs import leg_common
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', 'photos' or 'squeezenet'."""
+  """Returns the config for 'digits', 'photos', 'squeezenet' or 'vgg19'."""
   digits = {
     'model': 'lenet',
     'data': 'mnist',

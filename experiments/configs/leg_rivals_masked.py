@@ -16,7 +16,8 @@ Seen on 30 digits: p = .981; without the tenth, and by it alone: LIME .025 and
   minutes on a busy machine.
 Command: python -m experiments.study --workdir=out/leg_rivals_masked \\
   --config=experiments/configs/leg_rivals_masked.py
-  (:photos or :squeezenet after `.py`, and a folder of its own.)
+  (:photos or :squeezenet after `.py`, and a folder of its own; or the paper's
+  network, :vgg19 --weights=vgg19.pth --config.data=FOLDER, not run.)
 """
 
 from experiments.configs import common
@@ -24,7 +25,7 @@ from experiments.configs import leg_common
 
 
 def get_config(which: str = 'digits'):
-  """Returns the config for 'digits', 'photos' or 'squeezenet'."""
+  """Returns the config for 'digits', 'photos', 'squeezenet' or 'vgg19'."""
   choices = {'digits': common.LENET, **leg_common.ON_PHOTOS}
   chosen = common.choose(which, choices)
   on_photos = which != 'digits'

@@ -3,6 +3,8 @@
 A launcher imports this module to have the flag `--weights`.
 """
 
+from collections.abc import Mapping
+import hashlib
 from typing import Any
 
 from absl import flags
@@ -32,6 +34,25 @@ def load(name: str, **settings: Any) -> types.Model:
   if name in fits.SETTINGS and given() is None and not settings:
     return fits.load(name)
   return models.load(name, weights=given(), **settings)
+
+
+def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a config that knows the weights of its network by their digest.
+
+  A run then goes on with the weights that it began with, or is refused.
+
+  Raises:
+    ValueError: no such file.
+  """
+  path = given()
+  if path is None:
+    return dict(config)
+  try:
+    with open(path, 'rb') as f:
+      digest = hashlib.file_digest(f, 'sha256').hexdigest()
+  except OSError as e:
+    raise ValueError(f'--weights {path!r}: {e.strerror}') from None
+  return {**config, 'weights': digest}
 
 
 def given() -> str | None:
