@@ -1,6 +1,8 @@
-"""How sparse and how smooth a map is.
+"""How sparse, how concise and how smooth a map is.
 
 References:
+  Bhatt, Weller and Moura, Evaluating and aggregating feature-based model
+  explanations, 2020. https://arxiv.org/abs/2005.00631
   Hurley and Rickard, Comparing measures of sparsity, 2009.
   https://doi.org/10.1109/TIT.2009.2027527
   Chalasani et al., Concise explanations of neural networks using adversarial
@@ -26,6 +28,20 @@ def gini(scores: Float[Array, '...']) -> Float[Array, '']:
   share = jnp.sum(ordered * (n - rank + 0.5)) / n
   index = 1 - 2 * share / jnp.where(total > 0, total, 1)
   return maps.if_finite(index, scores)
+
+
+def entropy(scores: Float[Array, '...']) -> Float[Array, '']:
+  """Returns the entropy of a map's shares, the complexity of Bhatt et al.
+
+  Of the shares `p = |scores| / sum |scores|` it is `-sum p log p`, in nats: 0
+  where one score alone is not zero, `log n` where all are of one size. A map of
+  zeros has 0, as none of it counts.
+  """
+  sizes = jnp.abs(scores)
+  total = jnp.sum(sizes)
+  share = sizes / jnp.where(total > 0, total, 1)
+  logs = jnp.log(jnp.where(share > 0, share, 1))
+  return maps.if_finite(-jnp.sum(share * logs), scores)
 
 
 def relative_variation(scores: Float[Array, 'H W C']) -> Float[Array, '']:

@@ -215,6 +215,7 @@ def deletion_insertion(
   key: Key[Array, ''] | None = None,
   protocol: Callable[..., Plan] = igos_protocol,
   masker: maskers.Constructor | None = None,
+  normalize: bool = False,
   batch_size: int | None = None,
 ) -> DeletionInsertion:
   """Measures a map by what its best cells do to the score.
@@ -229,6 +230,9 @@ def deletion_insertion(
     protocol: `igos_protocol` or `rise_protocol`, its settings bound by
       `functools.partial`.
     masker: its players go and come, in the place of cells or pixels.
+    normalize: whether curves and areas are in units of `f(x)`, where deletion
+      starts and insertion ends: examples of unlike scores then count alike. It
+      is for scores above zero; an `f(x)` of 0 gives NaN or infinity.
     batch_size: calls of `fn` held in memory at once; `None` holds all.
   """
   x = examples.arrays(x)
@@ -252,6 +256,8 @@ def deletion_insertion(
   values = sampling.batched_map(evaluate, points, batch_size=batch_size)
   values = maps.if_finite(values, scores)
   deletion, insertion = values.reshape(2, -1)
+  if normalize:
+    deletion, insertion = deletion / deletion[0], insertion / deletion[0]
   fractions = jnp.asarray(plan.counts / plan.counts[-1], dtype)
   return DeletionInsertion(
     fractions=fractions,

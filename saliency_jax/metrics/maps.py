@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
+from saliency_jax.core import examples
+from saliency_jax.core import types
 
 
 def per_player(
@@ -40,6 +42,40 @@ def per_player(
   return jnp.round(values / unit) * unit
 
 
+def totals(
+  scores: Any, x: types.Example, masker: maskers.Masker
+) -> Float[Array, '*players']:
+  """Returns the sum of the scores of each player's entries.
+
+  An entry that a player has in part, as of a masker that interpolates, counts
+  by that part. What is shared, as by channels, counts for each.
+
+  Args:
+    scores: a map of the example, or `[*players, 1]`, which is summed already.
+    x: the example.
+    masker: of the example.
+
+  Raises:
+    ValueError: if the scores do not broadcast to the example.
+  """
+  wide = examples.wide(scores)
+  if getattr(wide, 'shape', None) == (*masker.shape, 1):
+    return wide[..., 0]
+  wide = jax.tree.map(per_entry, wide, x)
+
+  def promised(values):
+    products = jax.tree.map(
+      lambda s, part: jnp.sum(s * part.astype(s.dtype)),
+      wide,
+      masker.spread(values),
+    )
+    return sum(jax.tree.leaves(products))
+
+  zeros = jnp.zeros(masker.shape, examples.result_dtype(wide))
+  # It is linear: the derivative by a player is what the player has.
+  return jax.grad(promised)(zeros)
+
+
 def per_pixel(
   scores: Float[Array, '...'],
   x: Float[Array, 'H W C'],
@@ -62,14 +98,14 @@ def per_pixel(
 
 
 def per_entry(
-  scores: Float[Array, '...'], x: Float[Array, '*x'], *, by_size: bool = False
+  scores: Float[Array, '...'], x: Num[Array, '*x'], *, by_size: bool = False
 ) -> Float[Array, '*x']:
   """Returns one score an entry of the example, repeating what is shared."""
   return jnp.broadcast_to(_read(matching(scores, x), by_size), x.shape)
 
 
 def matching(
-  scores: Float[Array, '...'], x: Float[Array, '*x']
+  scores: Float[Array, '...'], x: Num[Array, '*x']
 ) -> Float[Array, '...']:
   """Returns the scores as they are.
 

@@ -1,7 +1,8 @@
 """How alike two maps are: their best features, and their order.
 
 `top_k_overlap(a, b) = |top_k(a) & top_k(b)| / k`; `rank_correlation` is
-Spearman's, `corr(rank a, rank b)` with equal values at their mean rank.
+Spearman's, `corr(rank a, rank b)` with equal values at their mean rank, and
+`linear_correlation` is Pearson's, `corr(a, b)`.
 
 References:
   Ghorbani, Abid and Zou, Interpretation of neural networks is fragile, 2017.
@@ -72,9 +73,29 @@ def rank_correlation(
     centred = (ranks.astype(scores.dtype) - (num + 1) / 2) / num
     return jnp.where(where.ravel(), centred, 0)
 
-  u, v = centred(a), centred(b)
-  correlation = jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))
-  return maps.if_finite(correlation, a, b)
+  return maps.if_finite(_cosine(centred(a), centred(b)), a, b)
+
+
+def linear_correlation(
+  a: Float[Array, '*x'], b: Float[Array, '*x']
+) -> Float[Array, '']:
+  """Returns Pearson's correlation of two maps, in [-1, 1].
+
+  NaN where a map is constant.
+
+  Raises:
+    ValueError: if the maps are of two shapes.
+  """
+  checks.same_shape('the second map', b, a)
+
+  def centred(scores):
+    away = scores - jnp.mean(scores)
+    largest = jnp.max(jnp.abs(away))
+    # The mean of a constant is known up to rounding, and it has no direction.
+    varies = jnp.max(scores) > jnp.min(scores)
+    return jnp.where(varies, away / jnp.where(largest > 0, largest, 1), 0)
+
+  return maps.if_finite(_cosine(centred(a), centred(b)), a, b)
 
 
 def structural_similarity(
@@ -118,3 +139,7 @@ def structural_similarity(
   luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
   similar = luminance * (2 * cov + c2) / (var_a + var_b + c2)
   return maps.if_finite(jnp.mean(similar), a, b)
+
+
+def _cosine(u, v):
+  return jnp.sum(u * v) / jnp.sqrt(jnp.sum(u**2) * jnp.sum(v**2))

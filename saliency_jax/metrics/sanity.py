@@ -28,21 +28,11 @@ from saliency_jax import scores as score_functions
 from saliency_jax.core import jaxprs
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.metrics import likeness
 from saliency_jax.metrics import maps
-from saliency_jax.metrics import overlap
 
 # Makes an array of parameters random: `(key, leaf) -> like leaf`.
 Initialize = Callable[[Key[Array, ''], Float[Array, '...']], Any]
-
-
-class Cascade(NamedTuple):
-  """Each map against the trained network's; entry `d` has `d` random layers."""
-
-  rank_correlation: Float[Array, 'd+1']  # Of the scores on the support.
-  rank_correlation_abs: Float[Array, 'd+1']  # Of their sizes there.
-  ssim: Float[Array, 'd+1']  # Of the sizes a pixel, each scaled to [0, 1].
-  norm: Float[Array, 'd+1']  # |scores|, in units of the trained network's.
-  distance: Float[Array, 'd+1']  # Between the maps scaled to norm one.
 
 
 def shuffle(
@@ -76,8 +66,10 @@ def cascading_randomization(
   support: Bool[Array, 'H W'] | None = None,
   initialize: Initialize = shuffle,
   batch_size: int | None = 1,
-) -> Cascade:
+) -> likeness.Likeness:
   """Compares the maps of ever more random networks with the trained one's.
+
+  The reference is the trained network's map; entry `d` has `d` random layers.
 
   Args:
     method: explains one example, its settings bound.
@@ -114,7 +106,9 @@ def cascading_randomization(
   depths = jnp.arange(len(layers) + 1)
   made = sampling.batched_map(explain, depths, batch_size=batch_size)
   # Compared when all are made: the method is traced and compiled once.
-  compare = lambda scores: _compare(scores, made[0], support)
+  compare = lambda scores: likeness.compare(
+    scores, made[0], support=support
+  )
   return sampling.batched_map(compare, made, batch_size=batch_size)
 
 
@@ -199,32 +193,6 @@ def _initialize(key, params, initialize):
   return treedef.unflatten(
     [initialize(sampling.draw_key(key, i), a) for i, a in enumerate(leaves)]
   )
-
-
-def _compare(scores, trained, support):
-  size, trained_size = (jnp.abs(jnp.sum(s, -1)) for s in (scores, trained))
-  norm, trained_norm = (jnp.sqrt(jnp.sum(s**2)) for s in (scores, trained))
-  if support is not None:
-    support = jnp.broadcast_to(support[..., None], scores.shape)
-  ranked = functools.partial(overlap.rank_correlation, where=support)
-  compared = Cascade(
-    rank_correlation=ranked(scores, trained),
-    rank_correlation_abs=ranked(jnp.abs(scores), jnp.abs(trained)),
-    ssim=overlap.structural_similarity(_unit(size), _unit(trained_size)),
-    norm=maps.relative(norm, trained_norm),
-    distance=jnp.sqrt(
-      jnp.sum((_over(scores, norm) - _over(trained, trained_norm)) ** 2)
-    ),
-  )
-  return maps.if_finite(compared, scores, trained)
-
-
-def _unit(a):
-  return _over(a, jnp.max(a))
-
-
-def _over(a, scale):
-  return a / jnp.where(scale > 0, scale, 1)
 
 
 def _path(path) -> str:

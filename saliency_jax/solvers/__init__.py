@@ -2,6 +2,7 @@
 
 from saliency_jax.solvers.admm import admm
 from saliency_jax.solvers.dantzig import tv_dantzig
+from saliency_jax.solvers.infilling import infill
 from saliency_jax.solvers.primal_dual import pdhg
 from saliency_jax.solvers.proximal import fista
 from saliency_jax.solvers.total_variation import tv_box
@@ -11,6 +12,7 @@ from saliency_jax.solvers.total_variation import tv_box_path
 __all__ = (
   'admm',
   'fista',
+  'infill',
   'pdhg',
   'tv_box',
   'tv_box_from',

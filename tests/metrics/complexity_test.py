@@ -21,6 +21,22 @@ class ComplexityTest(absltest.TestCase):
     got = jax.jit(metrics.gini)(jnp.asarray(a).reshape(5, 8))
     np.testing.assert_allclose(got, pairs / (2 * a.mean()), rtol=1e-5)
 
+  def test_entropy_of_all_equal_and_of_one(self):
+    equal = metrics.entropy(jnp.array([[1.0, -1.0], [1.0, -1.0]]))
+    self.assertAlmostEqual(float(equal), np.log(4), places=6)
+    one = jnp.zeros((4, 4, 1)).at[1, 1].set(-3.0)
+    self.assertEqual(metrics.entropy(one), 0)
+    self.assertEqual(metrics.entropy(jnp.zeros((4, 4))), 0)
+    self.assertTrue(np.isnan(metrics.entropy(one.at[0, 0].set(jnp.inf))))
+
+  def test_entropy_matches_loop(self):
+    a = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    want = 0.0
+    for share in (np.abs(a) / np.abs(a).sum()).ravel():
+      want -= share * np.log(share)
+    got = jax.jit(metrics.entropy)(jnp.asarray(7 * a))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
   def test_relative_variation(self):
     one = jnp.zeros((4, 4, 1)).at[1, 1].set(3.0)
     self.assertAlmostEqual(

@@ -233,6 +233,24 @@ class DeletionTest(parameterized.TestCase):
     np.testing.assert_allclose(got.deletion_curve[-1], fn(grey), rtol=1e-5)
     np.testing.assert_allclose(got.insertion_curve[0], fn(blur), rtol=1e-5)
 
+  @parameterized.parameters(
+    functools.partial(metrics.igos_protocol, resolution=6),
+    metrics.rise_protocol,
+  )
+  def test_normalized_by_the_score(self, protocol):
+    fn, _, x, pixels = _problem()
+    measure = functools.partial(
+      metrics.deletion_insertion, fn, x, pixels, protocol=protocol
+    )
+    plain, scaled = (
+      jax.jit(functools.partial(measure, normalize=n))() for n in (False, True)
+    )
+    for field in plain._fields[1:]:
+      np.testing.assert_allclose(
+        getattr(scaled, field), getattr(plain, field) / fn(x), rtol=1e-5
+      )
+    self.assertEqual(scaled.deletion_curve[0], 1)
+
   @parameterized.parameters(1, 7, None)
   def test_batch_size_and_vmap(self, batch_size):
     apply, params = equivalence.network()

@@ -41,6 +41,27 @@ def _cascade(apply, params, x, m, key, batch_size):
   )
 
 
+def _random_logit(apply, params, x, m, key, batch_size):
+  del m
+  return metrics.random_logit(
+    gradient.gradient, apply, params, x, key=key, batch_size=batch_size
+  )
+
+
+def _relative_stability(apply, params, x, m, key, **settings):
+  return metrics.relative_stability(
+    scores.prob(apply, params, 1),
+    x,
+    m,
+    logits_fn=functools.partial(apply, params),
+    method=gradient.gradient,
+    key=key,
+    layer_fn=jnp.square,
+    num_samples=5,
+    **settings,
+  )
+
+
 _METRICS = {
   'igos': _score(
     functools.partial(
@@ -60,6 +81,15 @@ _METRICS = {
     functools.partial(metrics.max_sensitivity, method=gradient.gradient)
   ),
   'cascade': _cascade,
+  'random_logit': _random_logit,
+  'relative_stability': _relative_stability,
+  'faithfulness_correlation': _score(metrics.faithfulness_correlation),
+  'sensitivity_n': _score(
+    functools.partial(metrics.sensitivity_n, sizes=(2, 9), num_samples=7)
+  ),
+  'mu_fidelity': _score(functools.partial(metrics.mu_fidelity, cells=4)),
+  'road': _logits(functools.partial(metrics.road, num_steps=30)),
+  'information_curves': _logits(metrics.information_curves),
 }
 
 

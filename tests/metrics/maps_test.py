@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax.core import types
 from saliency_jax.metrics import fidelity
@@ -27,6 +28,10 @@ def _apply(params, x):
 
 def _logits(x):
   return jnp.stack([jnp.sum(x), jnp.sum(x**2)])
+
+
+def _sharp(x):
+  return jnp.stack([100 * jnp.std(x), jnp.float32(25)])
 
 
 def _curves(protocol, **settings):
@@ -62,6 +67,39 @@ _METRICS = {
   'cascading_randomization': lambda m: metrics.cascading_randomization(
     _same(m), _apply, {'weights': jnp.arange(2.0)}, _X, key=_KEY
   ),
+  'random_logit': lambda m: (
+    metrics.random_logit(
+      _same(m), _apply, {'weights': jnp.arange(2.0)}, _X, key=_KEY
+    ).likeness
+  ),
+  'relative_stability': lambda m: metrics.relative_stability(
+    _prob,
+    _X,
+    m,
+    logits_fn=_logits,
+    method=_same(m),
+    key=_KEY,
+    layer_fn=jnp.square,
+    num_samples=2,
+  )[:3],
+  'faithfulness_correlation': lambda m: metrics.faithfulness_correlation(
+    _prob, _X, m, key=_KEY, num_samples=5
+  ),
+  'sensitivity_n': lambda m: metrics.sensitivity_n(
+    _prob, _X, m, key=_KEY, sizes=(3, 9), num_samples=5
+  )[1:],
+  'mu_fidelity': lambda m: metrics.mu_fidelity(
+    _prob, _X, m, key=_KEY, cells=4, num_samples=5
+  ),
+  'road': lambda m: metrics.road(_logits, _X, m, key=_KEY)[1:-1],
+  'information_curves': lambda m: metrics.information_curves(
+    _sharp, _X, m, key=_KEY, start=0
+  )[1:],
+  'entropy': metrics.entropy,
+  'linear_correlation': lambda m: metrics.linear_correlation(_X, m),
+  'localization': lambda m: metrics.localization(
+    m, jnp.zeros((8, 8)).at[:2].set(1)
+  ),
 }
 
 
@@ -82,6 +120,9 @@ class MapsTest(parameterized.TestCase):
 
   def test_every_metric_is_here(self):
     others = {'layer_order', 'summarize_log_odds'}
+    # Of images and classifiers.
+    others |= {'blind', 'cell_region', 'disconnected', 'mosaic'}
+    others |= {'residual_entropy', 'webp'}
     here = {'deletion_insertion', 'decision_flips', 'log_odds_curves'}
     self.assertEqual({*metrics.__all__} - others - here - {*_METRICS}, set())
 
@@ -100,6 +141,36 @@ class MapsTest(parameterized.TestCase):
     for wrong in (jnp.ones((2, 3)), jnp.ones((2, 2, 2))):
       with self.assertRaisesRegex(ValueError, 'do not broadcast'):
         maps.per_pixel(wrong, x)
+
+  def test_totals_are_the_sums_of_players(self):
+    rng = np.random.default_rng(0)
+    x = jnp.zeros((4, 6, 2))
+    scores = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
+    labels = rng.permutation(np.arange(24) % 5).reshape(4, 6)
+    for players, owner in (
+      (maskers.segments(x, labels=labels), labels),
+      (maskers.grid(x, cells=(4, 6)), np.arange(24).reshape(4, 6)),
+    ):
+      want = np.zeros(players.num)
+      for pixel in np.ndindex(4, 6):
+        want[owner[pixel]] += np.sum(scores[pixel])
+      want = want.reshape(players.shape)
+      got = maps.totals(scores, x, players)
+      np.testing.assert_allclose(got, want, atol=1e-5)
+      given = jnp.asarray(want, jnp.float32)[..., None]
+      np.testing.assert_allclose(maps.totals(given, x, players), want, 1e-6)
+    # What channels share counts for each of them.
+    players = maskers.segments(x, labels=labels)
+    shared, whole = (
+      maps.totals(s, x, players)
+      for s in (scores[..., :1], jnp.repeat(scores[..., :1], 2, -1))
+    )
+    np.testing.assert_allclose(shared, whole, rtol=1e-6)
+    # Special tokens are nobody's.
+    tokens = jnp.array([1, 5, 6, 2])
+    players = maskers.tokens(tokens, words=[-1, 0, 0, -1])
+    got = maps.totals(jnp.array([9.0, 1.0, 2.0, 9.0]), tokens, players)
+    np.testing.assert_array_equal(got, [3])
 
   def test_relative(self):
     change = jnp.array([0.0, 0.0, 1.0, 1.0, jnp.nan])

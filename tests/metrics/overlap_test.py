@@ -63,6 +63,19 @@ class OverlapTest(parameterized.TestCase):
     np.testing.assert_allclose(metrics.rank_correlation(a, -a), -1, rtol=1e-5)
     self.assertTrue(np.isnan(metrics.rank_correlation(a, 0 * a)))
 
+  def test_linear_correlation_is_pearsons(self):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 30, 20)).astype(np.float32)
+    b = 1e6 * (b + a)
+    want = stats.pearsonr(a.ravel(), b.ravel()).statistic
+    got = metrics.linear_correlation(jnp.asarray(a), jnp.asarray(b))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    # Of sizes whose squares leave the range, and of a constant.
+    tiny = metrics.linear_correlation(jnp.asarray(1e-30 * a), jnp.asarray(b))
+    np.testing.assert_allclose(tiny, want, atol=1e-5)
+    flat = metrics.linear_correlation(jnp.full(7, 0.1), jnp.arange(7.0))
+    self.assertTrue(np.isnan(flat))
+
   @parameterized.parameters(7, 5)
   def test_ssim_is_scikit_images(self, window):
     rng = np.random.default_rng(0)
