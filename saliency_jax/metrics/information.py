@@ -62,6 +62,9 @@ _SHARES = (
 )
 _LEVELS = 256
 
+# An image to its information, in any unit.
+Entropy = Callable[[Float[Array, 'H W C']], Float[Array, '']]
+
 
 class InformationCurves(NamedTuple):
   """The score by the information of the image, and the areas.
@@ -129,7 +132,7 @@ def information_curves(
   shares: Sequence[float | int] = _SHARES,
   start: float | int = 0.01,
   fill: Callable[..., Float[Array, 'H W C']] = mean_of_neighbours,
-  entropy: Callable[..., Float[Array, '']] = residual_entropy,
+  entropy: Entropy = residual_entropy,
   by_size: bool = False,
   monotone: bool = True,
   num_points: int = 101,

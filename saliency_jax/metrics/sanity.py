@@ -106,9 +106,7 @@ def cascading_randomization(
   depths = jnp.arange(len(layers) + 1)
   made = sampling.batched_map(explain, depths, batch_size=batch_size)
   # Compared when all are made: the method is traced and compiled once.
-  compare = lambda scores: likeness.compare(
-    scores, made[0], support=support
-  )
+  compare = lambda scores: likeness.compare(scores, made[0], support=support)
   return sampling.batched_map(compare, made, batch_size=batch_size)
 
 

@@ -48,7 +48,7 @@ _NUM = 12
 _QUIET = {'disable_warnings': True, 'normalise': False}
 
 
-def _problem(shape=(2, 6, 5), seed=0):
+def _problem(shape=(2, 6, 5), seed=0, steep=1.0):
   """Returns a torch network of images `[C, H, W]`, ours, and an image."""
   torch.manual_seed(seed)
   size = int(np.prod(shape))
@@ -58,6 +58,9 @@ def _problem(shape=(2, 6, 5), seed=0):
     torch.nn.Tanh(),
     torch.nn.Linear(6, 4),
   ).double()
+  net[1].weight.data *= steep
+  # No class is ahead on a grey image.
+  net[3].bias.data -= net(torch.full((1, size), 0.5)).detach()[0]
   params = [jnp.asarray(p.detach().numpy()) for p in net.parameters()]
   x = np.random.default_rng(seed).uniform(0.1, 1, size=shape)
 
@@ -88,6 +91,9 @@ class JudgesTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.enterContext(jax.enable_x64())
+    # Quantus hands torch its default dtype.
+    self.addCleanup(torch.set_default_dtype, torch.get_default_dtype())
+    torch.set_default_dtype(torch.float64)
 
   def test_faithfulness_correlation_is_quantuss(self):
     net, apply, params, _, x = _problem()
@@ -158,7 +164,7 @@ class JudgesTest(parameterized.TestCase):
     np.testing.assert_allclose(got.value, _ours(want), atol=1e-10)
 
   def test_road_is_quantuss(self):
-    net, apply, params, _, x = _problem((1, 8, 10), seed=3)
+    net, apply, params, _, x = _problem((1, 8, 10), seed=3, steep=8.0)
     m = np.random.default_rng(1).normal(size=(8, 1, 8, 10))
     shares = [10, 20, 30, 40, 50, 70, 90]  # Of 80 pixels: whole numbers.
     xs = np.random.default_rng(2).uniform(size=m.shape)
@@ -203,14 +209,12 @@ class JudgesTest(parameterized.TestCase):
     seeds = np.asarray(order < 40).reshape(20, 20)
     whole = jnp.asarray(image / 255)
     blurred = jnp.asarray(pic.create_blurred_image(image, seeds) / 255)
-    logits_fn = lambda x: 6 * apply(params, x)
-    # The class that the whole image decides for.
-    gain = logits_fn(whole) - logits_fn(blurred)
-    offset = jnp.where(jnp.arange(4) == jnp.argmax(gain), 0, -0.5 * gain)
-    offset = offset - (logits_fn(whole) + logits_fn(blurred)) / 2
-    decide = lambda x: logits_fn(x) + offset
-    label = int(jnp.argmax(decide(whole)))
-    self.assertNotEqual(int(jnp.argmax(decide(blurred))), label)
+    # Of two classes, decided where a third of the way is gone.
+    logit_fn = lambda x: apply(params, x)[0]
+    way = logit_fn(whole) - logit_fn(blurred)
+    part = lambda x: (logit_fn(x) - logit_fn(blurred)) / way
+    decide = lambda x: jnp.stack([5 * (part(x) - 1 / 3), 0 * part(x)])
+    label = 0
 
     def predict(images):
       logits = np.stack([decide(jnp.asarray(i / 255)) for i in images])
@@ -369,7 +373,10 @@ class JudgesTest(parameterized.TestCase):
 
 def _batched_spearman(a, b, batched):
   del batched
-  return [similarity_func.correlation_spearman(*pair) for pair in zip(a, b)]
+  return [
+    similarity_func.correlation_spearman(*pair)
+    for pair in zip(a, b, strict=True)
+  ]
 
 
 if __name__ == '__main__':
