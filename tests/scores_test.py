@@ -144,7 +144,7 @@ class ScoresTest(parameterized.TestCase):
     logits_fn = scores.from_host(
       lambda batch: batch @ np.asarray(_PARAMS).T, output_shape=(3,)
     )
-    got = scores.prob(lambda _, x: logits_fn(x), None, 1)(_X)
+    got = scores.prob(logits_fn, None, 1)(_X)
     np.testing.assert_allclose(
       got, scores.prob(_apply, _PARAMS, 1)(_X), rtol=1e-6
     )

@@ -13,6 +13,7 @@ import jax
 from jaxtyping import Array, Float
 
 from saliency_jax.core import callbacks
+from saliency_jax.core import host_functions
 
 
 def from_host(
@@ -63,7 +64,7 @@ def from_host(
   for name, given in (('hvp', hvp), ('jvp', jvp)):
     if given is not None and gradient is None:
       raise ValueError(f'{name} was given without gradient: pass gradient too')
-  functions = callbacks.Functions(predict, gradient, hvp, jvp)
+  functions = host_functions.Functions(predict, gradient, hvp, jvp)
   return of_one_example(lambda x: callbacks.call(functions, output_shape, x))
 
 

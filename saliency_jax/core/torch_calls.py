@@ -13,10 +13,9 @@ import threading
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from saliency_jax.core import callbacks
+from saliency_jax.core import host_functions
 
 # Devices of a mesh call at the same time; a module's mode and hooks are shared.
 _ONE_AT_A_TIME = threading.RLock()
@@ -38,7 +37,7 @@ class _FoundError(Exception):
 
 def functions(
   network: Network, before: tuple[str, ...], name: str | None
-) -> callbacks.Functions:
+) -> host_functions.Functions:
   """Returns what the host computes of batches `(x, *taps)`.
 
   Args:
@@ -47,7 +46,7 @@ def functions(
     name: the tap that is computed; `None` for the outputs of the module.
   """
   forward = functools.partial(_forward, network, before, name)
-  return callbacks.Functions(
+  return host_functions.Functions(
     *(
       functools.partial(function, network, forward)
       for function in (_predict, _gradient, _hvp, _jvp)
@@ -236,8 +235,8 @@ def _tensors(network, arrays):
     dtype = own.dtype if dtype is None else dtype
 
   def tensor(a):
-    if _is_float(a) and a.dtype.kind != 'f':  # bfloat16, which numpy lacks.
-      a = a.astype(np.float32)
+    if host_functions.is_float(a) and a.dtype.kind != 'f':
+      a = a.astype(np.float32)  # From bfloat16, which numpy lacks.
     t = torch.from_numpy(a).to(device)
     return t.to(dtype) if t.is_floating_point() else t
 
@@ -251,14 +250,10 @@ def _array(t):
   return (t.float() if t.dtype == torch.bfloat16 else t).cpu().numpy()
 
 
-def _is_float(a):
-  return jnp.issubdtype(a.dtype, jnp.floating)
-
-
 def _floats(batch, vectors):
   """Returns the arrays of `vectors` where a batch holds floats."""
   pairs = zip(jax.tree.leaves(batch), jax.tree.leaves(vectors), strict=True)
-  return [v for a, v in pairs if _is_float(a)]
+  return [v for a, v in pairs if host_functions.is_float(a)]
 
 
 def _like(batch, inputs, grads):
@@ -269,5 +264,5 @@ def _like(batch, inputs, grads):
     for t, g in zip(inputs, grads, strict=True)
   )
   return tree.unflatten(
-    [next(arrays) if _is_float(a) else None for a in leaves]
+    [next(arrays) if host_functions.is_float(a) else None for a in leaves]
   )

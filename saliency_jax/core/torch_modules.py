@@ -41,7 +41,8 @@ def from_torch(
 
   The module is called with batches, in evaluation mode, and is left as it was:
   its mode, its statistics, its parameters and their gradients. The shape of its
-  outputs is found by calling it with zeros.
+  outputs is found by calling it with zeros. Outputs and their gradient are two
+  calls: where both are needed, as by `scores.prob`, it runs forward twice.
 
   Args:
     module: maps a batch `[n, *x]` to outputs `[n, ...]`; examples that are
