@@ -62,7 +62,7 @@ EXTRAS = {
     'saliency>=0.2.1',
     'shap>=0.51',
     'shapiq>=1.4',
-    'torch>=2.2',
+    'torch>=2.3',
     'transformers>=4.46',
   ],
 }

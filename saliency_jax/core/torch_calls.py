@@ -204,12 +204,13 @@ def _products(network, grads, inputs, vectors):
 @contextlib.contextmanager
 def _differentiating(twice=False):
   import torch
-  from torch.nn import attention
 
   with contextlib.ExitStack() as stack:
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())
-    if twice:  # The faster forms have first derivatives alone.
+    if twice:  # The faster forms of attention have first derivatives alone.
+      from torch.nn import attention
+
       math = attention.SDPBackend.MATH
       stack.enter_context(attention.sdpa_kernel(math))
     yield
