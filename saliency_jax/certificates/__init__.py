@@ -15,6 +15,8 @@ from saliency_jax.certificates.confidence import closest
 from saliency_jax.certificates.confidence import empirical_bernstein
 from saliency_jax.certificates.confidence import hoeffding
 from saliency_jax.certificates.confidence import population
+from saliency_jax.certificates.exchange import exchange_overlap
+from saliency_jax.certificates.exchange import exchange_radius
 from saliency_jax.certificates.overlap import gaussian_shift
 from saliency_jax.certificates.overlap import guaranteed
 from saliency_jax.certificates.overlap import privacy_shift
@@ -29,6 +31,7 @@ from saliency_jax.certificates.smoothed_maps import quadratic_map
 from saliency_jax.certificates.smoothed_maps import relaxed_map
 from saliency_jax.certificates.smoothed_maps import scaled_map
 from saliency_jax.certificates.smoothed_maps import sparsified_map
+from saliency_jax.certificates.split_draws import split_map
 from saliency_jax.certificates.summary import certify
 from saliency_jax.certificates.summary import certify_map
 from saliency_jax.certificates.terms import stated_map
@@ -43,6 +46,8 @@ __all__ = [
   'empirical_bernstein',
   'draws',
   'entry_radii',
+  'exchange_overlap',
+  'exchange_radius',
   'gaussian_shift',
   'guaranteed',
   'hoeffding',
@@ -56,6 +61,7 @@ __all__ = [
   'scaled_map',
   'several',
   'sparsified_map',
+  'split_map',
   'stated_map',
   'top_k_overlap',
 ]

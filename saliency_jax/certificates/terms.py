@@ -107,6 +107,7 @@ def read(smoothed: Any) -> Terms:
       outside of [0, 1], in less than single precision, or traced.
   """
   info = getattr(smoothed, 'info', None)
+  info = getattr(info, 'smoothed', info)  # Of a method that tells more.
   if not isinstance(info, SmoothedInfo):
     raise ValueError(
       'expected the attribution of a smoothed map, such as sparsified_map, got '
