@@ -11,6 +11,8 @@ References:
   https://doi.org/10.1080/01621459.1987.10478410
   Holm, A simple sequentially rejective multiple test procedure, 1979.
   https://www.jstor.org/stable/4615733
+  Kendall and Babington Smith, The problem of m rankings, 1939.
+  https://doi.org/10.1214/aoms/1177732186
 """
 
 from collections.abc import Sequence
@@ -95,6 +97,27 @@ def rank_correlation(
 
 def _spearman(a, b):
   return stats.spearmanr(a, b).statistic
+
+
+def kendall_w(values: Float[np.ndarray, 'm n']) -> float:
+  """Returns Kendall's W: how far `m` judges put `n` things in one order.
+
+  It is 1 where all have the same order, 0 where they have none in common, and
+  NaN where no judge tells the things apart. Equal values share a rank.
+
+  Args:
+    values: of each judge, a row each, all rising or all falling with worth.
+  """
+  ranks = stats.rankdata(values, axis=1)
+  m, n = ranks.shape
+  spread = np.sum((ranks.sum(0) - m * (n + 1) / 2) ** 2)
+  ties = sum(
+    np.sum(count**3 - count)
+    for row in ranks
+    for count in [np.unique(row, return_counts=True)[1]]
+  )
+  most = m**2 * (n**3 - n) - m * ties
+  return float(12 * spread / most) if most > 0 else np.nan
 
 
 def p_value(differences: Float[np.ndarray, 'n']) -> float:

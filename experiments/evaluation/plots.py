@@ -13,7 +13,10 @@ from saliency_jax import viz
 
 
 def curves(
-  records: Sequence[Mapping[str, Any]], methods: Sequence[str], names: list[str]
+  records: Sequence[Mapping[str, Any]],
+  methods: Sequence[str],
+  names: list[str],
+  axis: str,
 ) -> figure.Figure:
   """Draws the mean curve of each method, one panel a name.
 
@@ -23,6 +26,7 @@ def curves(
     records: one an example.
     methods: labels.
     names: of the curves, as 'metric.curve'.
+    axis: what they run along.
 
   Returns:
     A figure without pyplot state.
@@ -51,7 +55,7 @@ def curves(
         x, mean - half, mean + half, color=colors(i), alpha=0.12, linewidth=0
       )
     ax.set_title(name, fontsize=10)
-    ax.set_xlabel('part of the cells', fontsize=9)
+    ax.set_xlabel(axis, fontsize=9)
     ax.tick_params(labelsize=8)
     ax.spines[['top', 'right']].set_visible(False)
   fig.legend(

@@ -96,10 +96,11 @@ def write(
   """
   methods = list(config['methods'])
   figures = []
-  for metric in config['metrics']:
+  for metric, chosen in config['metrics'].items():
     names = _curve_names(records, metric)
     if names:
-      data = plots.png(plots.curves(records, methods, names))
+      axis = metrics.METRICS[chosen['name']].axis
+      data = plots.png(plots.curves(records, methods, names, axis))
       files.write_bytes(folder / f'curves_{metric}.png', data)
       figures.append(
         f'<img class="curves" alt="curves of {html.escape(metric)}" '
@@ -115,7 +116,7 @@ def write(
     _absent(config),
     _section('Claims', _verdicts(summary['verdicts'])),
     _section('Warnings', _warnings(records)),
-    _section('Means', _means(config, summary)),
+    _section('Means', _means(config, summary) + _agreement(summary)),
     _section('Curves', ''.join(figures)),
     _section('Paired differences', _differences(methods, summary)),
     _section('Maps', _maps(folder, config, records)),
@@ -178,6 +179,19 @@ def _verdicts(verdicts) -> str:
   ]
   header = ('claim', 'of', 'images', 'difference', 'verdict')
   return _table(header, rows) if rows else ''
+
+
+def _agreement(summary) -> str:
+  """Says in a sentence how far the metrics agree."""
+  found = summary.get('agreement')
+  if not found:
+    return ''
+  return (
+    f'<p>Each of {len(found["metrics"])} columns puts the '
+    f'{found["num_methods"]} methods in an order by their means. Kendall&#39;s '
+    f'W of these orders is {found["w"]:.2f}: it is 1 where all of them are the '
+    'same, and 0 where they have nothing in common.</p>'
+  )
 
 
 def _means(config, summary) -> str:

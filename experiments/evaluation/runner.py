@@ -171,6 +171,7 @@ def _trace(model, chosen, chosen_metrics, mesh, size):
         model.apply,
         method=contender.method,
         score=contender.entry.score,
+        by_size=contender.entry.reading.by_size,
         mesh=mesh,
       )
       place, where = ('metric', metric, label), f'config.metrics.{metric}'

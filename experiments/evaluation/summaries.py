@@ -55,11 +55,13 @@ def summarize(
       )
     return statistics.mean_interval(data[name][a] - data[name][b])
 
+  means = {
+    n: {m: statistics.mean_interval(v)._asdict() for m, v in data[n].items()}
+    for n in names
+  }
   return {
-    'means': {
-      n: {m: statistics.mean_interval(v)._asdict() for m, v in data[n].items()}
-      for n in names
-    },
+    'means': means,
+    'agreement': _agreement(means, names, methods),
     'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
     'differences': {
       n: {
@@ -70,6 +72,30 @@ def summarize(
     },
     'verdicts': _verdicts(config, data, difference),
   }
+
+
+def _agreement(means, better, methods):
+  """Returns how far the metrics put the methods in one order, or `None`.
+
+  A metric that some method has no mean of is left out. It takes two metrics
+  that tell methods apart, and of fewer than three methods an order says little.
+  """
+  worth = {
+    n: [
+      e['mean'] * (-1 if better[n] == metrics.LOWER else 1)
+      for e in means[n].values()
+    ]
+    for n in means
+  }
+  worth = {
+    n: values for n, values in worth.items() if np.isfinite(values).all()
+  }
+  if len(worth) < 2 or len(methods) < 3:
+    return None
+  w = statistics.kendall_w(np.array(list(worth.values())))
+  if np.isnan(w):
+    return None
+  return {'w': w, 'metrics': list(worth), 'num_methods': len(methods)}
 
 
 def _verdicts(config, data, difference):

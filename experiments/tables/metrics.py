@@ -1,6 +1,6 @@
 """The metrics of maps, in one table, and the programs that apply them.
 
-To add one, write a function like the ones of `metric_functions.py` and add an
+To add one, write a function like the ones of `masking_metrics.py` and add an
 entry to `METRICS`; its settings and their defaults are read from its signature.
 """
 
@@ -14,15 +14,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiments.core import naming
+from experiments.tables import cases
+from experiments.tables import change_metrics
 from experiments.tables import contenders
 from experiments.tables import entries
-from experiments.tables import metric_functions
+from experiments.tables import faith_metrics
+from experiments.tables import map_metrics
+from experiments.tables import masking_metrics
 from experiments.tables import settings
 from saliency_jax import explainer
 from saliency_jax import scores as score_functions
+from saliency_jax.core import baselines
 from saliency_jax.core import batching
 from saliency_jax.core import types
 from saliency_jax.metrics import fidelity
+from saliency_jax.metrics import maps
 
 LOWER, HIGHER = 'lower', 'higher'
 
@@ -66,53 +72,114 @@ def slopes(contender, scores, xs, chosen) -> Float[Array, 'n H W C']:
   return contenders.slopes(contender, scores, xs)
 
 
+def differences(contender, scores, xs, chosen) -> Float[Array, 'n H W 1']:
+  """Returns what a map promises of a pixel that the baseline takes.
+
+  A slope promises itself times the way to the baseline; what has no units is
+  taken as it is, since a correlation asks for no scale.
+  """
+  scores = jax.vmap(maps.per_entry)(scores, xs)
+  if contender.entry.units in (
+    entries.Units.SLOPE,
+    entries.Units.CELL_SLOPE,
+  ):
+    fill = functools.partial(baselines.evaluate, chosen['baseline'], key=None)
+    scores = scores * (xs - jax.vmap(fill)(xs))
+  return jnp.sum(scores, -1, keepdims=True)
+
+
 class Entry(NamedTuple):
   """A metric, and what a launcher has to know of it.
 
   Attributes:
-    metric: one of `metric_functions.py`, or like them.
+    metric: `(case, x, scores, *, key)` to a `cases.Result`, and its settings.
     better: for each value, whether a good map's is 'lower' or 'higher'.
-    reads: what it takes of a map: importances, the scores, or slopes.
+    reads: what it takes of a map: importances, the scores, slopes, or
+      differences.
     by_method: whether it asks who made the map, and so is a program a method;
       then it gets the key of the map, and not one of its own.
+    axis: what its curves run along.
   """
 
-  metric: Callable[..., metric_functions.Result]
+  metric: Callable[..., cases.Result]
   better: Mapping[str, str]
   reads: Reads = importances
   by_method: bool = False
+  axis: str = 'part of the pixels, or cells'
 
 
 _AREAS = {'deletion': LOWER, 'insertion': HIGHER}
 
 METRICS: dict[str, Entry] = {
-  'igos_protocol': Entry(metric_functions.igos_protocol, _AREAS),
+  'igos_protocol': Entry(masking_metrics.igos_protocol, _AREAS),
   'igos_protocol_own': Entry(
-    functools.partial(metric_functions.igos_protocol, resolution=None),
+    functools.partial(masking_metrics.igos_protocol, resolution=None),
     _AREAS,
     by_method=True,
   ),
-  'rise_protocol': Entry(metric_functions.rise_protocol, _AREAS),
-  'flipping': Entry(metric_functions.flipping, {'flipped': LOWER}),
+  'rise_protocol': Entry(masking_metrics.rise_protocol, _AREAS),
+  'flipping': Entry(masking_metrics.flipping, {'flipped': LOWER}),
   'flipping_top': Entry(
-    functools.partial(metric_functions.flipping, largest_first=True),
+    functools.partial(masking_metrics.flipping, largest_first=True),
     {'flipped': HIGHER},
   ),
   'sensitivity': Entry(
-    metric_functions.sensitivity,
+    masking_metrics.sensitivity,
     {'key_size': LOWER, 'log_odds_ratio': LOWER, 'log_prob': LOWER},
   ),
   'infidelity': Entry(
-    metric_functions.infidelity, {'infidelity': LOWER}, reads=slopes
+    faith_metrics.infidelity, {'infidelity': LOWER}, reads=slopes
   ),
   'max_sensitivity': Entry(
-    metric_functions.max_sensitivity,
+    change_metrics.max_sensitivity,
     {'max_sensitivity': LOWER},
     reads=raw,
     by_method=True,
   ),
   'mask_objective': Entry(
-    metric_functions.mask_objective, {'objective': LOWER, 'prob': LOWER}
+    masking_metrics.mask_objective, {'objective': LOWER, 'prob': LOWER}
+  ),
+  'road': Entry(
+    masking_metrics.road,
+    {'best_first': LOWER, 'worst_first': HIGHER, 'gap': HIGHER},
+  ),
+  'information_curves': Entry(
+    masking_metrics.information_curves,
+    {'sic': HIGHER, 'aic': HIGHER},
+    axis='information, of the image less the blurred one',
+  ),
+  'faithfulness_correlation': Entry(
+    faith_metrics.faithfulness_correlation,
+    {'correlation': HIGHER},
+    reads=differences,
+  ),
+  'sensitivity_n': Entry(
+    faith_metrics.sensitivity_n, {'mean': HIGHER}, reads=differences
+  ),
+  'mu_fidelity': Entry(
+    faith_metrics.mu_fidelity, {'correlation': HIGHER}, reads=differences
+  ),
+  'relative_stability': Entry(
+    change_metrics.relative_stability,
+    {'ris': LOWER, 'ros': LOWER, 'rrs': LOWER},
+    reads=raw,
+    by_method=True,
+  ),
+  'random_logit': Entry(
+    change_metrics.random_logit,
+    {'ssim': LOWER, 'rank_correlation': LOWER},
+    reads=raw,
+    by_method=True,
+  ),
+  'blind': Entry(
+    change_metrics.blind,
+    {'mass': HIGHER, 'rank': HIGHER},
+    reads=raw,
+    by_method=True,
+  ),
+  'complexity': Entry(
+    map_metrics.complexity,
+    {'gini': HIGHER, 'entropy': LOWER, 'variation': LOWER},
   ),
 }
 
@@ -165,8 +232,9 @@ def build(
   *,
   method: types.Method | None = None,
   score: explainer.Score = score_functions.prob,
+  by_size: bool = False,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[..., metric_functions.Result]:
+) -> Callable[..., cases.Result]:
   """Returns `run(params, xs, scores, labels, keys)`, compiled.
 
   Args:
@@ -175,17 +243,12 @@ def build(
     apply: maps `(params, x)` to the logits of one example.
     method: that made the maps, for metrics that make them again.
     score: what that method explains.
+    by_size: whether its maps are read by the size of their scores.
     mesh: devices to spread the batch over.
   """
 
   def run(params, x, scores, label, key):
-    case = metric_functions.Case(
-      logits_fn=functools.partial(apply, params),
-      prob_fn=score_functions.prob(apply, params, label),
-      label=label,
-      method=method,
-      fn=score(apply, params, label),
-    )
+    case = cases.Case(apply, params, label, score, method, by_size)
     return METRICS[name].metric(case, x, scores, key=key, **settings)
 
   return batching.over_batch(run, mesh)

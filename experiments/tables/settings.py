@@ -23,6 +23,7 @@ from saliency_jax.gradients import quadrature
 from saliency_jax.gradients import smoothgrad
 from saliency_jax.metrics import deletion
 from saliency_jax.metrics import fidelity
+from saliency_jax.metrics import information
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import invariant
 from saliency_jax.optimization import leg_tv
@@ -90,6 +91,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
   'covariance': _by_name(leg.white, leg.paper, leg.smooth),
   'deleted': BASELINES,
   'draw': _by_name(leg.orthogonal, leg.gaussian),
+  'entropy': _by_name(information.residual_entropy, information.webp),
   'estimator': _by_name(
     shapley.exact,
     shapley.permutation,

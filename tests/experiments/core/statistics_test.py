@@ -75,6 +75,28 @@ class MeanIntervalTest(parameterized.TestCase):
     self.assertBetween(found.high, found.mean, values.max())
 
 
+class KendallTest(parameterized.TestCase):
+  def test_one_order_and_none(self):
+    order = np.arange(5.0)
+    same = np.stack([order, 3 * order, order**3])
+    self.assertEqual(statistics.kendall_w(same), 1)
+    self.assertEqual(statistics.kendall_w(np.stack([order, -order])), 0)
+    self.assertTrue(np.isnan(statistics.kendall_w(np.ones((2, 4)))))
+
+  @parameterized.parameters(False, True)
+  def test_is_friedmans_statistic_scaled(self, ties):
+    values = np.random.default_rng(0).normal(size=(6, 5))
+    values = np.round(values) if ties else values
+    want = stats.friedmanchisquare(*values.T).statistic / (6 * 4)
+    np.testing.assert_allclose(statistics.kendall_w(values), want, rtol=1e-12)
+
+  def test_is_the_mean_of_spearmans_scaled(self):
+    values = np.random.default_rng(1).normal(size=(4, 7))
+    pairs = stats.spearmanr(values, axis=1).statistic[np.triu_indices(4, 1)]
+    want = (1 + 3 * pairs.mean()) / 4
+    np.testing.assert_allclose(statistics.kendall_w(values), want, rtol=1e-12)
+
+
 class RankCorrelationTest(parameterized.TestCase):
   def test_has_the_interval_of_fisher(self):
     rng = np.random.default_rng(0)

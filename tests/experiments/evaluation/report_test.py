@@ -72,6 +72,13 @@ class ReportTest(parameterized.TestCase):
     self.assertGreater(self.text.index('Seen on a moon: 1 &lt; 2.'), places[-1])
     self.assertLess(self.text.index('a claim of any paper.'), places[0])
 
+  def test_agreement_is_a_sentence(self):
+    w = self.summary['agreement']['w']
+    self.assertBetween(w, 0, 1)
+    text = ''.join(self.page.texts)
+    self.assertIn('Each of 3 columns puts the 4 methods in an order', text)
+    self.assertIn(f'of these orders is {w:.2f}: it is 1', text)
+
   def test_names_of_methods_are_escaped(self):
     verdict = dict(
       zip(('a', 'claim', 'b'), ('<i>m</i>', 'below', 'x & y'), strict=True),
@@ -175,7 +182,7 @@ class PlotsTest(parameterized.TestCase):
       {'maps': {'a': {'curves': {'m.c': {'x': [0.0, 1.0], 'y': list(y)}}}}}
       for y in ys
     ]
-    fig = plots.curves(records, ['a'], ['m.c'])
+    fig = plots.curves(records, ['a'], ['m.c'], 'part')
     (ax,) = fig.axes
     np.testing.assert_allclose(ax.lines[0].get_ydata(), ys.mean(0))
     (band,) = ax.collections

@@ -94,6 +94,26 @@ class SummarizeTest(parameterized.TestCase):
     self.assertEqual((pair['mean'], pair['num']), (2, 1))
     self.assertEqual(found['means']['areas.insertion']['a']['num'], 0)
 
+  def test_agreement_of_metrics(self):
+    values = {'a': [0.1, 0.2], 'b': [0.5, 0.4], 'c': [0.9, 0.7]}
+    records = _records(values)
+    summarize = lambda: summaries.summarize(records, _config(*'abc'))
+    # Insertion was not measured, and one metric agrees with itself.
+    self.assertIsNone(summarize()['agreement'])
+    for record in records:
+      for row in record['maps'].values():
+        row['values']['areas.insertion'] = -row['values']['areas.deletion']
+    # A large insertion is as good as a small deletion.
+    names = ['areas.deletion', 'areas.insertion']
+    want = {'w': 1.0, 'metrics': names, 'num_methods': 3}
+    self.assertEqual(summarize()['agreement'], want)
+    for record in records:
+      for row in record['maps'].values():
+        row['values']['areas.insertion'] *= -1
+    self.assertEqual(summarize()['agreement']['w'], 0)
+    two = summaries.summarize(records, _config('a', 'b'))
+    self.assertIsNone(two['agreement'])
+
   def test_median_time(self):
     found = summaries.summarize(_records({'a': [0.0] * 3}), _config('a'))
     self.assertEqual(found['seconds'], {'a': 2.0})

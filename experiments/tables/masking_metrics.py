@@ -1,71 +1,40 @@
-"""The metrics that evaluations know: `metric(case, x, scores, *, key)`.
+"""Metrics of masking: the classifier as pixels go, or come, by rank.
 
-Each takes one example and one map; its other settings are numbers and functions
-that a config can spell: see `settings.py`.
+Each is a `metric(case, x, scores, *, key)`, its other settings numbers and
+functions that a config can spell: see `settings.py`.
 """
 
 import functools
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from experiments.tables import cases
 from saliency_jax import maskers
 from saliency_jax import metrics
 from saliency_jax.core import baselines
 from saliency_jax.core import stretching
-from saliency_jax.core import types
 from saliency_jax.metrics import deletion
-from saliency_jax.metrics import fidelity
+from saliency_jax.metrics import information
 from saliency_jax.metrics import maps
 from saliency_jax.optimization import masks
 
 
-class Case(NamedTuple):
-  """A classifier at one example, and who made the map there.
-
-  Attributes:
-    logits_fn: logits of an example.
-    prob_fn: probability of the explained class.
-    label: the explained class.
-    method: made the map, its settings bound.
-    fn: what the method explains.
-  """
-
-  logits_fn: types.LogitsFn
-  prob_fn: types.ScoreFn
-  label: Array
-  method: types.Method
-  fn: types.ScoreFn
-
-
-class Curve(NamedTuple):
-  """A metric along the masking of one image."""
-
-  fractions: Float[Array, 'm']
-  values: Float[Array, 'm']
-
-
-class Result(NamedTuple):
-  """What a metric says of one map."""
-
-  values: dict[str, Float[Array, '']]
-  curves: dict[str, Curve]
-
-
 def igos_protocol(
-  case: Case,
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
   key: Key[Array, ''],
   resolution: int | None = 28,
   baseline: baselines.Baseline = baselines.gaussian_blur,
+  normalize: bool = False,
   batch_size: int = 32,
-) -> Result:
+) -> cases.Result:
   """Measures deletion and insertion as I-GOS's paper does.
 
   `None` takes the resolution of the method's own mask, or else the image's.
+  Normalised, the areas are in units of the image's probability.
   """
   if resolution is None:
     own = getattr(case.method, 'keywords', {})
@@ -75,11 +44,13 @@ def igos_protocol(
     resolution=resolution,
     baseline=baseline,
   )
-  return _deletion_insertion(case, x, scores, key, protocol, batch_size)
+  return _deletion_insertion(
+    case, x, scores, key, protocol, normalize, batch_size
+  )
 
 
 def rise_protocol(
-  case: Case,
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
@@ -87,20 +58,26 @@ def rise_protocol(
   num_steps: int = 28,
   deleted: baselines.Baseline = baselines.constant,
   start: baselines.Baseline = deletion.rise_blur,
+  normalize: bool = False,
   batch_size: int = 32,
-) -> Result:
-  """Measures deletion and insertion as RISE's paper does."""
+) -> cases.Result:
+  """Measures deletion and insertion as RISE's paper does.
+
+  Normalised, the areas are in units of the image's probability.
+  """
   protocol = functools.partial(
     metrics.rise_protocol,
     num_steps=num_steps,
     deleted=deleted,
     start=start,
   )
-  return _deletion_insertion(case, x, scores, key, protocol, batch_size)
+  return _deletion_insertion(
+    case, x, scores, key, protocol, normalize, batch_size
+  )
 
 
 def flipping(
-  case: Case,
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
@@ -110,7 +87,7 @@ def flipping(
   baseline: baselines.Baseline = baselines.constant,
   num_points: int = 21,
   batch_size: int = 32,
-) -> Result:
+) -> cases.Result:
   """Measures whether the decision changes, averaged along the masking."""
   out = metrics.decision_flips(
     case.logits_fn,
@@ -124,12 +101,12 @@ def flipping(
     batch_size=batch_size,
   )
   area = deletion.trapezoids(out.fractions, out.flipped)
-  curve = Curve(out.fractions, out.flipped)
-  return Result({'flipped': area}, {'flipped': curve})
+  curve = cases.Curve(out.fractions, out.flipped)
+  return cases.Result({'flipped': area}, {'flipped': curve})
 
 
 def sensitivity(
-  case: Case,
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
@@ -139,7 +116,7 @@ def sensitivity(
   baseline: baselines.Baseline = baselines.black,
   resolution: int | None = None,
   batch_size: int = 32,
-) -> Result:
+) -> cases.Result:
   """Measures LEG's key size and log-odds, up to a part of the pixels.
 
   With a resolution, every map is brought to that many cells a side, and these
@@ -165,76 +142,86 @@ def sensitivity(
     'log_prob': jnp.mean(out.log_prob),
   }
   curves = {
-    'log_odds_ratio': Curve(out.fractions, out.log_odds_ratio),
-    'log_prob': Curve(out.fractions, out.log_prob),
-    'prob': Curve(out.fractions, out.prob),
+    'log_odds_ratio': cases.Curve(out.fractions, out.log_odds_ratio),
+    'log_prob': cases.Curve(out.fractions, out.log_prob),
+    'prob': cases.Curve(out.fractions, out.prob),
   }
-  return Result(values, curves)
+  return cases.Result(values, curves)
 
 
-def infidelity(
-  case: Case,
+def road(
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
   key: Key[Array, ''],
-  perturbation: fidelity.Perturbation = fidelity.square,
-  num_samples: int = 100,
-  rescale: bool = True,
+  noise: float = 0.01,
+  num_steps: int = 20,
   batch_size: int = 32,
-) -> Result:
-  """Measures how badly slopes predict what perturbations do to the probability.
+) -> cases.Result:
+  """Measures ROAD: decisions as pixels are filled in, best and worst first.
 
-  All methods are held to the probability, whatever they explain; a map's own
-  scale is fitted unless `rescale` is off. Which slopes a map promises is said
-  by its units: see `contenders.slopes`.
+  `best_first` and `worst_first` are the shares of points at which the class is
+  still decided, and `gap` the mean difference of its probabilities.
   """
-  out = fidelity.infidelity(
-    case.prob_fn,
+  out = metrics.road(
+    case.logits_fn,
     x,
     scores,
     key=key,
-    perturbation=perturbation,
-    num_samples=num_samples,
-    rescale=rescale,
+    label=case.label,
+    noise=noise,
+    num_steps=num_steps,
     batch_size=batch_size,
   )
-  return Result({'infidelity': out.infidelity}, {})
+  values = {
+    'best_first': jnp.mean(out.right_best_first),
+    'worst_first': jnp.mean(out.right_worst_first),
+    'gap': out.gap,
+  }
+  curves = {
+    'best_first': cases.Curve(out.fractions, out.right_best_first),
+    'worst_first': cases.Curve(out.fractions, out.right_worst_first),
+  }
+  return cases.Result(values, curves)
 
 
-def max_sensitivity(
-  case: Case,
+def information_curves(
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
   key: Key[Array, ''],
-  radius: float = 0.02,
-  num_samples: int = 10,
-) -> Result:
-  """Measures the largest relative change of a map nearby.
+  start: float = 0.01,
+  entropy: information.Entropy = metrics.residual_entropy,
+  num_points: int = 51,
+  batch_size: int = 16,
+) -> cases.Result:
+  """Measures the probability, and the decision, by the information of an image.
 
-  Args:
-    case: what made the map.
-    x: the example.
-    scores: the map at `x`.
-    key: consumed; its place `sampling.METHOD` made the map.
-    radius: half the side of the box about `x`.
-    num_samples: maps made again.
+  There is no curve where the blurred image is decided as the whole one is, or
+  has its probability: the means are over the others.
   """
-  out = metrics.max_sensitivity(
-    case.fn,
+  out = metrics.information_curves(
+    case.logits_fn,
     x,
     scores,
-    method=case.method,
     key=key,
-    radius=radius,
-    num_samples=num_samples,
+    label=case.label,
+    start=start,
+    entropy=entropy,
+    num_points=num_points,
+    batch_size=batch_size,
   )
-  return Result({'max_sensitivity': out.max_sensitivity}, {})
+  curves = {
+    'sic': cases.Curve(out.information, out.softmax_curve),
+    'aic': cases.Curve(out.information, out.accuracy_curve),
+  }
+  return cases.Result({'sic': out.sic, 'aic': out.aic}, curves)
 
 
 def mask_objective(
-  case: Case,
+  case: cases.Case,
   x: Float[Array, 'H W C'],
   scores: Float[Array, '...'],
   *,
@@ -242,7 +229,7 @@ def mask_objective(
   l1: float,
   tv: float,
   resolution: int = 28,
-) -> Result:
+) -> cases.Result:
   """Measures the objective of I-GOS and Mask at the mask `1 - scores`."""
   del key  # Nothing is drawn.
   masker = maskers.grid(
@@ -256,22 +243,23 @@ def mask_objective(
   score = case.prob_fn(masker.hide(mask))
   price = l1 * masks.sparsity(mask) + tv * masks.total_variation(mask)
   values = {'objective': score + price, 'prob': score}
-  return Result(maps.if_finite(values, scores), {})
+  return cases.Result(maps.if_finite(values, scores), {})
 
 
-def _deletion_insertion(case, x, scores, key, protocol, batch_size):
+def _deletion_insertion(case, x, scores, key, protocol, normalize, batch_size):
   out = metrics.deletion_insertion(
     case.prob_fn,
     x,
     scores,
     key=key,
     protocol=protocol,
+    normalize=normalize,
     batch_size=batch_size,
   )
-  return Result(
+  return cases.Result(
     {'deletion': out.deletion, 'insertion': out.insertion},
     {
-      'deletion': Curve(out.fractions, out.deletion_curve),
-      'insertion': Curve(out.fractions, out.insertion_curve),
+      'deletion': cases.Curve(out.fractions, out.deletion_curve),
+      'insertion': cases.Curve(out.fractions, out.insertion_curve),
     },
   )
