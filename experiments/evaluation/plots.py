@@ -43,10 +43,12 @@ def curves(
         for r in records
         if name in r['maps'][method]['curves']
       ]
-      if not found:
+      # A curve that was not measured is one of NaN, which JSON has as text.
+      y = np.array([c['y'] for c in found], np.float64)
+      known = np.isfinite(y).all(-1) if found else np.zeros(0, bool)
+      if not known.any():
         continue
-      x = np.mean([c['x'] for c in found], 0)
-      y = np.array([c['y'] for c in found])
+      x, y = np.mean([c['x'] for c in found], 0), y[known]
       mean = y.mean(0)
       spread = y.std(0, ddof=1) if len(y) > 1 else np.zeros_like(mean)
       half = 1.96 * spread / np.sqrt(len(y))
