@@ -60,9 +60,9 @@ def _measured(worths, truth, budget, seeds, peers):
   """Returns the error of every estimator at one budget."""
   found = {}
   for method in _METHODS:
-    values, stderr = _ours(method, worths, budget, seeds)
+    values, margin = _ours(method, worths, budget, seeds)
     if values is not None:
-      covers = np.abs(values - truth[None]) <= 1.96 * stderr
+      covers = np.abs(values - truth[None]) <= margin
       covered = {'covers': float(covers.mean())}
       found[method] = _squares(truth, values) | covered
   for method, estimate in peers.items():
@@ -91,16 +91,16 @@ def _squares(truth, values):
 
 
 def _ours(method, worths, budget, seeds):
-  """Returns values and standard errors by seed, or none for too few calls."""
+  """Returns values and 95% margins by seed, or none for too few calls."""
   keys = jnp.stack([jax.random.key(seed) for seed in seeds])
   # In units of the game, which float32 sums well.
   middle, scale = worths.mean(), worths.std()
   table = jnp.asarray((worths - middle) / scale, jnp.float32)
   try:
-    values, stderr = _program(method, len(worths), budget)(table, keys)
+    values, margin = _program(method, len(worths), budget)(table, keys)
   except ValueError:
     return None, None
-  return np.asarray(values, float) * scale, np.asarray(stderr, float) * scale
+  return np.asarray(values, float) * scale, np.asarray(margin, float) * scale
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _program(method, num_sets, budget):
       _METHODS[method](p, budget - 2), masker=maskers.entries, batch_size=None
     )
     info = explain(fn, jnp.ones(p), key=key).info
-    return info.values, info.stderr
+    return info.values, info.margin
 
   return jax.jit(
     lambda table, keys: jax.lax.map(lambda key: one(table, key), keys)

@@ -23,6 +23,12 @@ class Calls(NamedTuple):
 Cost = Callable[[Mapping[str, Any], Any], Calls]
 
 
+def _draws(most, info):
+  """Returns how many draws there were: fewer where a tolerance was met."""
+  draws = getattr(info, 'draws', None)
+  return most if draws is None else int(np.ravel(draws.num)[0])
+
+
 def nothing(settings, info) -> Calls:
   """Counts no call at all."""
   del settings, info
@@ -48,14 +54,12 @@ def walks(settings, info) -> Calls:
 
 def samples(settings, info) -> Calls:
   """Counts a gradient a draw."""
-  del info
-  return Calls(gradients=settings['num_samples'])
+  return Calls(gradients=_draws(settings['num_samples'], info))
 
 
 def var_grad(settings, info) -> Calls:
   """Counts a gradient a draw, and one of the example."""
-  del info
-  return Calls(gradients=settings['num_samples'] + 1)
+  return Calls(gradients=_draws(settings['num_samples'], info) + 1)
 
 
 def integrated(settings, info) -> Calls:
@@ -72,8 +76,8 @@ def adaptive(settings, info) -> Calls:
 
 def expected(settings, info) -> Calls:
   """Counts a gradient a draw, and the scores of the example and references."""
-  del info
-  return Calls(settings['num_samples'], 1 + len(settings['references']))
+  num = _draws(settings['num_samples'], info)
+  return Calls(num, 1 + len(settings['references']))
 
 
 def forwards(settings, info) -> Calls:
@@ -84,8 +88,7 @@ def forwards(settings, info) -> Calls:
 
 def rise(settings, info) -> Calls:
   """Counts a score a mask."""
-  del info
-  return Calls(forwards=settings['num_masks'])
+  return Calls(forwards=_draws(settings['num_masks'], info))
 
 
 def leg_tv(settings, info) -> Calls:

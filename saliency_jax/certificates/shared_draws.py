@@ -16,6 +16,7 @@ References:
 """
 
 from collections.abc import Callable, Mapping
+import math
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 
@@ -50,6 +52,7 @@ def several(
   num_samples: int = 256,
   first: types.Scalar = 0,
   batch_size: int | None = 8,
+  start: Mapping[str, types.Attribution] | None = None,
 ) -> dict[str, types.Attribution]:
   """Returns smoothed maps by name, made of the same base maps.
 
@@ -66,6 +69,9 @@ def several(
     first: number of the first draw: those before are of an earlier call with
       the same key, see `merged`.
     batch_size: draws held in memory at once; `None` holds them all.
+    start: earlier maps by name, with the same key and settings, whose draws are
+      the first of these; of kinds that average values alone. See
+      `smoothed_maps` for what their certificates hold of.
 
   Raises:
     ValueError: without a key or a kind, for `sigma <= 0` or no draw.
@@ -74,11 +80,17 @@ def several(
   fn, wide = examples.widened(fn, examples.floats(x))
   at = values_at(fn, base, kinds, wide.dtype)
 
-  def average(at, num, *, batch_size):
-    rows = jnp.asarray(first, jnp.int32) + jnp.arange(num, dtype=jnp.int32)
-    return sampling.batched_moments(at, rows, batch_size=batch_size)
+  shape = jax.eval_shape(lambda: base(fn, wide, key=None).scores).shape
 
-  (means, also, told), (variances, _, _) = sampling.over_neighbours(
+  def average(at, num, *, batch_size):
+    if start is not None:
+      earlier = _restored(start, kinds, sigma, shape)
+      return stopping.moments(at, num, batch_size=batch_size, start=earlier)
+    rows = jnp.asarray(first, jnp.int32) + jnp.arange(num, dtype=jnp.int32)
+    moments = sampling.batched_moments(at, rows, batch_size=batch_size)
+    return stopping.Moments(*moments, stopping.drawn(num))
+
+  (means, also, told), (variances, _, _), drawn = sampling.over_neighbours(
     lambda neighbour, _: at(neighbour),
     wide,
     key=key,
@@ -87,23 +99,60 @@ def several(
     batch_size=batch_size,
     average=average,
   )
-  shape = jax.eval_shape(lambda: base(fn, wide, key=None).scores).shape
   found = {}
   for name, kind in kinds.items():
     info = terms.SmoothedInfo(
       variance=variances[name],
-      stderr=sampling.standard_error(variances[name], num_samples),
+      stderr=stopping.standard_error(variances[name], drawn),
       base_zeros=told['zeros'],
       sigma=jnp.asarray(sigma, wide.dtype),
-      num_samples=jnp.asarray(num_samples, jnp.int32),
+      num_samples=drawn.num,
       mass=jnp.asarray(
         selection.count(kind.share, means[name].size), jnp.int32
       ),
       binary=jnp.asarray(kind.binary),
-      num_nonfinite=jnp.round(told['bad'] * num_samples).astype(jnp.int32),
+      num_nonfinite=_whole(told['bad'], drawn.num),
     )
     found[name] = kind.finish(means[name], info, also[name], shape)
   return found
+
+
+def _whole(share, num):
+  """Returns a share of a number of draws as a whole number."""
+  return jnp.round(share * num.astype(share.dtype)).astype(jnp.int32)
+
+
+def _restored(start, kinds, sigma, shape):
+  """Returns the moments of earlier maps, or raises if they are of others.
+
+  What is traced is not known, and passes.
+  """
+  means, variances = {}, {}
+  for name, kind in kinds.items():
+    info = stopping.info_of(start.get(name), terms.SmoothedInfo)
+    mass = selection.count(kind.share, math.prod(shape))
+    settings = {'sigma': sigma, 'mass': mass, 'binary': kind.binary}
+    for field, value in settings.items():
+      known = getattr(info, field)
+      if any(isinstance(v, jax.core.Tracer) for v in (known, value)):
+        continue
+      known = np.asarray(known)
+      if np.any(known != np.asarray(value, known.dtype)):
+        raise ValueError(
+          f'start must be a map of the same settings, got one with {field} = '
+          f'{known}, expected {value}'
+        )
+    means[name], variances[name] = start[name].scores, info.variance
+  # The base maps, and what they tell, are the same for all.
+  num = jnp.asarray(info.num_samples, jnp.int32)
+  bad = jnp.asarray(info.num_nonfinite).astype(info.base_zeros.dtype)
+  told = {'zeros': info.base_zeros, 'bad': bad / num.astype(bad.dtype)}
+  none = {name: () for name in kinds}
+  return stopping.Moments(
+    (means, none, told),
+    (variances, none, jax.tree.map(jnp.zeros_like, told)),
+    stopping.Draws(num, jnp.asarray(False)),
+  )
 
 
 def values_at(

@@ -6,6 +6,13 @@ The map `v` is made from a base map `m`, by default `|grad f|`, in one of the
 ways of `draws`. Each smoothed map carries what its certificate needs, in
 `terms.SmoothedInfo`.
 
+A map goes on from an earlier one by `start`: with the same key and settings it
+is the map of `num_samples` draws. Its certificates hold for a number of draws
+that was settled before any certificate was looked at; they do not for one to
+which draws were added until the certificate pleased. For the same reason there
+is no `tolerance`: a number of draws that depends on what they show has another
+confidence than the bounds state.
+
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
   2019. https://arxiv.org/abs/1905.12105
@@ -30,6 +37,7 @@ def scaled_map(
   sigma: types.Scalar = 0.2,
   num_samples: int = 256,
   batch_size: int | None = 8,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages base maps divided by their maximum.
 
@@ -41,11 +49,13 @@ def scaled_map(
     sigma: standard deviation of the noise, in units of `x`.
     num_samples: draws `q` of the noise; certificates want thousands.
     batch_size: draws held in memory at once; `None` holds them all.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these: see the top of this file.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
   """
-  settings = (key, sigma, num_samples, batch_size)
+  settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.scaled(), fn, x, base, settings)
 
 
@@ -58,9 +68,10 @@ def quadratic_map(
   sigma: types.Scalar = 0.2,
   num_samples: int = 256,
   batch_size: int | None = 8,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages the squares of what `scaled_map` averages; its arguments."""
-  settings = (key, sigma, num_samples, batch_size)
+  settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.quadratic(), fn, x, base, settings)
 
 
@@ -74,6 +85,7 @@ def sparsified_map(
   sigma: types.Scalar = 0.2,
   num_samples: int = 256,
   batch_size: int | None = 8,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Counts how often each entry is among the `tau n` largest of a base map.
 
@@ -89,11 +101,13 @@ def sparsified_map(
     sigma: standard deviation of the noise, in units of `x`.
     num_samples: draws `q` of the noise; certificates want thousands.
     batch_size: draws held in memory at once; `None` holds them all.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these: see the top of this file.
 
   Raises:
     ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
   """
-  settings = (key, sigma, num_samples, batch_size)
+  settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.sparsified(tau), fn, x, base, settings)
 
 
@@ -108,6 +122,7 @@ def relaxed_map(
   sigma: types.Scalar = 0.2,
   num_samples: int = 256,
   batch_size: int | None = 8,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages base maps that keep their sizes among the `tau n` largest.
 
@@ -122,11 +137,13 @@ def relaxed_map(
     sigma: standard deviation of the noise, in units of `x`.
     num_samples: draws `q` of the noise; certificates want thousands.
     batch_size: draws held in memory at once; `None` holds them all.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these: see the top of this file.
 
   Raises:
     ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
   """
-  settings = (key, sigma, num_samples, batch_size)
+  settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.relaxed(tau, gamma), fn, x, base, settings)
 
 
@@ -161,13 +178,13 @@ def median_rank(
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
   """
-  settings = (key, sigma, num_samples, batch_size)
+  settings = (key, sigma, num_samples, batch_size, None)
   return _smoothed(draws.ranked(num_bins), fn, x, base, settings)
 
 
 def _smoothed(kind, fn, x, base, settings):
   """Averages the values of a kind over Gaussian neighbours of `x`."""
-  key, sigma, num_samples, batch_size = settings
+  key, sigma, num_samples, batch_size, start = settings
   found = shared_draws.several(
     fn,
     x,
@@ -177,5 +194,6 @@ def _smoothed(kind, fn, x, base, settings):
     sigma=sigma,
     num_samples=num_samples,
     batch_size=batch_size,
+    start=None if start is None else {'map': start},
   )
   return found['map']

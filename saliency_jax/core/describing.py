@@ -110,9 +110,10 @@ def _fitted(explained, split_half=None):
     return f'{explained:.0%} of the variance explained'
 
 
-def _left(mean_score, score_std, score=None):
+def _left(mean_score, score_std, score=None, sigma=None, sigma_found=True):
   whole = '' if score is None else f' of {float(score):.3f}'
-  return f'masked score {float(mean_score):.3f} ± {float(score_std):.3f}{whole}'
+  told = f'masked score {float(mean_score):.3f} ± {float(score_std):.3f}{whole}'
+  return told if np.all(sigma_found) else f'{told}, at sigma {float(sigma):.3g}'
 
 
 def _stderr(stderr, scores, values=None, split_half=None, low=None):
@@ -252,6 +253,9 @@ _WARNINGS = {
   'the map is zero everywhere': lambda scores: not np.any(scores),
   'the linear model explains nothing of the score: more draws': (
     lambda explained: not np.all(explained >= 0)
+  ),
+  "no sigma leaves the share that 'auto' looks for: another keep": (
+    lambda sigma_found: not np.all(sigma_found)
   ),
   'maps of two halves of the draws disagree: more draws': (
     lambda split_half: not np.all(split_half >= _HALVES_AGREE)

@@ -145,7 +145,11 @@ def batched_map(
 
 @host.own_errors()
 def batched_moments(
-  f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
+  f: Callable[[Any], Any],
+  xs: Any,
+  *,
+  batch_size: int | None = None,
+  num: Int[Array, ''] | None = None,
 ) -> tuple[Any, Any]:
   """Returns the mean and the variance of `f` over the elements of `xs`.
 
@@ -158,31 +162,34 @@ def batched_moments(
     f: maps one element of `xs` to a pytree of arrays.
     xs: pytree of arrays with a common leading axis of length `n`.
     batch_size: calls of `f` held in memory at once; `None` holds all `n`.
+    num: how many of the elements count, from the first; `None` is all.
 
   Returns:
     The mean and the (biased) variance, each shaped as one output of `f`, in
     float32 at least: half precision would forget what each draw adds.
   """
   n = _length(xs)
-  num, size = _split(n, batch_size)
+  num_batches, size = _split(n, batch_size)
   if n == 1:  # Its own mean: nothing is to be traced for a shape, or merged.
     mean = examples.wide(f(_element(xs)))
     return mean, jax.tree.map(jnp.zeros_like, mean)
 
   def step(carry, i):
     start = i * size
-    stop = jnp.minimum(start + size, n)
+    last = n if num is None else num.astype(start.dtype)
+    stop = jnp.minimum(start + size, last)
     ys = jax.vmap(f)(_take(xs, i, size))
-    return merged(*carry, ys, start, stop - start), None
+    return merged(*carry, ys, start, jnp.maximum(stop - start, 0)), None
 
   zeros = nothing(f, _element(xs))
   carry = (zeros, zeros)
-  if num == 1:
+  if num_batches == 1:
     carry, _ = step(carry, jnp.array(0))
   else:
-    carry, _ = jax.lax.scan(step, carry, jnp.arange(num))
+    carry, _ = jax.lax.scan(step, carry, jnp.arange(num_batches))
   mean, sum_sq = carry
-  return mean, jax.tree.map(lambda s: s / n, sum_sq)
+  count = lambda s: n if num is None else num.astype(s.dtype)
+  return mean, jax.tree.map(lambda s: s / count(s), sum_sq)
 
 
 def nothing(f: Callable[[Any], Any], x: Any) -> Any:
@@ -207,13 +214,14 @@ def merged(
     sum_sqs: sums of the squares of their distances from it.
     ys: the batch, `[size, ...]`; what is behind its first `num_new` is not
       counted.
-    num_before: earlier draws.
+    num_before: earlier draws, at least one where no draw is new.
     num_new: draws of the batch that count.
   """
 
   def merge(mean, sum_sq, ys):
     ys = ys.astype(mean.dtype)
-    weight = (jnp.arange(len(ys)) < num_new).astype(ys.dtype)
+    places = jnp.arange(len(ys), dtype=num_new.dtype)
+    weight = (places < num_new).astype(ys.dtype)
     n_a, n_b = (jnp.asarray(n, ys.dtype) for n in (num_before, num_new))
     total = n_a + n_b
     # Sums over the leading axis as products: XLA's own reduction of that axis
@@ -221,7 +229,7 @@ def merged(
     sum_of = functools.partial(
       jnp.tensordot, weight, axes=1, precision=jax.lax.Precision.HIGHEST
     )
-    batch_mean = sum_of(ys) / n_b
+    batch_mean = sum_of(ys) / jnp.maximum(n_b, 1)
     batch_sum_sq = sum_of((ys - batch_mean[None]) ** 2)
     delta = batch_mean - mean
     return (
@@ -236,10 +244,14 @@ def merged(
 
 
 def batched_mean(
-  f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None
+  f: Callable[[Any], Any],
+  xs: Any,
+  *,
+  batch_size: int | None = None,
+  num: Int[Array, ''] | None = None,
 ) -> Any:
   """Returns the mean of `f` over elements of `xs`: see `batched_moments`."""
-  return batched_moments(f, xs, batch_size=batch_size)[0]
+  return batched_moments(f, xs, batch_size=batch_size, num=num)[0]
 
 
 def over_neighbours(

@@ -24,6 +24,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.gradients import quadrature
 
@@ -78,6 +79,7 @@ class ExpectedGradientsInfo(NamedTuple):
       the error that chance alone gives.
     score: `f(x)`.
     baseline_score: the mean of `f` over the references.
+    draws: how many they are, and whether a tolerance is met.
   """
 
   stderr: types.Example
@@ -86,6 +88,7 @@ class ExpectedGradientsInfo(NamedTuple):
   completeness_stderr: Float[Array, '']
   score: Float[Array, '']
   baseline_score: Float[Array, '']
+  draws: stopping.Draws
 
 
 def integrated_gradients(
@@ -261,6 +264,8 @@ def expected_gradients(
   key: Key[Array, ''] | None = None,
   num_samples: int = 200,
   batch_size: int | None = 8,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Averages the terms of integrated gradients over baselines and positions.
 
@@ -272,8 +277,12 @@ def expected_gradients(
     x: the example.
     references: `[n, *x]`, examples from the data, equally likely.
     key: consumed; required.
-    num_samples: draws.
+    num_samples: draws; the most of them with a tolerance.
     batch_size: draws held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these.
 
   Raises:
     ValueError: without a key or a draw, or for references unlike `x`.
@@ -299,10 +308,22 @@ def expected_gradients(
     scores = jax.tree.map(jnp.multiply, difference, grad)
     return scores, completeness.total(scores)
 
-  (scores, total), variances = sampling.batched_moments(
-    draw, jnp.arange(num_samples), batch_size=batch_size
+  if start is not None:
+    earlier = stopping.info_of(start, ExpectedGradientsInfo)
+    start = stopping.restored(
+      (start.scores, completeness.total(examples.wide(start.scores))),
+      (earlier.stderr, earlier.completeness_stderr),
+      earlier.draws,
+    )
+  (scores, total), variances, draws = stopping.moments(
+    draw,
+    num_samples,
+    batch_size=batch_size,
+    tolerance=tolerance,
+    start=start,
+    watched=lambda means, variances: variances[0],
   )
-  stderr, total_stderr = sampling.standard_error(variances, num_samples)
+  stderr, total_stderr = stopping.standard_error(variances, draws)
   score = fn(wide)
   baseline_score = sampling.batched_mean(
     lambda row: fn(reference(row)),
@@ -311,7 +332,7 @@ def expected_gradients(
   )
   error, relative = completeness.errors(total, score, baseline_score)
   info = ExpectedGradientsInfo(
-    stderr, error, relative, total_stderr, score, baseline_score
+    stderr, error, relative, total_stderr, score, baseline_score, draws
   )
   return examples.attribution(x, scores, info)
 

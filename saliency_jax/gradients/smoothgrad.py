@@ -38,7 +38,8 @@ class SmoothGradInfo(NamedTuple):
   """How far the Monte Carlo estimate may be from its expectation.
 
   Attributes:
-    stderr: standard error of each score.
+    stderr: standard error of each score; infinite of one draw. Half of a 95%
+      interval is 2.01 of them at 50 draws, and 2.26 at 10 (Student's t).
     mean_score: the mean of `f(x + z)`; far from `f(x)`, the noise is too large
       for the map to be about `x`.
     draws: how many they are, and whether a tolerance is met.
@@ -47,6 +48,25 @@ class SmoothGradInfo(NamedTuple):
   stderr: types.Example
   mean_score: Float[Array, '']
   draws: stopping.Draws
+
+
+class VarGradInfo(NamedTuple):
+  """How far the Monte Carlo estimate may be from its expectation.
+
+  Attributes:
+    stderr: standard error of each score.
+    mean_score: the mean of `f(x + z)`: see `SmoothGradInfo`.
+    draws: how many they are, and whether a tolerance is met.
+    mean_grad: the mean of the gradients, about which they vary.
+    third: the mean of the cubes of their distances from it, which is nothing
+      where they are symmetric; `start` goes on from both.
+  """
+
+  stderr: types.Example
+  mean_score: Float[Array, '']
+  draws: stopping.Draws
+  mean_grad: types.Example
+  third: types.Example
 
 
 def of_range(
@@ -134,6 +154,8 @@ def var_grad(
   sigma: types.Sigma = 0.15,
   num_samples: int = 50,
   batch_size: int | None = 8,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Estimates the variance of `grad fn` over Gaussian neighbours of `x`.
 
@@ -145,8 +167,11 @@ def var_grad(
     x: the example.
     key: consumed; required.
     sigma: standard deviation of the noise: see `smooth_grad`.
-    num_samples: draws of the noise, at least two.
+    num_samples: draws of the noise, at least two; the most of them with a
+      tolerance.
     batch_size: draws held in memory at once; `None` holds them all.
+    tolerance: of the largest standard error: see `smooth_grad`.
+    start: an earlier map: see `smooth_grad`.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than two draws.
@@ -161,19 +186,78 @@ def var_grad(
     d = jax.tree.map(jnp.subtract, g, centre)
     return d, _power(d, 2), _power(d, 3)
 
-  (m1, m2, m3), (var, var_sq, _), score, draws = _moments(
-    powers, fn, wide, key, sigma, num_samples, batch_size, stopping.moments
+  if start is not None:
+    start = _restored(start, centre)
+  average = functools.partial(
+    stopping.moments,
+    tolerance=tolerance,
+    start=start,
+    watched=lambda means, variances: _spread(means[0], variances[0]),
   )
+  means, variances, score, draws = _moments(
+    powers, fn, wide, key, sigma, num_samples, batch_size, average
+  )
+  stderr = stopping.standard_error(_spread(means, variances), draws)
 
-  def variance_of_square(m1, m2, m3, var, var_sq):
-    # Var[d^2 - 2 E[d] d], the part of (d - E[d])^2 that varies.
+  def unbiased(variance):
+    num = draws.num.astype(variance.dtype)
+    return variance * (num / jnp.maximum(num - 1, 1))
+
+  info = VarGradInfo(
+    stderr,
+    score,
+    draws,
+    mean_grad=jax.tree.map(jnp.add, centre, means[0]),
+    third=jax.tree.map(lambda m1, m2, m3: m3 - _lower(m1, m2), *means),
+  )
+  scores = jax.tree.map(unbiased, variances[0])
+  return examples.attribution(x, scores, info)
+
+
+def _lower(m1, m2):
+  """Returns `E[d^3]` less the third central moment."""
+  return 3 * m1 * m2 - 2 * m1**3
+
+
+def _spread(means, variances):
+  """Returns `Var[(d - E[d])^2]` from moments of `d`, `d^2` and `d^3`."""
+
+  def at(m1, m2, m3, var, var_sq):
+    # Var[d^2 - 2 E[d] d], the part that varies.
     value = var_sq - 4 * m1 * (m3 - m1 * m2) + 4 * m1**2 * var
     return jnp.maximum(value, 0)
 
-  spread = jax.tree.map(variance_of_square, m1, m2, m3, var, var_sq)
-  stderr = sampling.standard_error(spread, num_samples)
-  unbiased = jax.tree.map(lambda v: v * (num_samples / (num_samples - 1)), var)
-  return examples.attribution(x, unbiased, SmoothGradInfo(stderr, score, draws))
+  return jax.tree.map(at, *means, *variances[:2])
+
+
+def _restored(start, centre):
+  """Returns the moments, about a centre, of an earlier `var_grad`."""
+  info = stopping.info_of(start, VarGradInfo)
+  num = jnp.asarray(info.draws.num, jnp.int32)
+
+  def at(centre, mean, score, stderr, third):
+    count = num.astype(centre.dtype)
+    m1 = mean - centre
+    var = score.astype(centre.dtype) * (count - 1) / count
+    m2 = var + m1**2
+    m3 = third + _lower(m1, m2)
+    spread = stderr**2 * (count - 1)
+    var_sq = spread + 4 * m1 * (m3 - m1 * m2) - 4 * m1**2 * var
+    return m1, m2, m3, var, var_sq
+
+  found = jax.tree.map(
+    at, centre, info.mean_grad, start.scores, info.stderr, info.third
+  )
+  m1, m2, m3, var, var_sq = jax.tree.transpose(
+    jax.tree.structure(centre), jax.tree.structure((0,) * 5), found
+  )
+  # The variances of cubes and of scores are not used.
+  rest = jax.tree.map(jnp.zeros_like, m3), jnp.zeros_like(info.mean_score)
+  return stopping.Moments(
+    ((m1, m2, m3), info.mean_score),
+    ((var, var_sq, rest[0]), rest[1]),
+    info.draws,
+  )
 
 
 def _mean(
@@ -193,7 +277,7 @@ def _mean(
     stopping.moments,
     tolerance=tolerance,
     start=start,
-    watched=lambda variances: variances[0],
+    watched=lambda means, variances: variances[0],
   )
   (mean,), (var,), score, draws = _moments(
     lambda g: (statistic(g),),

@@ -17,6 +17,7 @@ from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 
 
@@ -134,6 +135,19 @@ def worths(
   return Worths(values[0], values[-1], values[1:-1], game.num_rows)
 
 
+def ends(game: Game, num_more: Int[Array, ''] | int = 0) -> Worths:
+  """Returns what nobody and everyone are worth.
+
+  Args:
+    game: in which they play.
+    num_more: other coalitions, whose worth is known.
+  """
+  p = game.num
+  both = jnp.stack([jnp.zeros(p, bool), jnp.ones(p, bool)])
+  found = sampling.batched_map(game.worth, both)
+  return Worths(found[0], found[1], found[:0], game.num_rows, num_more)
+
+
 def of_pairs(
   game: Game, sets: Bool[Array, 'n p'], *, batch_size: int | None
 ) -> tuple[Worths, Float[Array, 'n 2']]:
@@ -151,6 +165,69 @@ def of_pairs(
     batch_size=batch_size,
   )
   return found, found.of.reshape(-1, 2)
+
+
+def of_draws(
+  game: Game,
+  draw: Callable[[Int[Array, '']], Bool[Array, 'c p']],
+  num_samples: int,
+  others: Bool[Array, 'n p'],
+  stderr: Callable[[Worths, Float[Array, 'm c'], Any], Float[Array, 'p']],
+  *,
+  batch_size: int | None,
+  tolerance: types.Scalar | None,
+  start: stopping.Rows | None,
+  least: int,
+) -> tuple[Worths, stopping.Rows]:
+  """Returns what the coalitions of draws are worth, until that is enough.
+
+  Args:
+    game: in which they play.
+    draw: the number of a draw, from 0, to its `c` coalitions.
+    num_samples: draws; the most of them with a tolerance.
+    others: coalitions that are asked for once.
+    stderr: of nobody, everyone and the others, of the draws and their number,
+      as in `stopping.rows`.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+    tolerance: for the largest standard error, or `None`.
+    start: of earlier draws, or `None`.
+    least: draws before which no standard error is believed.
+
+  Returns:
+    What nobody, everyone and the others are worth, and what each coalition of a
+    draw is, `[m, c]`.
+  """
+  size = jax.eval_shape(draw, jnp.arange(1)[0]).shape[0]
+  if tolerance is None and start is None:
+    # As one program, in which the score stands once.
+    num = num_samples * size
+
+    def coalition(i):
+      drawn = draw(jnp.minimum(i // size, num_samples - 1))[i % size]
+      if not len(others):
+        return drawn
+      return jnp.where(i < num, drawn, others[jnp.maximum(i - num, 0)])
+
+    found = worths(game, coalition, num + len(others), batch_size=batch_size)
+    values = found.of[:num].reshape(-1, size)
+    found = found._replace(of=found.of[num:], num_more=num)
+    return found, stopping.Rows(values, stopping.drawn(num_samples))
+  if len(others):
+    found = worths(
+      game, lambda i: others[i], len(others), batch_size=batch_size
+    )
+  else:
+    found = ends(game)
+  rows = stopping.rows(
+    lambda i: jax.vmap(game.worth)(draw(i)),
+    num_samples,
+    lambda values, num: stderr(found, values, num),
+    batch_size=None if batch_size is None else max(1, batch_size // size),
+    tolerance=tolerance,
+    start=start,
+    least=least,
+  )
+  return found._replace(num_more=size * rows.draws.num), rows
 
 
 def random_order(key: Key[Array, ''], num: int) -> Int[Array, 'p']:

@@ -62,7 +62,7 @@ def gaussian_process(
 
   Sizes are equally likely; sets come with their complements, and none twice.
   Standard errors are those of the process: they hold as far as interactions
-  look like it.
+  look like it, with as many degrees of freedom as pairs are more than players.
 
   Args:
     game: whose values are wanted.
@@ -77,18 +77,21 @@ def gaussian_process(
   """
   checks.count('num_samples', num_samples, 1, MOST_SAMPLES)
   plan = coalitions.plan(game, num_samples, coalitions.equal_sizes)
-  if not plan.num_drawn:
+  if plan.is_whole:
     return shapley.exact(game, batch_size=batch_size)
-  sets = jnp.concatenate(
-    [jnp.asarray(coalitions.enumerated(plan)), coalitions.drawn(key, plan)]
-  )
+  sets = coalitions.sets(key, plan)
   worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
   delta = jnp.append(pairs[:, 0] - pairs[:, 1], worths.total) / 2
   everyone = jnp.ones((1, game.num), bool)
   signs = 2 * jnp.concatenate([sets, everyone]).astype(game.dtype) - 1
   fit = _likeliest(signs, delta)
   missing = worths.total - jnp.sum(fit.values)
-  return shapley.Estimate(fit.values + missing / game.num, fit.stderr, worths)
+  return shapley.Estimate(
+    fit.values + missing / game.num,
+    fit.stderr,
+    worths,
+    freedom=len(delta) - game.num,
+  )
 
 
 def _likeliest(signs, delta):

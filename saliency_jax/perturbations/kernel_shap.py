@@ -29,9 +29,11 @@ from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.perturbations import coalitions
 from saliency_jax.perturbations import games
+from saliency_jax.perturbations import reliability
 
 
 class KernelShapInfo(NamedTuple):
@@ -39,9 +41,12 @@ class KernelShapInfo(NamedTuple):
 
   Attributes:
     values: of the players, on their grid.
-    stderr: standard error of each, over the pairs that were drawn; 0 where all
-      sets are enumerated. With few draws it is too small: of 10 players 1.96 of
-      them covered .81 at 40 samples, .92 at 100 and .94 at 400.
+    stderr: standard error of each, over the pairs that were drawn: what each of
+      them would change if it were left out (the jackknife, HC3). It is 0 where
+      all sets are enumerated, and infinite where the pairs are too few to tell,
+      with less than one degree of freedom beside the values.
+    margin: half of the 95% interval of each, by Student's t with one degree of
+      freedom less than `num_drawn`.
     efficiency_error: `|sum of values - (f(x) - v(nobody))|`: rounding.
     explained: share of what the players' differences make of the score, beyond
       an equal share for each, that the values predict: of `num_fresh` pairs
@@ -51,16 +56,22 @@ class KernelShapInfo(NamedTuple):
     baseline_score: `v(nobody)`.
     num_drawn: pairs that were drawn; the other pairs are enumerated.
     num_calls: of the score.
+    draws: how many pairs there are, and whether a tolerance is met.
+    worths: what each set and its complement are worth, in the order in which
+      they are looked at, with zeros behind the last: `start` goes on from them.
   """
 
   values: Float[Array, '*players']
   stderr: Float[Array, '*players']
+  margin: Float[Array, '*players']
   efficiency_error: Float[Array, '']
   explained: Float[Array, '']
   score: Float[Array, '']
   baseline_score: Float[Array, '']
   num_drawn: Int[Array, '']
   num_calls: Int[Array, '']
+  draws: stopping.Draws
+  worths: Float[Array, 'n 2']
 
 
 class Fit(NamedTuple):
@@ -75,6 +86,15 @@ class Fit(NamedTuple):
   stderr: Float[Array, 'p']
 
 
+class _Problem(NamedTuple):
+  """Least squares for the excess."""
+
+  centred: Float[Array, 'n p']  # `z_S` less its mean.
+  delta: Float[Array, 'n']  # `delta(S)` less what equal shares give.
+  weights: Float[Array, 'n']
+  unseen: Float[Array, 'n']  # See `coalitions.unseen`.
+
+
 def kernel_shap(
   fn: types.ScoreFn,
   x: types.Example,
@@ -85,27 +105,33 @@ def kernel_shap(
   unbiased: bool = False,
   num_fresh: int = 64,
   batch_size: int | None = 16,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Estimates Shapley values by weighted least squares over coalitions.
 
-  Sizes are drawn by their total weight, one from each of `num_drawn` equal
-  parts of it, and sets uniformly, none twice where there are few. The smallest
-  and largest sets are enumerated as long as no more than their share of the
-  calls goes to them, and single players always, without which the system may
-  be singular.
+  Single players come first, without whom the system may be singular, and then
+  sets of all sizes by the total weight of a size: drawn uniformly, none twice
+  from a size that can be listed, so that the smallest and largest sets are soon
+  enumerated. Fewer samples are the first of more.
 
   Args:
     fn: score of one example; no gradient is taken.
     x: the example.
-    key: consumed; required unless all sets are enumerated.
+    key: consumed; required unless all sets are enumerated at once.
     masker: the players.
     num_samples: coalitions beside nobody and everyone. The values are exact
-      from `2^p - 2` on.
+      from `2^p - 2` on. The most of them with a tolerance.
     unbiased: whether the expectation of the matrix stands in for the sample's:
-      no bias for any number of draws, but more variance for players that nearly
-      add up, whom the sample's matrix fits exactly.
+      no bias for any number of draws, which are a few more at least, but more
+      variance for players that nearly add up, whom the sample's matrix fits
+      exactly.
     num_fresh: pairs that judge the fit, each two calls more.
     batch_size: coalitions held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose coalitions are
+      the first of these; of fewer or more `num_samples`, as it may be.
 
   Returns:
     Scores as the masker spreads them, in units of `fn`.
@@ -115,37 +141,78 @@ def kernel_shap(
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
-  plan = coalitions.plan(game, num_samples)
-  sets = jnp.asarray(coalitions.enumerated(plan))
-  weights = jnp.asarray(coalitions.weights(plan), game.dtype)
-  unseen = None
-  if plan.num_drawn:
+  if start is not None:
+    info = stopping.info_of(start, KernelShapInfo)
+    start = stopping.Rows(info.worths, info.draws)
+  plan = _plan(game, num_samples, unbiased, start)
+  num_pairs = min(num_samples // 2, len(plan.order))
+  at_once = plan.is_whole and tolerance is None and num_pairs == len(plan.order)
+  if not at_once:
     checks.count('num_fresh', num_fresh)
-    drawn = coalitions.drawn(key, plan)
-    unseen = plan.rest**2 * coalitions.unseen(plan, drawn).astype(game.dtype)
-    fresh = coalitions.fresh(key, plan, num_fresh)
-    sets = jnp.concatenate([sets, drawn, fresh])
-  worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
-  centred, delta = _pairs(sets, pairs, worths.total)
-  used = slice(len(weights))
-  fit = _unbiased if unbiased else _least_squares
-  excess, stderr = fit(plan, centred[used], delta[used], weights, unseen)
+  if tolerance is not None or start is not None:
+    sampling.draw_key(key, 0)  # The order of sets is drawn in any case.
+  sets = coalitions.sets(key, plan)
   # Where all sets are enumerated, the fit is judged by all of them.
-  judges, judged = weights, used
-  if plan.num_drawn:
-    judges, judged = jnp.ones(num_fresh, game.dtype), slice(len(weights), None)
-  values = worths.total / game.num + excess
+  fresh = sets[:0] if at_once else coalitions.fresh(key, plan, num_fresh)
+  solve = _unbiased if unbiased else _least_squares
+
+  def problem(worths, values, num):
+    return _Problem(
+      *_pairs(sets, values, worths.total),
+      coalitions.weights(plan, game.dtype, num),
+      coalitions.unseen(plan, game.dtype, num),
+    )
+
+  worths, (values, draws) = games.of_draws(
+    game,
+    lambda i: jnp.stack([sets[i], ~sets[i]]),
+    num_pairs,
+    jnp.stack([fresh, ~fresh], 1).reshape(-1, game.num),
+    lambda *found: solve(plan, problem(*found)).stderr,
+    batch_size=batch_size,
+    tolerance=tolerance,
+    start=start,
+    least=coalitions.fewest(plan) + stopping.LEAST,
+  )
+  known = problem(worths, values, draws.num)
+  excess, stderr = solve(plan, known)
+  judges = (known.centred, known.delta, known.weights)
+  if not at_once:
+    judged = _pairs(fresh, worths.of.reshape(-1, 2), worths.total)
+    judges = (*judged, jnp.ones(num_fresh, game.dtype))
+  num_drawn = jnp.sum(known.unseen > 0)
+  total = worths.total / game.num + excess
   info = KernelShapInfo(
-    values=game.shaped(values),
+    values=game.shaped(total),
     stderr=game.shaped(stderr),
-    efficiency_error=jnp.abs(jnp.sum(values) - worths.total),
-    explained=_explained(centred[judged], delta[judged], judges, excess),
+    margin=game.shaped(reliability.margin(stderr, num_drawn - 1)),
+    efficiency_error=jnp.abs(jnp.sum(total) - worths.total),
+    explained=_explained(*judges, excess),
     score=worths.everyone,
     baseline_score=worths.nobody,
-    num_drawn=jnp.asarray(plan.num_drawn, jnp.int32),
+    num_drawn=num_drawn,
     num_calls=worths.num_calls,
+    draws=draws,
+    worths=values,
   )
-  return examples.attribution(x, game.spread(values), info)
+  return examples.attribution(x, game.spread(total), info)
+
+
+def _plan(game, num_samples, unbiased, start):
+  """Returns the plan of all pairs for which there is room, or raises."""
+  plan = coalitions.plan(game, num_samples)
+  if unbiased:
+    least = 2 * coalitions.fewest(plan)
+    games.enough('num_samples of unbiased', num_samples, least, game)
+  if start is None:
+    return plan
+  earlier = len(start.values)
+  if earlier < len(plan.order) and not plan.goes_on:
+    raise ValueError(
+      f'all sets of {game.num} players are enumerated in an order that fewer '
+      f'samples do not have: leave start out, or take fewer than {num_samples}'
+    )
+  return coalitions.plan(game, max(num_samples, 2 * earlier))
 
 
 def _pairs(sets, pairs, total):
@@ -156,40 +223,41 @@ def _pairs(sets, pairs, total):
   return members - mean[:, None], delta
 
 
-def _least_squares(plan, centred, delta, weights, unseen):
+def _least_squares(plan, problem):
   """Solves with the matrix of the sample."""
+  centred, delta, weights, unseen = problem
   matrix = _times(centred.T * weights[None], centred)
   # Equal shares are no part of the problem, and would make it singular.
   matrix = matrix + jnp.mean(jnp.diag(matrix)) / plan.num_players
   factor = jax.scipy.linalg.cho_factor(matrix)
   directions = jax.scipy.linalg.cho_solve(factor, centred.T).T
   excess = _times(weights * delta, directions)
-  # Residuals are smaller than errors by what each pair adds to its own fit.
-  leverage = weights * jnp.sum(centred * directions, 1)
-  own = jnp.maximum(1 - leverage, jnp.finfo(delta.dtype).eps)
-  residual = (delta - _times(centred, excess)) / jnp.sqrt(own)
-  return Fit(excess, _stderr(directions * residual[:, None], unseen))
+  # What is left of each pair where the others alone are fitted.
+  own = 1 - weights * jnp.sum(centred * directions, 1)
+  own = jnp.maximum(own, jnp.finfo(delta.dtype).eps)
+  left = (delta - _times(centred, excess)) / own
+  terms = (jnp.sqrt(unseen) * weights * left)[:, None] * directions
+  variance = jnp.sum(terms**2, 0)
+  drawn = unseen > 0
+  enough = jnp.sum(jnp.where(drawn, own, 0)) >= 1
+  stderr = jnp.where(enough | ~jnp.any(drawn), jnp.sqrt(variance), jnp.inf)
+  return Fit(excess, stderr)
 
 
-def _unbiased(plan, centred, delta, weights, unseen):
+def _unbiased(plan, problem):
   """Solves with the expected matrix, here a number times the identity."""
+  centred, delta, weights, unseen = problem
   terms = centred * delta[:, None] / coalitions.second_moment(plan)
-  return Fit(_times(weights, terms), _stderr(terms, unseen))
-
-
-def _stderr(terms, unseen):
-  """Returns standard errors from the terms of the pairs that were drawn.
-
-  Args:
-    terms: of all pairs, the drawn ones last.
-    unseen: the part of the variance of each drawn term that the mean has, or
-      `None` where all sets are enumerated.
-  """
-  if unseen is None:
-    return jnp.zeros_like(terms[0])
-  terms = terms[-len(unseen) :]
-  squares = unseen[:, None] * (terms - jnp.mean(terms, 0)[None]) ** 2
-  return sampling.standard_error(jnp.mean(squares, 0), len(terms))
+  # Each term of a group stands for the same weight.
+  drawn = jnp.where(unseen > 0, weights, 0)
+  mean = _times(drawn, terms) / jnp.maximum(
+    jnp.sum(drawn), jnp.finfo(delta.dtype).tiny
+  )
+  variance = _times(unseen * drawn**2, (terms - mean[None]) ** 2)
+  num = jnp.sum(unseen > 0).astype(variance.dtype)
+  variance = variance * num / jnp.maximum(num - 1, 1)
+  stderr = jnp.where(num == 1, jnp.inf, jnp.sqrt(variance))
+  return Fit(_times(weights, terms), stderr)
 
 
 def _explained(centred, delta, weights, excess):

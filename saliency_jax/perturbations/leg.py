@@ -18,23 +18,24 @@ References:
 """
 
 from collections.abc import Callable
-import math
+import functools
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import stretching
 from saliency_jax.core import types
 from saliency_jax.perturbations import covariances
 from saliency_jax.perturbations import draws
 from saliency_jax.perturbations import moves as moving
 from saliency_jax.perturbations import reliability
+from saliency_jax.perturbations import responses
 from saliency_jax.perturbations import scales
 
 # What these settings may be, beside one's own functions.
@@ -72,9 +73,15 @@ class LegInfo(NamedTuple):
       image, or of what a masker's players keep.
     variance_reduction: evaluations without pairs that make a map as exact as
       one evaluation in a pair does, both in blocks; 1 without pairs.
-    sigma: scale of the noise. With 'auto' an end of what is looked at, 2^-10 or
-      4, means that the share is beyond: `mean_score / score` was kept.
+    sigma: scale of the noise.
+    sigma_found: whether `sigma='auto'` lies inside of what is looked at; at an
+      end, 2^-10 or 4, the share is beyond: `mean_score / score` was kept. True
+      of a number.
     num_calls: of the score.
+    draws: how many they are, a pair counted once, and whether a tolerance is
+      met.
+    draw_scores: what each of them scored, with zeros behind the last: `start`
+      goes on from them.
   """
 
   grid: Float[Array, '*cells k']
@@ -90,7 +97,10 @@ class LegInfo(NamedTuple):
   clipped: Float[Array, '']
   variance_reduction: Float[Array, '']
   sigma: Float[Array, '']
+  sigma_found: Bool[Array, '']
   num_calls: Int[Array, '']
+  draws: stopping.Draws
+  draw_scores: Float[Array, 'n signs groups']
 
 
 class Design(NamedTuple):
@@ -103,6 +113,8 @@ class Design(NamedTuple):
   antithetic: bool
   draw: draws.Draw
   batch_size: int | None
+  tolerance: types.Scalar | None = None
+  start: types.Attribution | None = None
 
 
 class Estimate(NamedTuple):
@@ -141,6 +153,8 @@ def leg(
   masker: maskers.Constructor | None = None,
   edges: Any = None,
   batch_size: int | None = 16,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Estimates the linearly estimated gradient of `fn` around `x`.
 
@@ -158,7 +172,7 @@ def leg(
     keep: that share, of a score above 0. 16 draws at each of ten steps find it.
     num_samples: perturbed images: at least two whole blocks of `draw`, in
       pairs if antithetic. `None` takes 3136, rounded up to whole blocks: two
-      matrices of `orthogonal` on 28 x 28 cells.
+      matrices of `orthogonal` on 28 x 28 cells. The most with a tolerance.
     covariance: `white`, `paper`, `smooth`, or any function of the eigenvalues
       of the Laplacian that returns a spectrum: see `covariances.py`.
     colours: `grey`, `joint` or `per_channel`.
@@ -175,6 +189,10 @@ def leg(
       0: see `core/graphs.py`; `None` are those of their grid. The covariance is
       about the waves of that graph, and `info.grid` is then `[p, k]`.
     batch_size: perturbed images held in memory at once; `None` holds all.
+    tolerance: draws whole blocks until the largest standard error of a cell,
+      of which `info.margin` is made, is no more: see `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these.
 
   Returns:
     Scores `[H, W, k]`; a pixel has the scores of its cell: what `fn` gains for
@@ -194,7 +212,15 @@ def leg(
     moves = moving.of_masker(masker(x, key=key), clip)
   moves = moving.on_graph(moves, edges)
   design = Design(
-    sigma, keep, num_samples, covariance, antithetic, draw, batch_size
+    sigma,
+    keep,
+    num_samples,
+    covariance,
+    antithetic,
+    draw,
+    batch_size,
+    tolerance,
+    start,
   )
   info = estimate(fn, x, key, moves, design).info
   return examples.attribution(x, moves.spread(info.grid), info)
@@ -225,87 +251,117 @@ def estimate(
     size = max(1, size // (num_signs * moves.num_groups))
 
   def noise(key, i, gain):
-    return _each(lambda u: on.from_waves(gain * u))(design.draw(key, i, like))
+    return responses.each(lambda u: on.from_waves(gain * u))(
+      design.draw(key, i, like)
+    )
 
+  earlier = None
+  if design.start is not None:
+    earlier = stopping.info_of(design.start, LegInfo)
   score = checks.one_number(fn(x)).astype(dtype)
-  sigma, num_calls = _scale(
-    fn, key, moves, design, noise, score, num_signs, size
+  sigma, found, num_calls = _scale(
+    fn, key, moves, design, noise, score, num_signs, size, earlier
   )
   spectrum = covariances.scaled(design.covariance, on.eigenvalues, sigma, dtype)
   out, back = jnp.sqrt(spectrum), 1 / jnp.sqrt(spectrum)
-  order = jnp.arange(num_blocks * block_size)
-  scores, outside = sampling.batched_map(
-    lambda i: moving.evaluate(fn, moves, noise(key, i, out), num_signs),
-    order,
+  balanced = draws.is_balanced(design.draw)
+  num_fitted = like.size // moves.num_groups if balanced else 0
+
+  def fit(mean):
+    """Returns `<g, z_i>` of a draw, for each group, from its waves alone."""
+    waves = responses.each(on.waves)(mean) * jnp.expand_dims(out, -1)
+
+    def of_draw(i):
+      parts = jnp.sum(waves * design.draw(key, i, like), range(len(on.shape)))
+      return parts if moves.num_groups > 1 else jnp.sum(parts, keepdims=True)
+
+    return of_draw
+
+  summed = functools.partial(
+    responses.summed,
+    score=score,
+    inverse=lambda i: noise(key, i, back),
+    fit=fit,
+    block_size=block_size,
+    num_fitted=num_fitted,
     batch_size=size,
   )
-  above = scores - score
-  delta, even = above[:, 0], jnp.zeros_like(above[:, 0])
-  if design.antithetic:
-    delta, even = (scores[:, 0] - scores[:, 1]) / 2, jnp.mean(above, 1)
-  mean, tilt, variance, lost = _average(
-    lambda i: noise(key, i, back), delta, even, num_blocks, size
+  num_samples = num_blocks * block_size
+  (scores, outside), drawn = stopping.rows(
+    lambda i: moving.evaluate(fn, moves, noise(key, i, out), num_signs),
+    num_samples,
+    lambda values, num: summed(values[0], num).own_error,
+    batch_size=size,
+    tolerance=design.tolerance,
+    start=earlier and _rows(earlier, dtype),
+    least=(2 if balanced else stopping.LEAST) * block_size,
+    unit=block_size,
   )
-  num, stderr = len(order), sampling.standard_error(variance, num_blocks)
-  # What is left of each draw, and its own: see `LegInfo.margin`.
-  fitted = _each(on.waves)(mean) * jnp.expand_dims(out, -1)
-  balanced = draws.is_balanced(design.draw)
-
-  def left(i):
-    """Returns `d_i - <g, z_i>`, on the scale of a draw that is not fitted."""
-    fit = jnp.sum(fitted * design.draw(key, i, like), range(len(on.shape)))
-    fit = fit if moves.num_groups > 1 else jnp.sum(fit, keepdims=True)
-    return (delta[i] - fit) / math.sqrt(1 - num_fitted / num)
-
-  num_fitted = like.size // moves.num_groups if balanced else 0
+  # What is known without running it stays a number.
+  fixed = design.tolerance is None and earlier is None
+  num = None if fixed else drawn.num
+  of = summed(scores, num)
+  num_blocks = responses.num_blocks(len(scores), num, block_size)
+  freedom = num_blocks - 1
   if balanced:
-    squares = sampling.batched_mean(
-      lambda i: _times(left(i), noise(key, i, back)) ** 2,
-      order,
-      batch_size=size,
-    )
-    margin = reliability.margin(jnp.sqrt(squares / num), num - num_fitted)
-  else:
-    margin = reliability.margin(stderr, num_blocks - 1)
-  halves = reliability.halves(mean, tilt, num_blocks)
-  metric = _each(lambda u: on.filtered(u, spectrum))
-  moment = metric(mean)
-  spread = jnp.var(scores, (0, 1))
+    freedom = num_blocks * block_size - num_fitted
+  halves = reliability.halves(of.mean, of.tilt, num_blocks)
+  metric = responses.each(lambda u: on.filtered(u, spectrum))
+  moment = metric(of.mean)
+  seen = jnp.arange(len(scores), dtype=jnp.int32) < drawn.num
+  spread = jnp.var(scores, (0, 1), where=seen[:, None, None])
   info = LegInfo(
-    grid=mean,
-    stderr=stderr,
-    margin=margin,
+    grid=of.mean,
+    stderr=of.stderr,
+    margin=reliability.margin(of.own_error, freedom),
     moment=moment,
     num_blocks=jnp.asarray(num_blocks, jnp.int32),
     split_half=reliability.correlation(*halves),
     explained=reliability.explained(*halves, metric, jnp.sum(spread)),
     score=score,
-    mean_score=jnp.mean(scores),
+    mean_score=jnp.mean(scores, where=seen[:, None, None]),
     score_std=jnp.sqrt(jnp.mean(spread)),
-    clipped=jnp.mean(outside),
+    clipped=jnp.mean(outside, where=seen),
     variance_reduction=reliability.reduction(
-      jnp.sum(variance), lost, num_signs
+      jnp.sum(of.variance), of.lost, num_signs
     ),
     sigma=jnp.asarray(sigma, dtype),
-    num_calls=jnp.asarray(scores.size + 1 + num_calls, jnp.int32),
+    sigma_found=found,
+    num_calls=drawn.num * scores[0].size + 1 + num_calls,
+    draws=drawn,
+    draw_scores=scores,
   )
 
   def term(i):
     z = noise(key, i, out)
-    return moment + _times(left(i), z) if balanced else _times(delta[i], z)
+    if balanced:
+      return moment + responses.times(of.left(i), z)
+    return responses.times(of.delta[i], z)
 
-  return Estimate(info, num, term, lambda key, i: noise(key, i, out))
+  return Estimate(info, num_samples, term, lambda key, i: noise(key, i, out))
 
 
-def _scale(fn, key, moves, design, noise, score, num_signs, size):
-  """Returns the scale of the noise, and the calls that it took."""
+def _rows(info, dtype):
+  """Returns what the draws of an earlier map gave."""
+  scores = jnp.asarray(info.draw_scores, dtype)
+  seen = jnp.arange(len(scores), dtype=jnp.int32) < info.draws.num
+  # Of what was outside the mean is enough.
+  outside = jnp.where(seen, jnp.asarray(info.clipped, dtype), 0)
+  return stopping.Rows((scores, outside), info.draws)
+
+
+def _scale(fn, key, moves, design, noise, score, num_signs, size, earlier):
+  """Returns the scale of the noise, if it was found, and the calls it took."""
   if not isinstance(design.sigma, str):
-    return design.sigma, 0
+    return design.sigma, jnp.asarray(True), 0
   if design.sigma != 'auto':
     raise ValueError(f"sigma must be a number or 'auto', got {design.sigma!r}")
+  num_calls = scales.num_calls(num_signs * moves.num_groups)
+  if earlier is not None:
+    return earlier.sigma, jnp.asarray(earlier.sigma_found), num_calls
   eigenvalues, key = moves.on.eigenvalues, sampling.key_for(key, sampling.SCALE)
   unit = covariances.scaled(design.covariance, eigenvalues, 1.0, score.dtype)
-  return scales.keeping(
+  sigma, found = scales.keeping(
     design.keep,
     fn,
     moves,
@@ -314,52 +370,4 @@ def _scale(fn, key, moves, design, noise, score, num_signs, size):
     num_signs=num_signs,
     batch_size=size,
   )
-
-
-def _average(inverse, delta, even, num_blocks, size):
-  """Averages `d_i S^-1 z_i` over blocks of draws that are independent.
-
-  Args:
-    inverse: the index of a draw to `S^-1 z_i`.
-    delta: `d_i`, for each draw and group.
-    even: the part of the score that antithetic pairs cancel, likewise.
-    num_blocks: of draws.
-    size: draws held in memory at once; `None` holds all.
-
-  Returns:
-    The mean; its tilt, by which the halves of the blocks differ; the variance
-    over blocks; and the mean square of what the pairs cancelled.
-  """
-  rows = jax.tree.map(
-    lambda a: a.reshape(num_blocks, -1, *a.shape[1:]),
-    (jnp.arange(len(delta)), delta, even),
-  )
-  block_size = rows[0].shape[1]
-
-  def of_draw(element):
-    i, delta, even = element
-    direction = inverse(i)
-    return _times(delta, direction), _times(even, direction)
-
-  def of_block(element):
-    j, rows = element
-    term, even = sampling.batched_mean(of_draw, rows, batch_size=size)
-    sign = reliability.half(j, num_blocks).astype(term.dtype)
-    return term, sign * term, jnp.sum(even**2)
-
-  (mean, tilt, lost), (variance, _, _) = sampling.batched_moments(
-    of_block,
-    (jnp.arange(num_blocks), rows),
-    batch_size=None if size is None else max(1, size // block_size),
-  )
-  return mean, tilt, variance, lost
-
-
-def _times(numbers, grids):
-  """Multiplies each of the grids on the last axis by its number."""
-  return jnp.expand_dims(numbers, range(grids.ndim - 1)) * grids
-
-
-def _each(f):
-  """Maps a function of a grid over the last axis."""
-  return jax.vmap(f, in_axes=-1, out_axes=-1)
+  return sigma, found, num_calls

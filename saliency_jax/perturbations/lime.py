@@ -6,6 +6,9 @@ width^2)` for the cosine distance `D_i = 1 - sqrt(s_i / p)` of `z_i`, where
 `s_i` of `p` players are present, to the example itself.
 
 References:
+  MacKinnon, White, Some heteroskedasticity-consistent covariance matrix
+    estimators with improved finite sample properties, 1985 (HC3).
+    https://doi.org/10.1016/0304-4076(85)90158-7
   Ribeiro, Singh, Guestrin, "Why should I trust you?": explaining the
     predictions of any classifier, 2016. https://arxiv.org/abs/1602.04938
 """
@@ -21,6 +24,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.perturbations import games
 
@@ -30,15 +34,20 @@ class LimeInfo(NamedTuple):
 
   Attributes:
     values: `beta`, the weights of the players, on their grid.
-    stderr: standard error of each, by the sandwich formula, which does not
-      believe in the model: around what infinitely many draws would give, but
-      for the pull of `alpha` towards 0.
+    stderr: standard error of each, by what it would change if each of the draws
+      were left out (the jackknife, HC3), which does not believe in the model:
+      around what infinitely many draws would give, but for the pull of `alpha`
+      towards 0. Of 10 players 1.96 of them covered .91 to .99 at 12 to 1000
+      draws.
     intercept: `b`.
     explained: weighted R^2 of `num_fresh` draws that the fit has not seen.
     effective_samples: `(sum w)^2 / sum w^2`: as many draws of equal weight.
     score: `f(x)`.
     baseline_score: the score with every player hidden.
     num_calls: of the score.
+    draws: how many they are, and whether a tolerance is met.
+    worths: what each draw is worth, with zeros behind the last: `start` goes on
+      from them.
   """
 
   values: Float[Array, '*players']
@@ -49,6 +58,8 @@ class LimeInfo(NamedTuple):
   score: Float[Array, '']
   baseline_score: Float[Array, '']
   num_calls: Int[Array, '']
+  draws: stopping.Draws
+  worths: Float[Array, 'n']
 
 
 class Fit(NamedTuple):
@@ -76,6 +87,8 @@ def lime(
   alpha: types.Scalar = 1.0,
   num_fresh: int = 128,
   batch_size: int | None = 16,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Fits a linear model of which players are present.
 
@@ -87,11 +100,16 @@ def lime(
     x: the example.
     key: consumed; required.
     masker: the players.
-    num_samples: draws of the fit, at least two more than players.
+    num_samples: draws of the fit, at least two more than players. The most of
+      them with a tolerance.
     width: of the kernel, in units of the cosine distance.
     alpha: weight of the penalty, beside the sum of the weights.
     num_fresh: draws that judge the fit, 2 at least.
     batch_size: coalitions held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these.
 
   Returns:
     Scores as the masker spreads them: what `fn` gains by a player's presence.
@@ -109,28 +127,46 @@ def lime(
   def draw(i):
     return jax.random.bernoulli(sampling.draw_key(key, i), 0.5, (game.num,))
 
-  num = num_samples + num_fresh
-  sets = jax.vmap(draw)(jnp.arange(num))
-  worths = games.worths(game, lambda i: sets[i], num, batch_size=batch_size)
+  if start is not None:
+    info = stopping.info_of(start, LimeInfo)
+    start = stopping.Rows(info.worths[:, None], info.draws)
+  room = stopping.room(num_samples, start and start.values)
+  # Behind all draws that there may be, those that judge the fit.
+  sets = jax.vmap(draw)(jnp.arange(room + num_fresh))
   members = sets.astype(game.dtype)
   distance = 1 - jnp.sqrt(jnp.mean(members, 1))
   weights = jnp.exp(-((distance / jnp.asarray(width, game.dtype)) ** 2))
-  used, fresh = slice(num_samples), slice(num_samples, None)
-  fit = ridge(
-    members[used],
-    worths.of[used],
-    weights[used],
-    jnp.asarray(alpha, game.dtype),
+  used, fresh = slice(room), slice(room, None)
+
+  def fitted(values, num):
+    seen = jnp.arange(room, dtype=jnp.int32) < num
+    drawn = jnp.where(seen, weights[used], 0)
+    penalty = jnp.asarray(alpha, game.dtype)
+    return ridge(members[used], values[:, 0], drawn, penalty), drawn
+
+  worths, (values, draws) = games.of_draws(
+    game,
+    lambda i: sets[i][None],
+    num_samples,
+    sets[fresh],
+    lambda _, values, num: fitted(values, num)[0].stderr,
+    batch_size=batch_size,
+    tolerance=tolerance,
+    start=start,
+    least=max(stopping.LEAST, game.num + 2),
   )
+  fit, drawn = fitted(values, draws.num)
   info = LimeInfo(
     values=game.shaped(fit.slope),
     stderr=game.shaped(fit.stderr),
     intercept=fit.intercept,
-    explained=_explained(fit, members[fresh], worths.of[fresh], weights[fresh]),
-    effective_samples=jnp.sum(weights[used]) ** 2 / jnp.sum(weights[used] ** 2),
+    explained=_explained(fit, members[fresh], worths.of, weights[fresh]),
+    effective_samples=jnp.sum(drawn) ** 2 / jnp.sum(drawn**2),
     score=worths.everyone,
     baseline_score=worths.nobody,
     num_calls=worths.num_calls,
+    draws=draws,
+    worths=values[:, 0],
   )
   return examples.attribution(x, game.spread(fit.slope), info)
 
@@ -160,10 +196,10 @@ def ridge(
   gains = jax.scipy.linalg.cho_solve(factor, centred.T * weights[None]).T
   slope = _times(worth - level, gains)
   residual = worth - level - _times(centred, slope)
-  # Residuals are smaller than errors by what each draw adds to its own fit.
+  # What is left of each draw where the others alone are fitted.
   leverage = weights / total + jnp.sum(centred * gains, 1)
   own = jnp.maximum(1 - leverage, jnp.finfo(worth.dtype).eps)
-  stderr = jnp.sqrt(_times(residual**2 / own, gains**2))
+  stderr = jnp.sqrt(_times((residual / own) ** 2, gains**2))
   return Fit(slope, level - jnp.sum(middle * slope), stderr)
 
 

@@ -9,16 +9,25 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+import numpy as np
 from scipy import special
 
+# Half of a 95% interval in standard errors, by degrees of freedom from 1.
+_QUANTILES = special.stdtrit(np.arange(1, 1001), 0.975)
 
-def half(block: Int[Array, '*n'], num_blocks: int) -> Int[Array, '*n']:
+
+def half(
+  block: Int[Array, '*n'], num_blocks: Int[Array, ''] | int
+) -> Int[Array, '*n']:
   """Returns 1 for a block of the first half, and -1 for one of the second."""
-  return jnp.where(block < -(-num_blocks // 2), 1, -1)
+  first = jnp.asarray(-(-num_blocks // 2), block.dtype)
+  return jnp.where(block < first, 1, -1)
 
 
 def halves(
-  mean: Float[Array, '*x'], tilt: Float[Array, '*x'], num_blocks: int
+  mean: Float[Array, '*x'],
+  tilt: Float[Array, '*x'],
+  num_blocks: Int[Array, ''] | int,
 ) -> tuple[Float[Array, '*x'], Float[Array, '*x']]:
   """Returns the means over both halves of the blocks.
 
@@ -28,10 +37,11 @@ def halves(
     num_blocks: of draws.
   """
   first = -(-num_blocks // 2)
-  return (
-    (mean + tilt) * (num_blocks / (2 * first)),
-    (mean - tilt) * (num_blocks / (2 * (num_blocks - first))),
+  num, one, two = (
+    jnp.asarray(n).astype(mean.dtype)
+    for n in (num_blocks, first, num_blocks - first)
   )
+  return (mean + tilt) * (num / (2 * one)), (mean - tilt) * (num / (2 * two))
 
 
 def correlation(
@@ -70,14 +80,20 @@ def explained(
   return jnp.where(known, gain / jnp.where(known, variance, 1), 0)
 
 
-def margin(stderr: Float[Array, '*x'], freedom: int) -> Float[Array, '*x']:
+def margin(
+  stderr: Float[Array, '*x'], freedom: Int[Array, ''] | int
+) -> Float[Array, '*x']:
   """Returns half of the 95% interval, by Student's t.
 
   Args:
     stderr: standard error.
-    freedom: its degrees of freedom.
+    freedom: its degrees of freedom; a traced number above 1000 counts as 1000,
+      which makes the interval a thousandth wider.
   """
-  return float(special.stdtrit(freedom, 0.975)) * stderr
+  if isinstance(freedom, int):
+    return float(special.stdtrit(freedom, 0.975)) * stderr
+  quantiles = jnp.asarray(_QUANTILES, stderr.dtype)
+  return quantiles[jnp.clip(freedom, 1, len(quantiles)) - 1] * stderr
 
 
 def reduction(

@@ -112,7 +112,7 @@ def rise(
     batch_size=batch_size,
     tolerance=tolerance,
     start=start,
-    watched=lambda variances: per_kept(per_kept(variances[0])),
+    watched=lambda means, variances: per_kept(per_kept(variances[0])),
   )
   info = RiseInfo(
     stderr=per_kept(stopping.standard_error(var, draws)),

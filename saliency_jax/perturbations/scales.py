@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from saliency_jax.core import checks
 from saliency_jax.core import sampling
@@ -33,7 +33,7 @@ def keeping(
   *,
   num_signs: int,
   batch_size: int | None,
-) -> tuple[Float[Array, ''], int]:
+) -> tuple[Float[Array, ''], Bool[Array, '']]:
   """Bisects for the scale at which the mean score is a share of the score.
 
   Args:
@@ -51,8 +51,8 @@ def keeping(
       0.
 
   Returns:
-    The scale, from 2^-10 to 4: an end where the share lies beyond; and how
-    often the score was called.
+    The scale, from 2^-10 to 4: an end where the share lies beyond; and whether
+    it lies between them.
   """
   checks.within('keep', share, '(0, 1)')
   if not isinstance(score, jax.core.Tracer) and not score > 0:
@@ -80,4 +80,9 @@ def keeping(
   ]
   low, high = jax.lax.fori_loop(0, _STEPS, halve, tuple(ends))
   sigma = jnp.where(score > 0, jnp.exp((low + high) / 2), jnp.nan)
-  return sigma, _STEPS * _NUM_DRAWS * num_signs * moves.num_groups
+  return sigma, (low > ends[0]) & (high < ends[1])
+
+
+def num_calls(num_examples: int) -> int:
+  """Returns how often `keeping` calls the score, so many examples a draw."""
+  return _STEPS * _NUM_DRAWS * num_examples

@@ -30,6 +30,7 @@ from saliency_jax.core import sampling
 from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.perturbations import games
+from saliency_jax.perturbations import reliability
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 # Players of `exact`: 65,536 coalitions.
@@ -41,19 +42,20 @@ class ShapleyInfo(NamedTuple):
 
   Attributes:
     values: of the players, on their grid.
-    stderr: standard error of each; 0 for `exact`. From draws it has one degree
-      of freedom less than there are pairs, or orders: half of a 95% interval is
-      2.26 of them at 10 pairs, and 1.96 at hundreds.
+    stderr: standard error of each; 0 for `exact`.
+    margin: half of the 95% interval of each, by Student's t: 2.26 standard
+      errors at 10 pairs, or orders, and 1.96 at hundreds.
     efficiency_error: `|sum of values - (f(x) - v(nobody))|`: rounding.
     score: `f(x)`.
     baseline_score: `v(nobody)`.
     num_calls: of the score.
-    draws: of `permutation`, how many pairs of orders they are, and whether a
-      tolerance is met; `None` of the others.
+    draws: of `permutation` and `stratified`, how many pairs of orders, or
+      orders, they are, and whether a tolerance is met; `None` of the others.
   """
 
   values: Float[Array, '*players']
   stderr: Float[Array, '*players']
+  margin: Float[Array, '*players']
   efficiency_error: Float[Array, '']
   score: Float[Array, '']
   baseline_score: Float[Array, '']
@@ -62,12 +64,21 @@ class ShapleyInfo(NamedTuple):
 
 
 class Estimate(NamedTuple):
-  """What an estimator returns."""
+  """What an estimator returns.
+
+  Attributes:
+    values: of the players.
+    stderr: standard error of each.
+    worths: of which the calls are counted.
+    draws: how many they are, of an estimator that can go on from them.
+    freedom: degrees of freedom of the standard errors.
+  """
 
   values: Float[Array, 'p']
   stderr: Float[Array, 'p']
   worths: games.Worths
   draws: stopping.Draws | None = None
+  freedom: Int[Array, ''] | int = checks.MOST
 
 
 # `(game, *, key, batch_size) -> Estimate`, its settings bound.
@@ -105,12 +116,13 @@ def shapley(
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
   estimator = permutation if estimator is None else estimator
-  values, stderr, worths, draws = estimator(
+  values, stderr, worths, draws, freedom = estimator(
     game, key=key, batch_size=batch_size
   )
   info = ShapleyInfo(
     values=game.shaped(values),
     stderr=game.shaped(stderr),
+    margin=game.shaped(reliability.margin(stderr, freedom)),
     efficiency_error=jnp.abs(jnp.sum(values) - worths.total),
     score=worths.everyone,
     baseline_score=worths.nobody,
@@ -193,15 +205,8 @@ def permutation(
     worths = games.worths(
       game, lambda i: _arrived(places, i), num, batch_size=batch_size
     )
-    estimate = _mean(_added(places, worths), worths)
-    draws = stopping.Draws(
-      jnp.asarray(num_pairs, jnp.int32), jnp.asarray(False)
-    )
-    return estimate._replace(draws=draws)
-  ends = sampling.batched_map(
-    game.worth, jnp.stack([jnp.zeros(p, bool), jnp.ones(p, bool)])
-  )
-  ends = games.Worths(ends[0], ends[1], ends[:0], game.num_rows)
+    return _mean(_added(places, worths), worths)
+  ends = games.ends(game)
 
   def terms(i):
     place = games.random_order(sampling.draw_key(key, i), p)[None]
@@ -212,15 +217,15 @@ def permutation(
     )
     return _added(place, ends._replace(of=path))[0]
 
-  if start is not None:
-    info = stopping.info_of(start, ShapleyInfo)
-    flat = lambda a: jnp.asarray(a, game.dtype).ravel()
-    start = stopping.restored(flat(info.values), flat(info.stderr), info.draws)
-  mean, variance, draws = stopping.moments(
-    terms, num_pairs, batch_size=1, tolerance=tolerance, start=start
+  found = stopping.moments(
+    terms,
+    num_pairs,
+    batch_size=1,
+    tolerance=tolerance,
+    start=_restored(start, game),
   )
-  called = ends._replace(num_more=draws.num * (2 * p - 2))
-  return Estimate(mean, stopping.standard_error(variance, draws), called, draws)
+  num = found.draws.num * (2 * p - 2)
+  return _estimate(found, ends._replace(num_more=num))
 
 
 def _arrived(places, i):
@@ -251,6 +256,8 @@ def stratified(
   key: Key[Array, ''] | None,
   batch_size: int | None,
   num_orders: int = 10,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> Estimate:
   """Averages sets with and without a player, for each size apart.
 
@@ -267,7 +274,12 @@ def stratified(
     game: whose values are wanted.
     key: consumed; required.
     batch_size: coalitions held in memory at once; `None` holds them all.
-    num_orders: 2 at least: standard errors come from their differences.
+    num_orders: 2 at least: standard errors come from their differences. The
+      most of them with a tolerance.
+    tolerance: draws orders until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier map with the same key and settings, whose orders are the
+      first of these.
   """
   checks.count('num_orders', num_orders, 2)
   p = game.num
@@ -275,24 +287,51 @@ def stratified(
     raise ValueError(
       f'stratified draws for 4 players or more, got {p}: use estimator=exact'
     )
-  singles, windows = np.eye(p, dtype=bool), _windows(p)
+  singles, by_window = np.eye(p, dtype=bool), _windows(p)
   whole = np.concatenate([singles, ~singles])
-  table, by_place = jnp.asarray(whole), jnp.asarray(windows)
-  places = _random_orders(key, game, num_orders)
+  table, by_place = jnp.asarray(whole), jnp.asarray(by_window)
 
-  def coalition(i):
-    j = jnp.maximum(i - 2 * p, 0)
-    drawn = by_place[j % len(windows)][places[j // len(windows)]]
-    return jnp.where(i < 2 * p, table[jnp.minimum(i, 2 * p - 1)], drawn)
+  def term(place, windows, fixed, worths):
+    """Returns the estimate of an order, from what its windows are worth."""
+    drawn = _times(windows - worths.nobody, _shares(by_window))
+    values = drawn[place] + _times(fixed - worths.nobody, _shares(whole))
+    return values + (worths.total - jnp.sum(values)) / p
 
-  num = 2 * p + num_orders * len(windows)
-  worths = games.worths(game, coalition, num, batch_size=batch_size)
-  above = worths.of - worths.nobody
-  fixed = _times(above[: 2 * p], _shares(whole))
-  drawn = _times(above[2 * p :].reshape(num_orders, -1), _shares(windows))
-  terms = jnp.take_along_axis(drawn, places, 1) + fixed[None]
-  missing = worths.total - jnp.sum(terms, 1, keepdims=True)
-  return _mean(terms + missing / p, worths)
+  if tolerance is None and start is None:
+    places = _random_orders(key, game, num_orders)
+
+    def coalition(i):
+      j = jnp.maximum(i - 2 * p, 0)
+      drawn = by_place[j % len(by_window)][places[j // len(by_window)]]
+      return jnp.where(i < 2 * p, table[jnp.minimum(i, 2 * p - 1)], drawn)
+
+    num = 2 * p + num_orders * len(by_window)
+    worths = games.worths(game, coalition, num, batch_size=batch_size)
+    fixed, drawn = worths.of[: 2 * p], worths.of[2 * p :]
+    terms = jax.vmap(lambda place, v: term(place, v, fixed, worths))(
+      places, drawn.reshape(num_orders, -1)
+    )
+    return _mean(terms, worths)
+  worths = games.worths(game, lambda i: table[i], 2 * p, batch_size=batch_size)
+
+  def draw(i):
+    place = games.random_order(sampling.draw_key(key, i), p)
+    drawn = sampling.batched_map(
+      lambda j: game.worth(by_place[j][place]),
+      jnp.arange(len(by_window)),
+      batch_size=batch_size,
+    )
+    return term(place, drawn, worths.of, worths)
+
+  found = stopping.moments(
+    draw,
+    num_orders,
+    batch_size=1,
+    tolerance=tolerance,
+    start=_restored(start, game),
+  )
+  num = found.draws.num * len(by_window)
+  return _estimate(found, worths._replace(num_more=num))
 
 
 def calls_an_order(num_players: int) -> int:
@@ -344,5 +383,27 @@ def _times(worths, shares):
 
 def _mean(terms, worths):
   """Returns the mean of independent estimates `[n, p]`, and its error."""
-  stderr = sampling.standard_error(jnp.var(terms, 0), len(terms))
-  return Estimate(jnp.mean(terms, 0), stderr, worths)
+  draws = stopping.drawn(len(terms))
+  found = stopping.Moments(jnp.mean(terms, 0), jnp.var(terms, 0), draws)
+  return _estimate(found, worths)
+
+
+def _estimate(found, worths):
+  """Returns the estimate of the moments of independent ones."""
+  stderr = stopping.standard_error(found.variance, found.draws)
+  freedom = found.draws.num - 1
+  return Estimate(found.mean, stderr, worths, found.draws, freedom)
+
+
+def _restored(start, game):
+  """Returns the moments of an earlier map, if there is one."""
+  if start is None:
+    return None
+  info = stopping.info_of(start, ShapleyInfo)
+  if info.draws is None:
+    raise ValueError(
+      'start must be of the same estimator, got a map of one that does not '
+      'count its draws'
+    )
+  flat = lambda a: jnp.asarray(a, game.dtype).ravel()
+  return stopping.restored(flat(info.values), flat(info.stderr), info.draws)

@@ -83,6 +83,50 @@ class SmoothedMapsTest(parameterized.TestCase):
     )
     np.testing.assert_array_equal(of(x).scores, of(jnp.asarray(x)).scores)
 
+  @parameterized.parameters('scaled', 'quadratic', 'sparsified', 'relaxed')
+  def test_goes_on(self, kind):
+    (x,) = equivalence.examples(1)
+    of = functools.partial(
+      _MAPS[kind],
+      equivalence.score_fn(),
+      x,
+      key=jax.random.key(0),
+      sigma=0.4,
+      batch_size=4,
+    )
+    whole, resumed = jax.jit(
+      lambda: (
+        of(num_samples=25),
+        of(num_samples=25, start=of(num_samples=10)),
+      )
+    )()
+    equivalence.assert_close(resumed, whole)
+    self.assertEqual(resumed.info.num_samples, 25)
+    # A certificate knows how many draws there are.
+    one, two = (
+      certificates.top_k_overlap(out, 10, rho=0.01) for out in (whole, resumed)
+    )
+    np.testing.assert_allclose(two.overlap, one.overlap)
+    self.assertEqual(two.num_samples, 25)
+
+  def test_goes_on_from_its_own_kind(self):
+    x = equivalence.examples(1)[0]
+    of = functools.partial(
+      certificates.sparsified_map,
+      lambda x: jnp.sum(jnp.sin(3 * x)),
+      x,
+      key=jax.random.key(0),
+    )
+    start = of(num_samples=2)
+    for settings, message in (
+      ({'tau': 0.5}, 'got one with mass = 29, expected 72'),
+      ({'sigma': 0.1}, r'got one with sigma = 0.2\d*, expected 0.1'),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        of(num_samples=4, start=start, **settings)
+    with self.assertRaisesRegex(ValueError, 'binary = True, expected False'):
+      certificates.relaxed_map(jnp.sum, x, key=jax.random.key(0), start=start)
+
   def test_sparsified_counts_are_exact(self):
     x = equivalence.examples(1)[0]
     out = certificates.sparsified_map(

@@ -21,6 +21,7 @@ class _Info(NamedTuple):
   num_smooth: Any = 0
   lost: Any = 0.1
   solver: Any = ()
+  sigma_found: Any = True
 
 
 class _Solver(NamedTuple):
@@ -68,6 +69,7 @@ class WarningsTest(parameterized.TestCase):
     ({'explained': np.nan}, 'explains nothing of the score'),
     ({'split_half': 0.2}, 'halves of the draws disagree'),
     ({'split_half': np.nan}, 'halves of the draws disagree'),
+    ({'sigma_found': np.array(False)}, "no sigma leaves the share that 'auto'"),
     ({'accepted_fraction': 0.0}, 'no step of the search'),
     ({'relative_error': 0.2}, "does not sum to the score's change"),
     ({'relative_error': np.inf}, "does not sum to the score's change"),
@@ -96,9 +98,10 @@ class WarningsTest(parameterized.TestCase):
     self.assertEqual(bool(found), warns)
 
   def test_sentences_fit_their_place_in_a_figure(self):
-    info = _Info(-1.0, 0.0, 0.0, 1.0, 0, 0, 1.0, _Solver(np.array(False)))
+    solver = _Solver(np.array(False))
+    info = _Info(-1.0, 0.0, 0.0, 1.0, 0, 0, 1.0, solver, np.array(False))
     found = describing.warnings(_out(info, scale=0), prob=1.0)
-    self.assertLen(found, 9)
+    self.assertLen(found, 10)
     self.assertLessEqual(max(map(len, found)), 80)
 
 

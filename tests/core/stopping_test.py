@@ -24,7 +24,18 @@ def _rows(num, scale=1.0):
   return jax.vmap(lambda i: _draw(i, scale)['map'])(jnp.arange(num))
 
 
-_watched = lambda variance: variance['map']
+_watched = lambda mean, variance: variance['map']
+
+
+def _stderr(values, num):
+  seen = (jnp.arange(len(values['map'])) < num)[:, None]
+  spread = jnp.var(values['map'], 0, where=seen)
+  return stopping.standard_error(spread, stopping.drawn(num))
+
+
+def _kept(num_samples, stderr=_stderr, **settings):
+  f = lambda i: {'map': _draw(i)['map']}
+  return stopping.rows(f, num_samples, stderr, **{'batch_size': 7} | settings)
 
 
 def _moments(num_samples, scale=1.0, **settings):
@@ -118,6 +129,71 @@ class StoppingTest(parameterized.TestCase):
       np.testing.assert_allclose(
         got.mean['map'][i], want.mean['map'], rtol=1e-5
       )
+
+  def test_watches_means_too(self):
+    # An error that grows with the mean, which is 2.
+    watched = lambda mean, variance: mean['map'] ** 2 * variance['map']
+    run = functools.partial(_moments, 900, watched=watched)
+    got = jax.jit(lambda: run(tolerance=0.3))()
+    rows = np.asarray(_rows(int(got.draws.num)))
+    error = rows.std(0, ddof=1) / np.sqrt(len(rows)) * np.abs(rows.mean(0))
+    self.assertBetween(max(error), 0.27, 0.3)
+
+  @parameterized.parameters(None, 1, 7)
+  def test_rows(self, batch_size):
+    run = functools.partial(_kept, batch_size=batch_size)
+    plain, half, whole, again = jax.jit(
+      lambda: (
+        run(40),
+        run(15),
+        run(40, start=run(15)),
+        run(40, start=run(40, tolerance=0.5)),
+      )
+    )()
+    rows = np.asarray(_rows(40))
+    for got in (plain, whole, again):
+      self.assertEqual(got.draws, (40, False))
+      np.testing.assert_allclose(got.values['map'], rows, rtol=1e-6)
+    np.testing.assert_allclose(half.values['map'], rows[:15], rtol=1e-6)
+
+  @parameterized.parameters(1, 6)
+  def test_rows_until_they_are_good(self, unit):
+    looks = []
+
+    def stderr(values, num):
+      jax.debug.callback(lambda n: looks.append(int(n)), num)
+      return _stderr(values, num)
+
+    run = lambda: _kept(
+      300, stderr, tolerance=0.15, batch_size=4, least=10, unit=unit
+    )
+    got = jax.jit(run)()
+    jax.effects_barrier()
+    num = int(got.draws.num)
+    rows = np.asarray(_rows(300))
+    error = lambda n: max(rows[:n].std(0, ddof=1)) / np.sqrt(n)
+    self.assertTrue(got.draws.met)
+    self.assertLessEqual(error(num), 0.15)
+    np.testing.assert_allclose(got.values['map'][:num], rows[:num], rtol=1e-6)
+    np.testing.assert_array_equal(got.values['map'][num:], 0)
+    # Whole units, a quarter more at a time, and at least ten.
+    self.assertEqual(looks[-1], num)
+    self.assertTrue(all(error(n) > 0.15 for n in looks[:-1]))
+    self.assertTrue(all(n % unit == 0 and n >= 10 for n in looks))
+    for a, b in zip(looks, looks[1:], strict=False):
+      self.assertBetween(b, a + a // 4, a + a // 4 + 4 + unit)
+
+  def test_rows_of_nothing_meet_no_tolerance(self):
+    stderr = lambda values, num: jnp.where(num > 20, jnp.nan, jnp.inf)
+    got = jax.jit(lambda: _kept(40, stderr, tolerance=1e3, batch_size=8))()
+    self.assertEqual(got.draws, (40, False))
+
+  def test_rows_of_other_settings(self):
+    start = stopping.Rows({'map': jnp.ones((5, 2))}, stopping.drawn(5))
+    with self.assertRaisesRegex(
+      ValueError, r'start has draws .*\(2,\).*\(3,\)'
+    ):
+      _kept(40, start=start)
 
   @parameterized.parameters(0.0, -1.0, float('nan'))
   def test_bad_tolerance(self, tolerance):

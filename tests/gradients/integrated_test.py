@@ -15,6 +15,7 @@ from saliency_jax.gradients import integrated
 from saliency_jax.gradients import quadrature
 from tests import equivalence
 from tests import networks
+from tests import until
 
 
 def _cubic(x):
@@ -292,6 +293,28 @@ class ExpectedGradientsTest(parameterized.TestCase):
     self.assertLess(info.completeness_error / info.completeness_stderr, 4.5)
     np.testing.assert_allclose(
       info.baseline_score, jnp.mean(jax.vmap(fn)(references)), rtol=1e-4
+    )
+
+  def test_until_it_is_good_and_on(self):
+    def explain(fn, num, **settings):
+      return integrated.expected_gradients(
+        fn,
+        jnp.array([0.3, 1.0, -0.5]),
+        references=jax.random.normal(jax.random.key(0), (5, 3)),
+        key=jax.random.key(1),
+        num_samples=num,
+        batch_size=5,
+        **settings,
+      )
+
+    until.check(
+      self,
+      explain,
+      lambda x: x[0] * x[1] ** 2 + x[2],
+      few=20,
+      many=40,
+      most=2000,
+      tolerance=0.1,
     )
 
   def test_linear(self):

@@ -12,6 +12,7 @@ from saliency_jax import maskers
 from saliency_jax.perturbations import banzhaf
 from tests import equivalence
 from tests import random_games
+from tests import until
 
 _explain = functools.partial(
   banzhaf.banzhaf, masker=maskers.entries, batch_size=None
@@ -31,6 +32,7 @@ class BanzhafTest(parameterized.TestCase):
       out.scores, random_games.banzhaf(worths), atol=1e-6
     )
     np.testing.assert_array_equal(out.info.stderr, 0)
+    np.testing.assert_array_equal(out.info.margin, 0)
     self.assertEqual(out.info.num_calls, 2**num_players)
 
   def test_estimates(self):
@@ -47,6 +49,10 @@ class BanzhafTest(parameterized.TestCase):
     self.assertBetween(ratio.min(), 0.75, 1.3)
     self.assertBetween(ratio.max(), 0.75, 1.3)
     self.assertEqual(out.info.num_calls[0], 42)
+    # 19 degrees of freedom.
+    inside = np.abs(error) < out.info.margin
+    self.assertBetween(inside.mean(), 0.92, 0.98)
+    np.testing.assert_allclose(out.info.margin / out.info.stderr, 2.093, 1e-3)
 
   def test_matches_the_definition(self):
     # The mean with a player, less the mean without it, of the same sets.
@@ -69,6 +75,29 @@ class BanzhafTest(parameterized.TestCase):
     worth = worths[sets @ 2 ** np.arange(5)]
     want = [worth[s].mean() - worth[~s].mean() for s in sets.T]
     np.testing.assert_allclose(out.scores, want, atol=1e-6)
+
+  def test_until_it_is_good_and_on(self):
+    worths = random_games.numbers(6)
+    fn, x = random_games.score(worths), random_games.row(worths)
+
+    def explain(fn, num, **settings):
+      return banzhaf.banzhaf(
+        fn,
+        x,
+        key=jax.random.key(2),
+        masker=maskers.entries,
+        num_samples=2 * num,
+        batch_size=7,
+        **settings,
+      )
+
+    # Of 62 sets all are drawn more than once.
+    many = lambda fn, num, **settings: explain(fn, min(num, 30), **settings)
+    good = until.check(self, many, fn, few=9, many=18, most=30, tolerance=0.3)
+    num = int(good.info.draws.num)
+    self.assertEqual(good.info.num_calls, 2 + 2 * num)
+    whole = jax.jit(lambda: explain(fn, 31, tolerance=1e-3))()
+    self.assertEqual(whole.info.draws, (32, True))
 
   def test_equivalence(self):
     method = functools.partial(

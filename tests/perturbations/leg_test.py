@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
+from scipy import special
 import scipy.fft
 
 from saliency_jax import maskers
@@ -15,6 +16,7 @@ from saliency_jax import scores
 from saliency_jax.perturbations import leg
 from saliency_jax.solvers import grid
 from tests import equivalence
+from tests import until
 
 _SHAPE = (4, 3)
 _COVARIANCES = (leg.paper, leg.white, leg.smooth)
@@ -306,6 +308,66 @@ class LegTest(parameterized.TestCase):
         told = np.sqrt(np.mean(info.stderr**2))
         self.assertLess(np.mean(info.margin), 3 * told)
 
+  @parameterized.parameters(
+    (leg.gaussian, False, 'auto', (9, 18, 900), 0.35),
+    # Whole matrices, of twelve draws each.
+    (leg.orthogonal, True, 0.2, (24, 48, 1200), 0.02),
+  )
+  def test_until_it_is_good_and_on(
+    self, draw, antithetic, sigma, num, tolerance
+  ):
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 1)))
+    a = a.astype(jnp.float32)
+    fn = lambda x: (1.5 + jnp.sin(jnp.sum(a * x))) * jnp.exp(-jnp.sum(x**2))
+
+    def explain(fn, num, **settings):
+      return leg.leg(
+        fn,
+        jnp.full((4, 3, 1), 0.02, jnp.float32),
+        key=jax.random.key(3),
+        cells=_SHAPE,
+        sigma=sigma,
+        num_samples=num * (2 if antithetic else 1),
+        antithetic=antithetic,
+        draw=draw,
+        batch_size=5,
+        **settings,
+      )
+
+    # Of whole matrices the margin has its own error.
+    freedom = lambda info: info.draws.num - 12
+    if draw is leg.gaussian:
+      freedom = lambda info: info.num_blocks - 1
+    few, many, most = num
+    good = until.check(
+      self,
+      explain,
+      fn,
+      few=few,
+      many=many,
+      most=most,
+      tolerance=tolerance,
+      error=lambda info: info.margin / special.stdtrit(freedom(info), 0.975),
+    )
+    num = int(good.info.draws.num)
+    calls = num * (1 + antithetic) + 1 + 160 * (sigma == 'auto')
+    self.assertEqual(good.info.num_calls, calls)
+    same = jax.jit(lambda: explain(fn, num))()
+    for name in (
+      'grid',
+      'stderr',
+      'margin',
+      'split_half',
+      'explained',
+      'mean_score',
+      'score_std',
+      'clipped',
+      'variance_reduction',
+    ):
+      np.testing.assert_allclose(
+        getattr(good.info, name), getattr(same.info, name), rtol=2e-3, atol=1e-5
+      )  # fmt: skip
+
   def test_scale_that_keeps_a_share(self):
     # Rows of an orthogonal matrix are of one length, and the score is known.
     fn = lambda x: 0.8 * jnp.exp(-jnp.sum((x - 0.5) ** 2))
@@ -327,6 +389,11 @@ class LegTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(info.mean_score, 0.8 * keep, rtol=0.05)
     np.testing.assert_array_equal(info.num_calls, [1 + 320 + 64] * 3)
+    self.assertTrue(np.all(info.sigma_found))
+    # A score that nothing moves keeps more, at any scale.
+    same = _explain(lambda x: 0.5 + 0 * jnp.sum(x), x, cells=2, sigma='auto')
+    self.assertFalse(same.info.sigma_found)
+    np.testing.assert_allclose(same.info.sigma, 4, rtol=0.01)
     less = _explain(lambda x: -jnp.sum(x), x, cells=2, sigma='auto')
     self.assertTrue(np.all(np.isnan(less.scores)))
     with self.assertRaisesRegex(ValueError, 'a score above 0, .* got -16.0'):

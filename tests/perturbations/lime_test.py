@@ -13,6 +13,7 @@ from saliency_jax import maskers
 from saliency_jax.perturbations import lime
 from tests import equivalence
 from tests import random_games
+from tests import until
 
 _explain = functools.partial(lime.lime, masker=maskers.entries, batch_size=None)
 
@@ -83,6 +84,46 @@ class LimeTest(parameterized.TestCase):
     # The penalty and the weights make them right to the order 1 / samples.
     self.assertBetween(ratio.min(), 0.75, 1.3)
     self.assertBetween(ratio.max(), 0.75, 1.3)
+
+  def test_standard_errors_of_few_draws(self):
+    # Two draws more than there are numbers.
+    worths = random_games.numbers(5)
+    fn, x = random_games.score(worths), random_games.row(worths)
+
+    def explain(key, num):
+      return _explain(fn, x, key=key, num_samples=num, alpha=1e-3, num_fresh=2)
+
+    keys = jax.random.split(jax.random.key(1), 400)
+    out = jax.jit(jax.vmap(functools.partial(explain, num=8)))(keys)
+    truth = jax.jit(lambda key: explain(key, 20000))(jax.random.key(2)).scores
+    inside = np.abs(out.scores - truth[None]) < 1.96 * out.info.stderr
+    self.assertBetween(inside.mean(), 0.89, 0.99)
+
+  def test_until_it_is_good_and_on(self):
+    worths = random_games.numbers(5)
+    fn, x = random_games.score(worths), random_games.row(worths)
+
+    def explain(fn, num, **settings):
+      return lime.lime(
+        fn,
+        x,
+        key=jax.random.key(2),
+        masker=maskers.entries,
+        num_samples=num,
+        num_fresh=9,
+        batch_size=3,
+        **settings,
+      )
+
+    good = until.check(
+      self, explain, fn, few=20, many=40, most=900, tolerance=0.2
+    )
+    num = int(good.info.draws.num)
+    self.assertEqual(good.info.num_calls, 2 + num + 9)
+    # It is the map of so many draws, though other draws judge it.
+    same = jax.jit(lambda: explain(fn, num))()
+    np.testing.assert_allclose(good.scores, same.scores, atol=1e-5)
+    np.testing.assert_allclose(good.info.worths[:num], same.info.worths)
 
   def test_equivalence(self):
     method = functools.partial(

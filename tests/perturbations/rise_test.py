@@ -13,6 +13,7 @@ from saliency_jax import scores
 from saliency_jax.core import baselines
 from saliency_jax.perturbations import rise
 from tests import equivalence
+from tests import until
 
 
 def _masks(key, n, size, cells, keep_prob):
@@ -172,27 +173,21 @@ class RiseTest(parameterized.TestCase):
 
   def test_until_it_is_good_and_on(self):
     x = jnp.linspace(0.5, 1.5, 48).reshape(4, 4, 3)
-    fn = lambda x: jnp.tanh(jnp.mean(x[:2]) - x[3, 3, 0])
-    explain = functools.partial(
-      rise.rise, fn, x, key=jax.random.key(1), cells=2, batch_size=8
-    )
 
-    @jax.jit
-    def run():
-      half = explain(num_masks=30)
-      return (
-        explain(num_masks=60),
-        explain(num_masks=60, start=half),
-        explain(num_masks=4000, tolerance=0.02),
-      )
+    def explain(fn, num, **settings):
+      key = jax.random.key(1)
+      settings |= {'num_masks': num, 'cells': 2, 'batch_size': 8}
+      return rise.rise(fn, x, key=key, **settings)
 
-    whole, resumed, good = run()
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), resumed, whole
+    until.check(
+      self,
+      explain,
+      lambda x: jnp.tanh(jnp.mean(x[:2]) - x[3, 3, 0]),
+      few=30,
+      many=60,
+      most=4000,
+      tolerance=0.02,
     )
-    self.assertTrue(good.info.draws.met)
-    self.assertBetween(good.info.draws.num, 17, 3999)
-    self.assertBetween(np.max(good.info.stderr), 0.015, 0.02)
 
   @parameterized.parameters(baselines.black, baselines.uniform)
   def test_equivalence(self, baseline):

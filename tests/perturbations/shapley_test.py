@@ -12,6 +12,7 @@ from saliency_jax import maskers
 from saliency_jax.perturbations import shapley
 from tests import equivalence
 from tests import random_games
+from tests import until
 
 _partial = functools.partial
 _explain = _partial(shapley.shapley, masker=maskers.entries, batch_size=None)
@@ -168,6 +169,9 @@ class ShapleyTest(parameterized.TestCase):
     # 400 variances, each of few draws: their ratio is known to a tenth.
     self.assertBetween(ratio.min(), 0.75, 1.3)
     self.assertBetween(ratio.max(), 0.75, 1.3)
+    # Seven degrees of freedom, or four.
+    inside = np.abs(error) < out.info.margin
+    self.assertBetween(inside.mean(), 0.91, 0.98)
 
   def test_stratified_is_closer_where_nothing_adds_up(self):
     errors = {}
@@ -177,12 +181,16 @@ class ShapleyTest(parameterized.TestCase):
       self.assertLessEqual(out.info.num_calls[0], 82, name)
     self.assertLess(errors['stratified'], errors['permutation'])
 
-  def test_until_it_is_good_and_on(self):
+  @parameterized.parameters(
+    ('permutation', 8, 0), ('stratified', shapley.calls_an_order(5), 10)
+  )
+  def test_until_it_is_good_and_on(self, name, calls, singles):
     worths = random_games.numbers(5)
     fn, x = random_games.score(worths), random_games.row(worths)
+    number = {'permutation': 'num_pairs', 'stratified': 'num_orders'}[name]
 
-    def explain(**settings):
-      estimator = functools.partial(shapley.permutation, **settings)
+    def explain(fn, num, **settings):
+      estimator = _partial(SAMPLED[name].func, **{number: num}, **settings)
       return shapley.shapley(
         fn,
         x,
@@ -192,26 +200,13 @@ class ShapleyTest(parameterized.TestCase):
         batch_size=3,
       )
 
-    @jax.jit
-    def run():
-      half = explain(num_pairs=10)
-      return (
-        explain(num_pairs=25),
-        explain(num_pairs=25, start=half),
-        explain(num_pairs=900, tolerance=0.1),
-      )
-
-    whole, resumed, good = run()
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-      resumed,
-      whole,
+    good = until.check(
+      self, explain, fn, few=10, many=25, most=900, tolerance=0.1
     )
-    self.assertTrue(good.info.draws.met)
     num = int(good.info.draws.num)
-    self.assertBetween(num, 17, 899)
-    self.assertEqual(good.info.num_calls, 2 + 8 * num)
-    self.assertBetween(np.max(good.info.stderr), 0.09, 0.1)
+    self.assertEqual(good.info.num_calls, 2 + singles + calls * num)
+    with self.assertRaisesRegex(ValueError, 'of the same estimator, got a map'):
+      explain(fn, 10, start=_run(fn, x, estimator=shapley.exact))
 
   @parameterized.parameters(*ESTIMATORS)
   def test_equivalence(self, name):
