@@ -24,8 +24,9 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import examples
-from saliency_jax.core import intervals
 from saliency_jax.core import types
+from saliency_jax.core import wide
+from saliency_jax.optimization import box_bounds
 from saliency_jax.optimization import boxes
 
 # By how much a width may grow at once; the best of them is taken.
@@ -55,7 +56,9 @@ def certified_box(
   *,
   key: Key[Array, ''] | None = None,
   start: Float[Array, '...'] | None = None,
+  bound: box_bounds.Bound = box_bounds.crown,
   max_width: types.Scalar = 1.0,
+  min_margin: types.Scalar = 0.0,
   num_rounds: int = 8,
   num_halvings: int = 30,
   patch: int = 1,
@@ -70,7 +73,11 @@ def certified_box(
     key: not used.
     start: widths to start from, as shared: the largest verified multiple of
       them is the first box. `None` starts from a cube.
+    bound: of the least margin over a box: `box_bounds.crown`, or
+      `box_bounds.interval`, quicker and looser.
     max_width: largest width `C`.
+    min_margin: what every margin has to keep on the box, such as for the
+      rounding of a network that is evaluated in float32.
     num_rounds: rounds of growth; none scales `start` only.
     num_halvings: of the interval that the scale is sought in.
     patch: side of the squares that share a width.
@@ -86,78 +93,133 @@ def certified_box(
   del key
   x = examples.floats(x)
   checks.within('max_width', max_width, '(0, inf)')
+  checks.within('min_margin', min_margin, '[0, inf)')
   checks.count('num_rounds', num_rounds, 0)
   checks.count('num_halvings', num_halvings)
-  max_width = jnp.asarray(max_width, x.dtype)
   shape = boxes.grid_shape(x, patch, per_channel)
   if start is None:
-    start = jnp.full(shape, max_width)
+    start = jnp.full(shape, max_width, x.dtype)
   checks.same_shape('start', start, jnp.zeros(shape, x.dtype))
   spread = lambda widths: boxes.spread(widths, x.shape, patch)
-  # How many entries have each width.
-  counts = jax.linear_transpose(spread, start)(jnp.ones_like(x))[0]
-
-  fn = boxes.margins_of(fn)
-
-  def lower(widths):
-    return jnp.min(
-      intervals.bounds(fn, intervals.around(x, spread(widths))).low
+  reader = bound(boxes.margins_of(fn), x)
+  with wide.precision():
+    start = jnp.minimum(*map(_wide, (start, max_width)))
+    gather = lambda a: jax.linear_transpose(spread, start)(a)[0]
+    found = _search(
+      reader,
+      start,
+      spread,
+      gather,
+      max_width=_wide(max_width),
+      min_margin=_wide(min_margin),
+      num_rounds=num_rounds,
+      num_halvings=num_halvings,
     )
+    # Inside of the box that is verified, whatever is rounded.
+    dtype = examples.accumulator(x.dtype)
+    widths = _shrunk(found.widths, dtype)
+    info = CertifiedInfo(
+      box=boxes.Box(widths, widths),
+      margin=_shrunk(found.margin, dtype),
+      size=found.sizes.astype(dtype),
+      saturated=jnp.mean((widths >= 0.999 * max_width).astype(dtype)),
+    )
+    scores = -spread(_shrunk(found.widths, x.dtype))
+  return types.Attribution(scores, info)
 
-  def verified(widths):
-    """Returns the largest multiple, at most one, that verifies."""
 
-    def halve(ends, _):
-      low, high = ends
-      middle = (low + high) / 2
-      good = lower(middle * widths) > 0
+class _Found(NamedTuple):
+  widths: Float[Array, '...']
+  margin: Float[Array, '']
+  sizes: Float[Array, 'n+1']
+
+
+def _search(
+  reader,
+  start,
+  spread,
+  gather,
+  *,
+  max_width,
+  min_margin,
+  num_rounds,
+  num_halvings,
+):
+  """Returns verified widths, as shared, from the verified multiple of some.
+
+  Args:
+    reader: `box_bounds.Reader`.
+    start: shared widths.
+    spread: from shared widths to all entries' own.
+    gather: its transpose.
+    max_width: see `certified_box`; so are the other settings.
+    min_margin: see `certified_box`.
+    num_rounds: see `certified_box`.
+    num_halvings: see `certified_box`.
+  """
+  # How many entries have each width.
+  counts = gather(jnp.ones_like(spread(start)))
+  size = lambda widths: jnp.sum(counts * widths) / jnp.sum(counts)
+
+  def verified(widths, learned):
+    """Returns the largest multiple, at most one, that verifies, and its low."""
+
+    def attempt(ends, i):
+      low, high, margin = ends
+      # At the example, then at the whole, then halfway.
+      scale = jnp.where(i > 0, jnp.where(i > 1, (low + high) / 2, 1), 0)
+      least = reader.read(spread(scale * widths), learned).low
+      good = least > min_margin
       return (
-        jnp.where(good, middle, low),
-        jnp.where(good, high, middle),
+        jnp.where(good, scale, low),
+        jnp.where(good, high, scale),
+        jnp.where(good | (i == 0), least, margin),
       ), None
 
-    one = jnp.ones((), x.dtype)
-    ends = (jnp.where(lower(widths) > 0, one, 0), one)
-    (scale, _), _ = jax.lax.scan(halve, ends, None, length=num_halvings)
-    # Another program may round the bound another way.
-    return scale * (1 - 16 * float(jnp.finfo(x.dtype).eps)) * widths
+    zero = jnp.zeros_like(max_width)
+    ends = zero, zero + 1, zero
+    steps = jnp.arange(2 + num_halvings)
+    (scale, _, margin), _ = jax.lax.scan(attempt, ends, steps)
+    return scale * widths, margin
 
-  def size(widths):
-    return jnp.sum(counts * widths) / x.size
-
-  def grow(widths, _):
-    low, slope = jax.value_and_grad(lower)(widths)
-    price = jnp.maximum(-slope, 0)
+  def grow(best, _):
+    widths, margin, learned = best
+    learned = reader.learn(spread(widths), learned)
+    low, price = reader.read(spread(widths), learned)
+    price = gather(price)
+    budget = low - min_margin + jnp.sum(price * widths)
 
     def candidate(growth):
       # A width of zero may grow, too, from a thousandth of the mean.
       base = jnp.maximum(widths, 1e-3 * size(widths))
-      return verified(
-        _knapsack(
-          counts,
-          price,
-          low + jnp.sum(price * widths),
-          jnp.minimum(max_width, growth * base),
-        )
-      )
+      caps = jnp.minimum(max_width, growth * base)
+      return verified(_knapsack(counts, price, budget, caps), learned)
 
-    growths = jnp.asarray(_GROWTHS, x.dtype)
-    tried = jax.lax.map(candidate, growths)
+    growths = jnp.asarray(_GROWTHS, start.dtype)
+    tried, margins = jax.lax.map(candidate, growths)
     tried = jnp.concatenate([widths[None], tried])
-    sizes = jax.vmap(size)(tried)
-    # A bound that is infinite has no slope, and its candidates are NaN.
-    best = jnp.argmax(jnp.nan_to_num(sizes, nan=-1.0))
-    return tried[best], sizes[best]
+    margins = jnp.concatenate([margin[None], margins])
+    # A bound that is infinite has no slope, and its candidates are NaN. JAX
+    # lowers `argmax` outside of this context, and then not in float64.
+    sizes = jnp.nan_to_num(jax.vmap(size)(tried), nan=-1.0)
+    best = jax.lax.argmax(sizes.astype(jnp.float32), 0, jnp.int32)
+    return (tried[best], margins[best], learned), sizes[best]
 
-  first = verified(jnp.minimum(start, max_width))
-  widths, sizes = jax.lax.scan(grow, first, None, length=num_rounds)
-  info = CertifiedInfo(
-    box=boxes.Box(widths, widths),
-    margin=lower(widths),
-    size=jnp.concatenate([size(first)[None], sizes]),
-    saturated=jnp.mean((widths >= 0.999 * max_width).astype(x.dtype)),
-  )
-  return types.Attribution(-spread(widths), info)
+  learned = reader.start(spread(start))
+  first = verified(start, learned)
+  last, sizes = jax.lax.scan(grow, (*first, learned), None, length=num_rounds)
+  sizes = jnp.concatenate([size(first[0])[None], sizes])
+  return _Found(last[0], last[1], sizes)
+
+
+def _wide(a):
+  return jnp.asarray(a).astype(jnp.float64)
+
+
+def _shrunk(values, dtype):
+  """Returns numbers of another dtype that are no larger, but for a sign."""
+  eps = float(jnp.finfo(dtype).eps)
+  return (values - 2 * eps * jnp.abs(values)).astype(dtype)
 
 
 def _knapsack(
