@@ -57,27 +57,34 @@ _KNOWN = (
 def recognised(
   closed: core.ClosedJaxpr, dtype: Any
 ) -> tuple[core.ClosedJaxpr, Mapping[core.Var, relaxations.Curve]]:
-  """Makes one equation of each activation, a unit of `units.activations`.
+  """Makes one equation of each activation and of each softmax, as in `units`.
 
   Args:
     closed: equations made by `wide.equations`.
     dtype: of the function's argument, in which its constants were rounded.
 
   Returns:
-    The equations, and the curves of what the units make.
+    The equations, and the curves of what the activations make.
   """
   moving = tapes.moving(closed, constant=())
   tape = tapes.Tape(closed, {}, moving, None, None)
   makers = {v: eqn for eqn in closed.jaxpr.eqns for v in eqn.outvars}
   eqns, curves = [], {}
   found = units.activations(tape).closed.jaxpr.eqns
-  for own, unit in zip(closed.jaxpr.eqns, found, strict=True):
+  softmaxes = units.softmaxes(tape).closed.jaxpr.eqns
+  for own, unit, softmax in zip(
+    closed.jaxpr.eqns, found, softmaxes, strict=True
+  ):
     curve = None
     if unit.primitive.name == units.ACTIVATION:
       curve = _curve(unit, makers, moving, jnp.dtype(dtype))
-    if curve is not None:
+    if softmax.primitive.name == units.SOFTMAX:
+      eqns.append(softmax)
+    elif curve is not None:
       curves[own.outvars[0]] = curve
-    eqns.append(own if curve is None else unit)
+      eqns.append(unit)
+    else:
+      eqns.append(own)
   jaxpr = closed.jaxpr.replace(eqns=eqns)
   return core.ClosedJaxpr(jaxpr, closed.consts), curves
 

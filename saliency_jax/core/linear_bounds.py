@@ -3,7 +3,7 @@
     A_low x + b_low <= fn(x) <= A_high x + b_high   for all x in the box
 
 A walk back over the equations (`tapes.walk`) hands rows of coefficients from
-the outputs to the inputs, by the table `linear_rules.RULES`: affine equations
+the outputs to the inputs, by the table `RULES`: affine equations
 by their transposes, element-wise functions by lines below and above them,
 products of two factors by planes. What has no rule there ends in the interval
 of its values, so that every function that `intervals` bounds has linear bounds,
@@ -47,6 +47,7 @@ from jaxtyping import Array, Float
 from saliency_jax.core import activations
 from saliency_jax.core import interval_rules
 from saliency_jax.core import intervals
+from saliency_jax.core import linear_reductions
 from saliency_jax.core import linear_rules
 from saliency_jax.core import primitives
 from saliency_jax.core import relaxations
@@ -57,6 +58,9 @@ from saliency_jax.core import units
 from saliency_jax.core import wide
 
 Interval = rounding.Interval
+
+# By the names of primitives, and by roles; what is not here is not followed.
+RULES = {**linear_rules.RULES, **linear_reductions.RULES}
 
 
 class Below(NamedTuple):
@@ -114,11 +118,11 @@ def record(
       its own, if it has at most so many entries; all else gets intervals.
     batch_size: such entries bounded at once.
   """
+  unit = lambda equation, *boxes: _unit(traced.curves, equation, *boxes)
   rules = {
     **interval_rules.RULES,
-    units.ACTIVATION: lambda equation, *boxes: _activation(
-      traced.curves, equation, *boxes
-    ),
+    units.ACTIVATION: unit,
+    units.SOFTMAX: unit,
   }
 
   def look(tape, equation):
@@ -155,17 +159,21 @@ def _tightened(traced, tape, v, batch_size):
   return Interval(jnp.fmax(own.low, low), jnp.fmin(own.high, high))
 
 
-def _activation(curves, equation, *boxes):
-  """The interval of an activation that is one equation."""
+def _unit(curves, equation, *boxes):
+  """The interval of an activation or a softmax that is one equation."""
   inputs = [
     box if moves else box.low
     for box, moves in zip(boxes, equation.moving, strict=True)
   ]
-  found = linear_rules.relaxed(equation, inputs, curves)
-  if found is not None:
-    return relaxations.interval(found.grid)
+  if sum(equation.moving) == 1:
+    if equation.eqn.primitive.name == units.SOFTMAX:
+      box = inputs[equation.moving.index(True)]
+      return linear_reductions.softmax_interval(equation, box)
+    found = linear_rules.relaxed(equation, inputs, curves)
+    if found is not None:
+      return relaxations.interval(found.grid)
   body = equation.eqn.params['jaxpr']
-  tape = intervals.tape(body, *boxes)
+  tape = intervals.tape(body, *inputs)
   return tapes.read(tape, body.jaxpr.outvars)
 
 
@@ -195,7 +203,7 @@ def below(
       _rows(c, v, len(rows))
       for c, v in zip(relevance, equation.eqn.outvars, strict=True)
     ]
-    step = linear_rules.rule(equation)(equation, inputs, outputs, cs, settings)
+    step = _rule(equation)(equation, inputs, outputs, cs, settings)
     offsets.append(step.offset)
     slacks.append(_slack(equation, cs, step.sizes, num_eqns))
     return step.given
@@ -214,6 +222,12 @@ def below(
   size = sum(jnp.abs(o) for o in offsets)
   slack = sum(slacks) + len(offsets) * eps * size
   return Below(slope, offset - slack)
+
+
+def _rule(equation):
+  name = primitives.name(equation.eqn)
+  role = primitives.role(equation)
+  return RULES.get(name, RULES.get(role, linear_rules.constant))
 
 
 def _rows(c, v, num):
@@ -300,14 +314,10 @@ def bounds(
     rows = identity(out.aval.shape)
     found = below(traced, tape, jnp.concatenate([rows, -rows]))
     ends = least(found, inside).reshape(2, *out.aval.shape)
-    own = _interval(tape, out)
+    own = _wide(intervals.output(tape))
     tight = Interval(jnp.fmax(ends[0], own.low), jnp.fmin(-ends[1], own.high))
     return wide.outward(tight, box.low.dtype)
 
 
-def _interval(tape, v):
-  (value,) = tapes.read(tape, [v])
-  if isinstance(value, Interval):
-    return value
-  value = jnp.asarray(value, jnp.float64)
-  return Interval(value, value)
+def _wide(box):
+  return Interval(*(jnp.asarray(a, jnp.float64) for a in box))

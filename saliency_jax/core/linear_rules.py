@@ -75,14 +75,20 @@ def ends(c: Float[Array, 'k ...'], box: Interval) -> Float[Array, 'k']:
 
 
 def fitted(given: Float[Array, 'k ...'], box: Any) -> Array:
-  """Sums coefficients over what an input is repeated along, of size one."""
+  """Sums coefficients over what an input is repeated along.
+
+  It is a number, or has axes of size one.
+  """
   shape = getattr(box, 'low', box).shape
-  axes = [
-    i + 1
-    for i, (a, b) in enumerate(zip(given.shape[1:], shape, strict=True))
-    if a != b
-  ]
+  if len(shape) < given.ndim - 1:
+    return jnp.sum(given, tuple(range(1, given.ndim)))
+  axes = [i + 1 for i, n in enumerate(shape) if n != given.shape[i + 1]]
   return jnp.sum(given, tuple(axes), keepdims=True) if axes else given
+
+
+def repeated(box: Interval, v: Any) -> Interval:
+  """Returns an interval as often as an output repeats it."""
+  return Interval(*(jnp.broadcast_to(a, v.aval.shape) for a in box))
 
 
 def constant(equation, inputs, outputs, cs, settings):
@@ -139,19 +145,6 @@ def through(
   return given, offset, size
 
 
-def finite(lines: relaxations.Lines, box: Interval) -> relaxations.Lines:
-  """Returns lines, and where there are none the ends of the values."""
-  low, high = (
-    jnp.isfinite(a) & jnp.isfinite(b) for a, b in (lines[:2], lines[2:])
-  )
-  return relaxations.Lines(
-    jnp.where(low, lines.low_slope, 0),
-    jnp.where(low, lines.low_offset, box.low),
-    jnp.where(high, lines.high_slope, 0),
-    jnp.where(high, lines.high_offset, box.high),
-  )
-
-
 class Relaxed(NamedTuple):
   """An equation that is an element-wise function of one number.
 
@@ -186,11 +179,13 @@ def relaxed(
   if sum(moving) == 1:
     return _of_one(equation, inputs, curves)
   if name in ('max', 'min'):
-    a, b = inputs
+    a, b = (repeated(box, eqn.outvars[0]) for box in inputs)
     gap = rounding.rounded(Interval(a.low - b.high, a.high - b.low), 1)
     pick = getattr(jnp, name + 'imum')
     known = _grid(lambda z: pick(z, jnp.zeros_like(z)), gap, relaxations.BROKEN)
-    give = lambda c, given: [fitted(given, a), fitted(c - given, b)]
+    give = lambda c, given: [
+      fitted(g, box) for g, box in zip((given, c - given), inputs, strict=True)
+    ]
     values = Interval(*(pick(end, jnp.zeros_like(end)) for end in gap))
     rest = magnitude(a) + 2 * magnitude(b)
     return Relaxed(known, gap, values, give, rest)
@@ -228,8 +223,9 @@ def _of_one(equation, inputs, curves):
       fitted(given, a) if i == place else None for i, a in enumerate(inputs)
     ]
 
-  known = _grid(jax.vmap(fn), inputs[place], curve, kinks)
-  return Relaxed(known, inputs[place], None, give, jnp.zeros(()))
+  box = repeated(inputs[place], eqn.outvars[0])
+  known = _grid(jax.vmap(fn), box, curve, kinks)
+  return Relaxed(known, box, None, give, jnp.zeros(()))
 
 
 def _grid(fn, box, curve, kinks=None):
@@ -254,7 +250,7 @@ def elementwise(equation, inputs, outputs, cs, settings):
     return constant(equation, inputs, outputs, cs, settings)
   mix = settings.mixes.get(equation.eqn.outvars[0])
   lines = relaxations.lines(known.grid, mix)
-  lines = finite(lines, known.values or outputs[0])
+  lines = relaxations.finite(lines, known.values or outputs[0])
   given, offset, size = through(cs[0], lines, known.box)
   return Step(known.give(cs[0], given), offset, [size + known.rest])
 
@@ -285,9 +281,10 @@ def _quotient(equation, inputs, outputs, cs, settings):
   """The rule of division: a product with the reciprocal of the denominator."""
   if not equation.moving[1]:
     return affine(equation, inputs, outputs, cs, settings)
-  x, y = inputs
-  if not equation.moving[0]:
-    x = Interval(x, x)
+  x, y = (
+    repeated(a if moves else Interval(a, a), equation.eqn.outvars[0])
+    for a, moves in zip(inputs, equation.moving, strict=True)
+  )
   known = _grid(jnp.reciprocal, y, relaxations.CURVES['reciprocal'])
   inverse = relaxations.interval(known)
   (a, a_radius), (b, b_radius) = (rounding.split(box) for box in (x, inverse))
@@ -297,18 +294,19 @@ def _quotient(equation, inputs, outputs, cs, settings):
   given, shift, size = through(c * a[None], lines, y)
   size = magnitude(a) * size + 4 * magnitude(x) * magnitude(inverse)
   whole = jnp.all((y.low > 0) | (y.high < 0))
-  step = Step(
-    [fitted(c * b[None], x), fitted(given, y)], offset + shift, [size]
-  )
+  step = Step([c * b[None], given], offset + shift, [size])
   other = constant(equation, inputs, outputs, cs, settings)
   return Step(
-    [jnp.where(whole, g, 0) for g in step.given],
+    [
+      fitted(jnp.where(whole, g, 0), a)
+      for g, a in zip(step.given, inputs, strict=True)
+    ],
     jnp.where(whole, step.offset, other.offset),
     [jnp.where(whole, step.sizes[0], other.sizes[0])],
   )
 
 
-# By the names of primitives, and by roles; what is not here is not followed.
+# By the names of primitives, and by roles.
 RULES = {
   primitives.MOVES: affine,
   primitives.SUMS: affine,
@@ -319,9 +317,3 @@ RULES = {
   ),
   'stop_gradient': _stopped,
 }
-
-
-def rule(equation: primitives.Equation) -> Any:
-  """Returns the rule of an equation."""
-  name = primitives.name(equation.eqn)
-  return RULES.get(name, RULES.get(primitives.role(equation), constant))

@@ -160,6 +160,33 @@ def mixed(grid: Grid) -> Float[Array, '2 ...']:
   return jnp.stack([_mix(grid), 1 - _mix(other)])
 
 
+def finite(lines: Lines, values: rounding.Interval) -> Lines:
+  """Returns lines, and where there are none the ends of the values."""
+  low, high = (
+    jnp.isfinite(a) & jnp.isfinite(b) for a, b in (lines[:2], lines[2:])
+  )
+  return Lines(
+    jnp.where(low, lines.low_slope, 0),
+    jnp.where(low, lines.low_offset, values.low),
+    jnp.where(high, lines.high_slope, 0),
+    jnp.where(high, lines.high_offset, values.high),
+  )
+
+
+def of_larger(box: rounding.Interval, other: Float[Array, '...']) -> Lines:
+  """Returns lines of the larger of a number in an interval and another one."""
+  z = points(box, BROKEN, [other])
+  return lines(grid(z, jnp.maximum(z, other[None]), BROKEN))
+
+
+def of_exp(box: rounding.Interval) -> Lines:
+  """Returns lines of the exponential, flat where the interval is infinite."""
+  z = points(box, CURVES['exp'])
+  known = grid(z, jnp.exp(z), CURVES['exp'])
+  ends = rounding.rounded(rounding.Interval(*map(jnp.exp, box)), _UNITS)
+  return finite(lines(known), ends)
+
+
 def _mix(grid):
   left, right = _extremes(grid)
   slope, _ = _below(grid, None)
@@ -238,12 +265,13 @@ def _sigmoidal(most):
 
 def _falling(most):
   """Of a second derivative of at most `(2 + |z|) exp(-|z|)`, and `most`."""
+  falls = lambda z: jnp.minimum(most, (2 + z) * jnp.exp(-z))
+  return lambda low, high: falls(_nearest(low, high))
 
-  def bound(low, high):
-    least = jnp.maximum(jnp.maximum(low, -high), 0)
-    return jnp.minimum(most, (2 + least) * jnp.exp(-least))
 
-  return bound
+def _nearest(low, high):
+  """Returns the least absolute value in an interval."""
+  return jnp.maximum(jnp.maximum(low, -high), 0)
 
 
 def power(exponent: float | int) -> Curve:
@@ -251,9 +279,10 @@ def power(exponent: float | int) -> Curve:
   if exponent in (0, 1):
     return Curve()
   factor = exponent * (exponent - 1)
-  if float(exponent).is_integer():
-    exponent = int(exponent)
-  return Curve(_ends(lambda z: factor * z ** (exponent - 2)))
+  whole = float(exponent).is_integer()
+  exponent = int(exponent) if whole else exponent
+  second = _ends(lambda z: factor * z ** (exponent - 2))
+  return Curve(second, monotone=not whole or exponent % 2 == 1)
 
 
 def elu(alpha: float | int) -> Curve:
@@ -309,15 +338,21 @@ BROKEN = Curve()
 SOFTPLUS = Curve(
   lambda low, high: (
     jnp.zeros_like(low),
-    jnp.minimum(0.25, jnp.exp(-jnp.maximum(jnp.maximum(low, -high), 0))),
+    jnp.minimum(0.25, jnp.exp(-_nearest(low, high))),
   ),
   kinks=(),
   monotone=True,
 )
 HARD_TANH = Curve(kinks=(-1.0, 1.0), monotone=True)
 HARD_SILU = Curve(
-  lambda low, high: (jnp.zeros_like(low), jnp.full_like(low, 1 / 3)),
+  lambda low, high: (
+    jnp.zeros_like(low),
+    jnp.where((low >= 3) | (high <= -3), 0, 1 / 3),
+  ),
   kinks=(-3.0, 3.0),
 )
-GELU = Curve(_both(_falling(0.806)), kinks=())
+GELU = Curve(
+  _both(lambda low, high: 0.806 * jnp.exp(-(_nearest(low, high) ** 2) / 3)),
+  kinks=(),
+)
 MISH = Curve(_both(_falling(0.651)), kinks=())

@@ -1,12 +1,14 @@
 """The least margin over a box about an example: how to bound it from below.
 
 A bound reads the margins once. It then says, in float64 and within
-`wide.precision()`, which number no margin falls below on `[x - w, x + w]`, and
-what a width costs:
+`wide.precision()`, which number no margin falls below on `[x - w, x + w]`:
 
     reader = box_bounds.crown(fn, x)
     with wide.precision():
-      low, price = reader.read(widths, reader.start(widths))
+      low = reader.low(widths, reader.start(widths))
+
+Its slope in the widths is the linear bound's own, and what wider intervals do
+to the relaxations.
 
 It holds in exact arithmetic: see `core.linear_bounds`.
 
@@ -35,29 +37,16 @@ from saliency_jax.core import linear_bounds
 from saliency_jax.core import types
 
 
-class Least(NamedTuple):
-  """What a bound says of a box.
-
-  Attributes:
-    low: no margin is smaller.
-    price: by how much each width, made a little larger, lowers that; at least
-      zero.
-  """
-
-  low: Float[Array, '']
-  price: Float[Array, '...']
-
-
 class Reader(NamedTuple):
   """A bound of one example's margins.
 
   Attributes:
-    read: from widths and what was learned to `Least`.
+    low: from widths and what was learned to a number that no margin is below.
     start: from widths to what is known at first.
     learn: from widths and what was learned to what is better there.
   """
 
-  read: Callable[[Array, Any], Least]
+  low: Callable[[Array, Any], Float[Array, '']]
   start: Callable[[Array], Any] = lambda widths: ()
   learn: Callable[[Array, Any], Any] = lambda widths, learned: learned
 
@@ -75,16 +64,12 @@ def interval(fn: types.MarginsFn, x: Float[Array, '...']) -> Reader:
   """
   traced = linear_bounds.trace(fn, x)
 
-  def low(widths):
+  def low(widths, learned):
+    del learned
     tape = linear_bounds.record(traced, _about(x, widths))
     return jnp.min(intervals.output(tape).low)
 
-  def read(widths, learned):
-    del learned
-    value, slope = jax.value_and_grad(low)(widths)
-    return Least(value, jnp.maximum(-slope, 0))
-
-  return Reader(read)
+  return Reader(low)
 
 
 def crown(
@@ -103,13 +88,13 @@ def crown(
   """
   traced = linear_bounds.trace(fn, x)
 
-  def read(widths, learned):
+  def low(widths, learned):
     del learned
     box = _about(x, widths)
     tape = linear_bounds.record(traced, box, tighten=tighten)
-    return _least(traced, tape, box, {})
+    return _low(traced, tape, box, {})
 
-  return Reader(read)
+  return Reader(low)
 
 
 def alpha_crown(
@@ -139,57 +124,54 @@ def alpha_crown(
     box = _about(x, widths)
     return linear_bounds.record(traced, box, tighten=tighten), box
 
-  def chosen(tape):
-    return linear_bounds.choices(traced, tape)
+  def start(widths):
+    tape, _ = taped(widths)
+    return list(linear_bounds.choices(traced, tape).values())
 
-  def read(widths, learned):
+  def low(widths, learned):
     tape, box = taped(widths)
-    mixes = dict(zip(chosen(tape), learned, strict=True))
-    return _least(traced, tape, box, mixes)
+    names = linear_bounds.choices(traced, tape)
+    mixes = dict(zip(names, learned, strict=True))
+    # Slopes that were learned elsewhere may be worse than those chosen here.
+    return jnp.fmax(*(_low(traced, tape, box, m) for m in ({}, mixes)))
 
   def learn(widths, learned):
     tape, box = taped(widths)
-    names = list(chosen(tape))
+    chosen = linear_bounds.choices(traced, tape)
 
-    def loss(learned):
-      mixes = dict(zip(names, learned, strict=True))
-      return -_least(traced, tape, box, mixes).low
+    def loss(slopes):
+      mixes = dict(zip(chosen, slopes, strict=True))
+      return -_low(traced, tape, box, mixes)
+
+    def better(a, b):
+      """Returns the better slopes of two, each with its loss."""
+      return jax.tree.map(lambda u, v: jnp.where(a[1] < b[1], u, v), a, b)
 
     def step(carry, _):
-      learned, state, best, least = carry
-      value, slope = jax.value_and_grad(loss)(learned)
-      better = value < least
-      best = jax.tree.map(lambda a, b: jnp.where(better, a, b), learned, best)
-      updates, state = optimizer.update(slope, state, learned)
-      moved = optax.apply_updates(learned, updates)
-      moved = jax.tree.map(lambda a: jnp.clip(a, 0, 1), moved)
-      return (moved, state, best, jnp.minimum(value, least)), None
+      slopes, state, best = carry
+      value, gradient = jax.value_and_grad(loss)(slopes)
+      best = better((slopes, value), best)
+      updates, state = optimizer.update(gradient, state, slopes)
+      slopes = optax.apply_updates(slopes, updates)
+      slopes = jax.tree.map(lambda a: jnp.clip(a, 0, 1), slopes)
+      return (slopes, state, best), None
 
+    first = list(chosen.values())
     # optax mixes integers, float32 and the slopes' type in its counters.
     with jax.numpy_dtype_promotion('standard'):
-      carry = learned, optimizer.init(learned), learned, jnp.inf
-      carry, _ = jax.lax.scan(step, carry, None, length=num_steps)
-    return carry[2]
+      best = learned, loss(learned)
+      carry = first, optimizer.init(first), best
+      (_, _, best), _ = jax.lax.scan(step, carry, None, length=num_steps)
+    return best[0]
 
-  def start(widths):
-    tape, _ = taped(widths)
-    return list(chosen(tape).values())
-
-  return Reader(read, start, learn)
+  return Reader(low, start, learn)
 
 
-def _least(traced, tape, box, mixes):
+def _low(traced, tape, box, mixes):
   own = intervals.output(tape).low
-  found = linear_bounds.below(
-    traced, tape, linear_bounds.identity(own.shape), mixes=mixes
-  )
-  lows = jnp.fmax(linear_bounds.least(found, box), own)
-  low = jnp.min(lows)
-  # The price of the least margin; of several, of all of them.
-  share = (lows == low).astype(lows.dtype)
-  share /= jnp.maximum(jnp.sum(share), 1)
-  price = jnp.tensordot(share, jnp.abs(found.slope), 1)
-  return Least(low, price)
+  rows = linear_bounds.identity(own.shape)
+  found = linear_bounds.below(traced, tape, rows, mixes=mixes)
+  return jnp.min(jnp.fmax(linear_bounds.least(found, box), own))
 
 
 def _about(x, widths):

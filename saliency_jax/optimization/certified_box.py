@@ -2,18 +2,24 @@
 
     argmax_{0 <= w <= C} sum_i w_i   s.t.   low(w) > 0
 
-with `low(w)` the least margin over `[x - w, x + w]` by `core.intervals`, which
-rounds outward: on the box that is returned no input changes the decision. Boxes
-grow by programs of one constraint, `low` linearised in `w`, whose solution
-fills the flattest entries first; each is then scaled down until it verifies. On
-a linear two-class model the first one is the optimum. Elsewhere the bounds are
-loose, more so the deeper the network: what is not certified is not refuted.
+with `low(w)` no more than the least margin over `[x - w, x + w]`: by linear
+bounds of the network, or others of `box_bounds`. On the box that is returned no
+input changes the decision, in exact arithmetic of the network whose parameters
+are the numbers that they are: see `core.linear_bounds`. A network evaluated in
+float32 differs from it by its rounding, for which `min_margin` leaves room.
+
+Boxes grow by programs of one constraint, `low` linearised in `w`, whose
+solution fills the flattest entries first; each is then scaled down until it
+verifies. On a linear two-class model the first one is the optimum. Elsewhere
+the bounds are loose, more so the deeper the network: what is not certified is
+not refuted.
 
 References:
   Hara, Ikeno, Soma and Maehara, Maximally invariant data perturbation as
   explanation, 2018. https://arxiv.org/abs/1806.07004
-  Gowal et al., On the effectiveness of interval bound propagation for training
-  verifiably robust models, 2018. https://arxiv.org/abs/1810.12715
+  Zhang, Weng, Chen, Hsieh and Daniel, Efficient neural network robustness
+  certification with general activation functions, 2018.
+  https://arxiv.org/abs/1811.00866
 """
 
 from typing import NamedTuple
@@ -60,7 +66,7 @@ def certified_box(
   max_width: types.Scalar = 1.0,
   min_margin: types.Scalar = 0.0,
   num_rounds: int = 8,
-  num_halvings: int = 30,
+  num_halvings: int = 20,
   patch: int = 1,
   per_channel: bool = True,
 ) -> types.Attribution:
@@ -79,7 +85,7 @@ def certified_box(
     min_margin: what every margin has to keep on the box, such as for the
       rounding of a network that is evaluated in float32.
     num_rounds: rounds of growth; none scales `start` only.
-    num_halvings: of the interval that the scale is sought in.
+    num_halvings: of the interval that the scale of a box is sought in.
     patch: side of the squares that share a width.
     per_channel: whether each channel has its own.
 
@@ -166,9 +172,10 @@ def _search(
 
     def attempt(ends, i):
       low, high, margin = ends
-      # At the example, then at the whole, then halfway.
-      scale = jnp.where(i > 0, jnp.where(i > 1, (low + high) / 2, 1), 0)
-      least = reader.read(spread(scale * widths), learned).low
+      # At the example, at the whole, down until it verifies, then halfway.
+      between = jnp.where(low > 0, (low + high) / 2, high / 4)
+      scale = jnp.where(i > 1, between, jnp.where(i > 0, 1, 0))
+      least = reader.low(spread(scale * widths), learned)
       good = least > min_margin
       return (
         jnp.where(good, scale, low),
@@ -185,8 +192,8 @@ def _search(
   def grow(best, _):
     widths, margin, learned = best
     learned = reader.learn(spread(widths), learned)
-    low, price = reader.read(spread(widths), learned)
-    price = gather(price)
+    low, slope = jax.value_and_grad(reader.low)(spread(widths), learned)
+    price = gather(jnp.maximum(-slope, 0))
     budget = low - min_margin + jnp.sum(price * widths)
 
     def candidate(growth):
