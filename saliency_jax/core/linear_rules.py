@@ -289,7 +289,10 @@ def _quotient(equation, inputs, outputs, cs, settings):
   inverse = relaxations.interval(known)
   (a, a_radius), (b, b_radius) = (rounding.split(box) for box in (x, inverse))
   c = cs[0]
-  offset = -dot(c, a * b) - dot(jnp.abs(c), a_radius * b_radius)
+  # A numerator that is constant is in `a` times the reciprocal already.
+  offset = -dot(jnp.abs(c), a_radius * b_radius)
+  if equation.moving[0]:
+    offset -= dot(c, a * b)
   lines = relaxations.lines(known)
   given, shift, size = through(c * a[None], lines, y)
   size = magnitude(a) * size + 4 * magnitude(x) * magnitude(inverse)

@@ -177,7 +177,7 @@ class LinearBoundsTest(parameterized.TestCase):
   @parameterized.parameters(
     (_activations, 0.02, 1.1),
     (_activations, 0.4, 3.0),
-    (_blocks, 1e-4, 1.5),
+    (_blocks, 1e-4, 3.0),
     (_blocks, 0.1, None),
     (_image_net, 0.003, 1.6),
     (_image_net, 0.1, None),
