@@ -7,9 +7,6 @@ A bound reads the margins once. It then says, in float64 and within
     with wide.precision():
       low = reader.low(widths, reader.start(widths))
 
-Its slope in the widths is the linear bound's own, and what wider intervals do
-to the relaxations.
-
 It holds in exact arithmetic: see `core.linear_bounds`.
 
 References:
@@ -42,11 +39,14 @@ class Reader(NamedTuple):
 
   Attributes:
     low: from widths and what was learned to a number that no margin is below.
+    prices: from the same to what widths cost, by one or more accounts: the
+      first lowers `low` as widths grow, the others are as large in all.
     start: from widths to what is known at first.
     learn: from widths and what was learned to what is better there.
   """
 
   low: Callable[[Array, Any], Float[Array, '']]
+  prices: Callable[[Array, Any], Float[Array, 'p ...']]
   start: Callable[[Array], Any] = lambda widths: ()
   learn: Callable[[Array, Any], Any] = lambda widths, learned: learned
 
@@ -66,10 +66,13 @@ def interval(fn: types.MarginsFn, x: Float[Array, '...']) -> Reader:
 
   def low(widths, learned):
     del learned
-    tape = linear_bounds.record(traced, _about(x, widths))
-    return jnp.min(intervals.output(tape).low)
+    return _of_intervals(traced, x, widths)
 
-  return Reader(low)
+  def prices(widths, learned):
+    del learned
+    return _slope_of_intervals(traced, x, widths)[None]
+
+  return Reader(low, prices)
 
 
 def crown(
@@ -92,9 +95,15 @@ def crown(
     del learned
     box = _about(x, widths)
     tape = linear_bounds.record(traced, box, tighten=tighten)
-    return _low(traced, tape, box, {})
+    return _least(traced, tape, box, {})[0]
 
-  return Reader(low)
+  def prices(widths, learned):
+    del learned
+    box = _about(x, widths)
+    tape = linear_bounds.record(traced, box, tighten=tighten)
+    return _prices(traced, x, widths, _least(traced, tape, box, {})[1])
+
+  return Reader(low, prices)
 
 
 def alpha_crown(
@@ -133,7 +142,14 @@ def alpha_crown(
     names = linear_bounds.choices(traced, tape)
     mixes = dict(zip(names, learned, strict=True))
     # Slopes that were learned elsewhere may be worse than those chosen here.
-    return jnp.fmax(*(_low(traced, tape, box, m) for m in ({}, mixes)))
+    return jnp.fmax(*(_least(traced, tape, box, m)[0] for m in ({}, mixes)))
+
+  def prices(widths, learned):
+    tape, box = taped(widths)
+    names = linear_bounds.choices(traced, tape)
+    mixes = dict(zip(names, learned, strict=True))
+    _, slope = _least(traced, tape, box, mixes)
+    return _prices(traced, x, widths, slope)
 
   def learn(widths, learned):
     tape, box = taped(widths)
@@ -141,7 +157,7 @@ def alpha_crown(
 
     def loss(slopes):
       mixes = dict(zip(chosen, slopes, strict=True))
-      return -_low(traced, tape, box, mixes)
+      return -_least(traced, tape, box, mixes)[0]
 
     def better(a, b):
       """Returns the better slopes of two, each with its loss."""
@@ -164,14 +180,43 @@ def alpha_crown(
       (_, _, best), _ = jax.lax.scan(step, carry, None, length=num_steps)
     return best[0]
 
-  return Reader(low, start, learn)
+  return Reader(low, prices, start, learn)
 
 
-def _low(traced, tape, box, mixes):
+def _least(traced, tape, box, mixes):
+  """Returns the least margin's bound, and the sizes of its slopes."""
   own = intervals.output(tape).low
   rows = linear_bounds.identity(own.shape)
   found = linear_bounds.below(traced, tape, rows, mixes=mixes)
-  return jnp.min(jnp.fmax(linear_bounds.least(found, box), own))
+  lows = jnp.fmax(linear_bounds.least(found, box), own)
+  low = jnp.min(lows)
+  # Of several that are least, the mean.
+  share = (lows == low).astype(lows.dtype)
+  share /= jnp.maximum(jnp.sum(share), 1)
+  return low, jnp.tensordot(share, jnp.abs(found.slope), 1)
+
+
+def _prices(traced, x, widths, slope):
+  """Returns prices by a linear bound, and by intervals as well and alone.
+
+  The linear bound's slope does not tell what wider intervals do to the
+  relaxations, which in a deep network is most of what a width costs; that of
+  intervals does, too much.
+  """
+  other = _slope_of_intervals(traced, x, widths)
+  total, others = (jnp.sum(p * widths) for p in (slope, other))
+  other = other * jnp.where(others > 0, total / others, 0)
+  return jnp.stack([slope, slope / 2 + other / 2, other])
+
+
+def _of_intervals(traced, x, widths):
+  tape = linear_bounds.record(traced, _about(x, widths))
+  return jnp.min(intervals.output(tape).low)
+
+
+def _slope_of_intervals(traced, x, widths):
+  slope = jax.grad(lambda w: _of_intervals(traced, x, w))(widths)
+  return jnp.maximum(-slope, 0)
 
 
 def _about(x, widths):

@@ -192,18 +192,23 @@ def _search(
   def grow(best, _):
     widths, margin, learned = best
     learned = reader.learn(spread(widths), learned)
-    low, slope = jax.value_and_grad(reader.low)(spread(widths), learned)
-    price = gather(jnp.maximum(-slope, 0))
-    budget = low - min_margin + jnp.sum(price * widths)
+    low = reader.low(spread(widths), learned)
+    prices = jax.vmap(gather)(reader.prices(spread(widths), learned))
 
-    def candidate(growth):
+    def candidate(chosen):
+      price, growth = chosen
       # A width of zero may grow, too, from a thousandth of the mean.
       base = jnp.maximum(widths, 1e-3 * size(widths))
       caps = jnp.minimum(max_width, growth * base)
+      budget = low - min_margin + jnp.sum(price * widths)
       return verified(_knapsack(counts, price, budget, caps), learned)
 
     growths = jnp.asarray(_GROWTHS, start.dtype)
-    tried, margins = jax.lax.map(candidate, growths)
+    chosen = (
+      jnp.repeat(prices, len(growths), 0),
+      jnp.tile(growths, len(prices)),
+    )
+    tried, margins = jax.lax.map(candidate, chosen)
     tried = jnp.concatenate([widths[None], tried])
     margins = jnp.concatenate([margin[None], margins])
     # A bound that is infinite has no slope, and its candidates are NaN. JAX

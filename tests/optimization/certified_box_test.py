@@ -65,7 +65,7 @@ class CertifiedBoxTest(parameterized.TestCase):
       num_halvings=30,
     )
     margin = gap @ np.asarray(x, np.float64) + np.float64(shift)
-    best = linear_invariant_test.knapsack(gap, margin, np.float32(max_width))
+    best = linear_invariant_test.knapsack(gap, margin, max_width)
     widths = -np.asarray(out.scores, np.float64)
     self.assertEqual(out.scores.dtype, jnp.float32)
     np.testing.assert_allclose(widths.sum(), best, rtol=1e-6)
@@ -118,9 +118,9 @@ class CertifiedBoxTest(parameterized.TestCase):
     """Of a network of two hidden layers, each bound is wider than the last."""
     layers = linear_bounds_test.dense_layers([4, 8, 8, 2])
     x = jnp.array([0.2, -0.1, 0.3, 0.4])
-    out = lambda x: linear_bounds_test.dense(layers, x)
-    shift = 0.5 - out(x)[:1] + out(x)[1:]
-    fn = lambda x: out(x)[:1] - out(x)[1:] + shift
+    logits = lambda x: linear_bounds_test.dense(layers, x)
+    shift = 0.5 - logits(x)[:1] + logits(x)[1:]
+    fn = lambda x: logits(x)[:1] - logits(x)[1:] + shift
     sizes = []
     for bound in (
       box_bounds.interval,
