@@ -58,7 +58,7 @@ def _windows(x):
     window_dimensions=(1, 2, 2, 1),
     window_strides=(1, 1, 2, 1),
     padding=((0, 0), (1, 0), (0, 1), (0, 0)),
-    base_dilation=(1, 2, 1, 1),
+    base_dilation=(1, 1, 1, 1),
     window_dilation=(1, 2, 1, 1),
   )
 
