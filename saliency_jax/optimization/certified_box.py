@@ -2,24 +2,18 @@
 
     argmax_{0 <= w <= C} sum_i w_i   s.t.   low(w) > 0
 
-with `low(w)` no more than the least margin over `[x - w, x + w]`: by linear
-bounds of the network, or others of `box_bounds`. On the box that is returned no
-input changes the decision, in exact arithmetic of the network whose parameters
-are the numbers that they are: see `core.linear_bounds`. A network evaluated in
-float32 differs from it by its rounding, for which `min_margin` leaves room.
-
-Boxes grow by programs of one constraint, `low` linearised in `w`, whose
-solution fills the flattest entries first; each is then scaled down until it
-verifies. On a linear two-class model the first one is the optimum. Elsewhere
-the bounds are loose, more so the deeper the network: what is not certified is
-not refuted.
+with `low(w)` the least margin over `[x - w, x + w]` by `core.intervals`, which
+rounds outward: on the box that is returned no input changes the decision. Boxes
+grow by programs of one constraint, `low` linearised in `w`, whose solution
+fills the flattest entries first; each is then scaled down until it verifies. On
+a linear two-class model the first one is the optimum. Elsewhere the bounds are
+loose, more so the deeper the network: what is not certified is not refuted.
 
 References:
   Hara, Ikeno, Soma and Maehara, Maximally invariant data perturbation as
   explanation, 2018. https://arxiv.org/abs/1806.07004
-  Zhang, Weng, Chen, Hsieh and Daniel, Efficient neural network robustness
-  certification with general activation functions, 2018.
-  https://arxiv.org/abs/1811.00866
+  Gowal et al., On the effectiveness of interval bound propagation for training
+  verifiably robust models, 2018. https://arxiv.org/abs/1810.12715
 """
 
 from typing import NamedTuple
@@ -30,9 +24,8 @@ from jaxtyping import Array, Float, Key
 
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import intervals
 from saliency_jax.core import types
-from saliency_jax.core import wide
-from saliency_jax.optimization import box_bounds
 from saliency_jax.optimization import boxes
 
 # By how much a width may grow at once; the best of them is taken.
@@ -62,11 +55,9 @@ def certified_box(
   *,
   key: Key[Array, ''] | None = None,
   start: Float[Array, '...'] | None = None,
-  bound: box_bounds.Bound = box_bounds.crown,
   max_width: types.Scalar = 1.0,
-  min_margin: types.Scalar = 0.0,
   num_rounds: int = 8,
-  num_halvings: int = 20,
+  num_halvings: int = 30,
   patch: int = 1,
   per_channel: bool = True,
 ) -> types.Attribution:
@@ -79,13 +70,9 @@ def certified_box(
     key: not used.
     start: widths to start from, as shared: the largest verified multiple of
       them is the first box. `None` starts from a cube.
-    bound: of the least margin over a box: `box_bounds.crown`, or
-      `box_bounds.interval`, quicker and looser.
     max_width: largest width `C`.
-    min_margin: what every margin has to keep on the box, such as for the
-      rounding of a network that is evaluated in float32.
     num_rounds: rounds of growth; none scales `start` only.
-    num_halvings: of the interval that the scale of a box is sought in.
+    num_halvings: of the interval that the scale is sought in.
     patch: side of the squares that share a width.
     per_channel: whether each channel has its own.
 
@@ -99,139 +86,78 @@ def certified_box(
   del key
   x = examples.floats(x)
   checks.within('max_width', max_width, '(0, inf)')
-  checks.within('min_margin', min_margin, '[0, inf)')
   checks.count('num_rounds', num_rounds, 0)
   checks.count('num_halvings', num_halvings)
+  max_width = jnp.asarray(max_width, x.dtype)
   shape = boxes.grid_shape(x, patch, per_channel)
   if start is None:
-    start = jnp.full(shape, max_width, x.dtype)
+    start = jnp.full(shape, max_width)
   checks.same_shape('start', start, jnp.zeros(shape, x.dtype))
   spread = lambda widths: boxes.spread(widths, x.shape, patch)
-  reader = bound(boxes.margins_of(fn), x)
-  with wide.precision():
-    start = jnp.minimum(*map(_wide, (start, max_width)))
-    gather = lambda a: jax.linear_transpose(spread, start)(a)[0]
-    found = _search(
-      reader,
-      start,
-      spread,
-      gather,
-      max_width=_wide(max_width),
-      min_margin=_wide(min_margin),
-      num_rounds=num_rounds,
-      num_halvings=num_halvings,
-    )
-    # Inside of the box that is verified, whatever is rounded.
-    dtype = examples.accumulator(x.dtype)
-    widths = _shrunk(found.widths, dtype)
-    info = CertifiedInfo(
-      box=boxes.Box(widths, widths),
-      margin=_shrunk(found.margin, dtype),
-      size=found.sizes.astype(dtype),
-      saturated=jnp.mean((widths >= 0.999 * max_width).astype(dtype)),
-    )
-    scores = -spread(_shrunk(found.widths, x.dtype))
-  return types.Attribution(scores, info)
-
-
-class _Found(NamedTuple):
-  widths: Float[Array, '...']
-  margin: Float[Array, '']
-  sizes: Float[Array, 'n+1']
-
-
-def _search(
-  reader,
-  start,
-  spread,
-  gather,
-  *,
-  max_width,
-  min_margin,
-  num_rounds,
-  num_halvings,
-):
-  """Returns verified widths, as shared, from the verified multiple of some.
-
-  Args:
-    reader: `box_bounds.Reader`.
-    start: shared widths.
-    spread: from shared widths to all entries' own.
-    gather: its transpose.
-    max_width: see `certified_box`; so are the other settings.
-    min_margin: see `certified_box`.
-    num_rounds: see `certified_box`.
-    num_halvings: see `certified_box`.
-  """
   # How many entries have each width.
-  counts = gather(jnp.ones_like(spread(start)))
-  size = lambda widths: jnp.sum(counts * widths) / jnp.sum(counts)
+  counts = jax.linear_transpose(spread, start)(jnp.ones_like(x))[0]
 
-  def verified(widths, learned):
-    """Returns the largest multiple, at most one, that verifies, and its low."""
+  fn = boxes.margins_of(fn)
 
-    def attempt(ends, i):
-      low, high, margin = ends
-      # At the example, at the whole, down until it verifies, then halfway.
-      between = jnp.where(low > 0, (low + high) / 2, high / 4)
-      scale = jnp.where(i > 1, between, jnp.where(i > 0, 1, 0))
-      least = reader.low(spread(scale * widths), learned)
-      good = least > min_margin
+  def lower(widths):
+    return jnp.min(
+      intervals.bounds(fn, intervals.around(x, spread(widths))).low
+    )
+
+  def verified(widths):
+    """Returns the largest multiple, at most one, that verifies."""
+
+    def halve(ends, _):
+      low, high = ends
+      middle = (low + high) / 2
+      good = lower(middle * widths) > 0
       return (
-        jnp.where(good, scale, low),
-        jnp.where(good, high, scale),
-        jnp.where(good | (i == 0), least, margin),
+        jnp.where(good, middle, low),
+        jnp.where(good, high, middle),
       ), None
 
-    zero = jnp.zeros_like(max_width)
-    ends = zero, zero + 1, zero
-    steps = jnp.arange(2 + num_halvings)
-    (scale, _, margin), _ = jax.lax.scan(attempt, ends, steps)
-    return scale * widths, margin
+    one = jnp.ones((), x.dtype)
+    ends = (jnp.where(lower(widths) > 0, one, 0), one)
+    (scale, _), _ = jax.lax.scan(halve, ends, None, length=num_halvings)
+    # Another program may round the bound another way.
+    return scale * (1 - 16 * float(jnp.finfo(x.dtype).eps)) * widths
 
-  def grow(best, _):
-    widths, margin, learned = best
-    learned = reader.learn(spread(widths), learned)
-    low = reader.low(spread(widths), learned)
-    prices = jax.vmap(gather)(reader.prices(spread(widths), learned))
+  def size(widths):
+    return jnp.sum(counts * widths) / x.size
 
-    def candidate(chosen):
-      price, growth = chosen
+  def grow(widths, _):
+    low, slope = jax.value_and_grad(lower)(widths)
+    price = jnp.maximum(-slope, 0)
+
+    def candidate(growth):
       # A width of zero may grow, too, from a thousandth of the mean.
       base = jnp.maximum(widths, 1e-3 * size(widths))
-      caps = jnp.minimum(max_width, growth * base)
-      budget = low - min_margin + jnp.sum(price * widths)
-      return verified(_knapsack(counts, price, budget, caps), learned)
+      return verified(
+        _knapsack(
+          counts,
+          price,
+          low + jnp.sum(price * widths),
+          jnp.minimum(max_width, growth * base),
+        )
+      )
 
-    growths = jnp.asarray(_GROWTHS, start.dtype)
-    chosen = (
-      jnp.repeat(prices, len(growths), 0),
-      jnp.tile(growths, len(prices)),
-    )
-    tried, margins = jax.lax.map(candidate, chosen)
+    growths = jnp.asarray(_GROWTHS, x.dtype)
+    tried = jax.lax.map(candidate, growths)
     tried = jnp.concatenate([widths[None], tried])
-    margins = jnp.concatenate([margin[None], margins])
-    # A bound that is infinite has no slope, and its candidates are NaN. JAX
-    # lowers `argmax` outside of this context, and then not in float64.
-    sizes = jnp.nan_to_num(jax.vmap(size)(tried), nan=-1.0)
-    best = jax.lax.argmax(sizes.astype(jnp.float32), 0, jnp.int32)
-    return (tried[best], margins[best], learned), sizes[best]
+    sizes = jax.vmap(size)(tried)
+    # A bound that is infinite has no slope, and its candidates are NaN.
+    best = jnp.argmax(jnp.nan_to_num(sizes, nan=-1.0))
+    return tried[best], sizes[best]
 
-  learned = reader.start(spread(start))
-  first = verified(start, learned)
-  last, sizes = jax.lax.scan(grow, (*first, learned), None, length=num_rounds)
-  sizes = jnp.concatenate([size(first[0])[None], sizes])
-  return _Found(last[0], last[1], sizes)
-
-
-def _wide(a):
-  return jnp.asarray(a).astype(jnp.float64)
-
-
-def _shrunk(values, dtype):
-  """Returns numbers of another dtype that are no larger, but for a sign."""
-  eps = float(jnp.finfo(dtype).eps)
-  return (values - 2 * eps * jnp.abs(values)).astype(dtype)
+  first = verified(jnp.minimum(start, max_width))
+  widths, sizes = jax.lax.scan(grow, first, None, length=num_rounds)
+  info = CertifiedInfo(
+    box=boxes.Box(widths, widths),
+    margin=lower(widths),
+    size=jnp.concatenate([size(first)[None], sizes]),
+    saturated=jnp.mean((widths >= 0.999 * max_width).astype(x.dtype)),
+  )
+  return types.Attribution(-spread(widths), info)
 
 
 def _knapsack(
