@@ -650,7 +650,7 @@ class FrameworksTest(parameterized.TestCase):
       'params': transformed.init(jax.random.key(0), image[None]),
       'network': keras.Model(inputs, h),
     }
-    readme = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
+    readme = (pathlib.Path(__file__).parents[2] / 'docs/models.md').read_text()
     block = readme.split('```py\n')[1].split('```')[0]
     for lines in block.split('\n\n'):
       exec(lines, space)
