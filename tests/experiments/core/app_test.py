@@ -130,7 +130,7 @@ class ErrorsTest(parameterized.TestCase):
       run.stderr,
       'error: flag --config=experiments/configs/certificates.py:plots: '
       "the word after the colon is 'plots', expected one of digits, budget, "
-      'photos, cifar10\n',
+      'photos, resnet50, cifar10\n',
     )
 
   def test_signal_of_the_keyboard(self):
