@@ -32,12 +32,19 @@ from saliency_jax.certificates.smoothed_maps import relaxed_map
 from saliency_jax.certificates.smoothed_maps import scaled_map
 from saliency_jax.certificates.smoothed_maps import sparsified_map
 from saliency_jax.certificates.split_draws import split_map
+from saliency_jax.certificates.split_draws import stated_split
 from saliency_jax.certificates.summary import certify
 from saliency_jax.certificates.summary import certify_map
+from saliency_jax.certificates.tails import cdf_exact
+from saliency_jax.certificates.tails import cdf_floor
+from saliency_jax.certificates.tails import stated_tails
+from saliency_jax.certificates.tails import with_tails
 from saliency_jax.certificates.terms import stated_map
 
 __all__ = [
   'best_of',
+  'cdf_exact',
+  'cdf_floor',
   'certified_rank',
   'certify',
   'certify_map',
@@ -63,5 +70,8 @@ __all__ = [
   'sparsified_map',
   'split_map',
   'stated_map',
+  'stated_split',
+  'stated_tails',
   'top_k_overlap',
+  'with_tails',
 ]

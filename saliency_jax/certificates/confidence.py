@@ -19,6 +19,7 @@ References:
 
 from collections.abc import Callable
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -29,10 +30,24 @@ from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import types
 
-# `(smoothed, confidence) -> (lower, upper)`.
-Bound = TypeAliasType(
-  'Bound', Callable[[types.Attribution, float], tuple[np.ndarray, np.ndarray]]
-)
+
+class Tails(NamedTuple):
+  """Bounds on how often values reach some edges: see `tails`.
+
+  Attributes:
+    lower: of the chances that values are at least an edge, `[*map, T]`.
+    upper: of the same.
+    edges: `[T]`, rising to 1.
+  """
+
+  lower: np.ndarray
+  upper: np.ndarray
+  edges: np.ndarray
+
+
+# `(smoothed, confidence) -> (lower, upper)` of the entries, or `Tails`, or a
+# list of both kinds, all of which hold at once.
+Bound = TypeAliasType('Bound', Callable[[types.Attribution, float], Any])
 
 
 def hoeffding(
@@ -66,15 +81,28 @@ def clopper_pearson(
       f'expected means of {q} draws of 0 or 1, got a count that is {off:.3g} '
       'off a whole number: use hoeffding or empirical_bernstein'
     )
+  return binomial(counts, q, (1 - confidence) / (2 * mean.size))
+
+
+def binomial(
+  counts: np.ndarray, q: int, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the exact bounds of chances, each failing as rarely as `level`.
+
+  Args:
+    counts: successes, whole but for rounding.
+    q: tries.
+    level: of each side of each chance.
+  """
+  shape = counts.shape
   # Few counts, many entries.
-  counts, place = np.unique(counts, return_inverse=True)
-  level = (1 - confidence) / (2 * mean.size)
+  counts, place = np.unique(np.rint(counts), return_inverse=True)
   with np.errstate(invalid='ignore'):
     lower = special.betaincinv(counts, q - counts + 1, level)
     upper = special.betainccinv(counts + 1, q - counts, level)
   lower = np.where(counts == 0, 0, lower)
   upper = np.where(counts == q, 1, upper)
-  place = place.reshape(mean.shape)
+  place = place.reshape(shape)
   return lower[place], upper[place]
 
 
@@ -125,7 +153,10 @@ def best_of(*several: Bound) -> Bound:
   def closest_of(smoothed, confidence=0.95):
     checks.within('confidence', confidence, '(0, 1)')
     level = 1 - (1 - confidence) / len(several)
-    lower, upper = zip(*(f(smoothed, level) for f in several), strict=True)
+    found = [f(smoothed, level) for f in several]
+    if any(isinstance(one, Tails) for one in found):
+      return found  # Which is the closest depends on the radius.
+    lower, upper = zip(*found, strict=True)
     return np.max(lower, 0), np.min(upper, 0)
 
   names = (getattr(f, 'func', f).__name__ for f in several)
@@ -151,6 +182,42 @@ def closest(
   if evidence.num_samples < 2 or np.isnan(evidence.variance).any():
     return hoeffding(smoothed, confidence)
   return best_of(hoeffding, empirical_bernstein)(smoothed, confidence)
+
+
+def of_entries(found: Any) -> tuple[np.ndarray, np.ndarray]:
+  """Returns bounds of entries, where radii and ranks are read from them.
+
+  Raises:
+    ValueError: for bounds of distributions, which have values at one radius.
+  """
+  if not isinstance(found, tuple) or isinstance(found, Tails):
+    raise ValueError(
+      'expected a bound on entries, such as hoeffding, got one on the '
+      'distribution of their values: it is for top_k_overlap'
+    )
+  return found
+
+
+def within_ball(
+  found: Any, shift: Callable[..., tuple[np.ndarray, np.ndarray]], ratio: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns bounds of the map at every point of a ball.
+
+  Args:
+    found: what a bound has returned.
+    shift: one of `overlap`.
+    ratio: `rho / sigma`.
+  """
+  if isinstance(found, list):
+    several = [within_ball(one, shift, ratio) for one in found]
+    lower, upper = zip(*several, strict=True)
+    return np.max(lower, 0), np.min(upper, 0)
+  if not isinstance(found, Tails):
+    return shift(*found, ratio)
+  least, most = shift(found.lower, found.upper, ratio)
+  widths = np.diff(found.edges, prepend=0)
+  # Below the first edge the chance is one at most.
+  return least @ widths, widths[0] + most[..., :-1] @ widths[1:]
 
 
 def of_new_draws(

@@ -153,11 +153,14 @@ def top_k_overlap(
     checks.within('rho', radius, '[0, inf)')
   # Half of the failures for the draws that there are, half for new ones.
   level = confidence if num_new_samples is None else (1 + confidence) / 2
-  lower, upper, _ = ordered(evidence.mean, *bound(smoothed, level))
+  found = bound(smoothed, level)
+  order = np.argsort(-evidence.mean.ravel(), kind='stable')
   place = 1 + np.arange(n)
   overlaps = []
   for radius in rhos:
-    least, most = shift(lower, upper, radius / evidence.sigma)
+    least, most = ordered(
+      order, *bounds.within_ball(found, shift, radius / evidence.sigma)
+    )
     if num_new_samples is not None:
       least, most = bounds.of_new_draws(
         least, most, num_new_samples, level, binary=evidence.binary
@@ -194,18 +197,17 @@ def check_k(k: Any, n: int) -> np.ndarray:
 
 
 def ordered(
-  mean: np.ndarray, lower: np.ndarray, upper: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  order: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns bounds `[n]` in the order of the map, the largest entry first.
 
   Where the bounds are not in that order themselves, the worst so far counts:
   the first are the least lower bounds of a head of the list, the second the
-  largest upper bounds of a tail. Behind them stands the order.
+  largest upper bounds of a tail.
   """
-  order = np.argsort(-mean.ravel(), kind='stable')
   lower = np.minimum.accumulate(lower.ravel()[order])
   upper = np.maximum.accumulate(upper.ravel()[order][::-1])[::-1]
-  return lower, upper, order
+  return lower, upper
 
 
 def guaranteed(

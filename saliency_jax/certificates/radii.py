@@ -78,7 +78,9 @@ def overlap_radius(
   checks.within('share', share, '(0, 1]')
   evidence = terms.read(smoothed)
   ks = overlap.check_k(k, evidence.mean.size)
-  lower, upper, _ = overlap.ordered(evidence.mean, *bound(smoothed, confidence))
+  order = np.argsort(-evidence.mean.ravel(), kind='stable')
+  found = bounds.of_entries(bound(smoothed, confidence))
+  lower, upper = overlap.ordered(order, *found)
   # `selection.count` of each, whose products are whole but for rounding.
   counts = np.ceil(share * ks * (1 - 4 * np.finfo(float).eps)).astype(int)
   rival = 2 * ks - counts  # The place of h_[2K - i + 1], from 0.
@@ -112,7 +114,7 @@ def entry_radii(
   evidence = terms.read(smoothed)
   n = evidence.mean.size
   checks.count('k', k, 1, n)
-  lower, upper = bound(smoothed, confidence)
+  lower, upper = bounds.of_entries(bound(smoothed, confidence))
   if k == n:
     always = np.full(lower.shape, np.inf)
     return EntryRadii(always, np.zeros(lower.shape))

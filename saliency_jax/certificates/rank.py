@@ -46,7 +46,7 @@ def certified_rank(
   evidence = terms.read(smoothed)
   checks.within('rho', rho, '[0, inf)')
   checks.within('factor', factor, '[1, inf)')
-  lower, _ = bound(smoothed, confidence)
+  lower, _ = bounds.of_entries(bound(smoothed, confidence))
   least = special.ndtr(special.ndtri(lower) - factor * rho / evidence.sigma)
   # Entries that are as many as `mass / least` but for rounding are as many.
   with np.errstate(divide='ignore'):

@@ -9,7 +9,7 @@ no bound on every entry. It also uses how the values of entries vary together,
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +123,47 @@ def split_map(
     counts=jnp.asarray(counts, jnp.int32),
   )
   return types.Attribution(scores, info)
+
+
+def stated_split(
+  values: Any,
+  *,
+  sigma: float | int,
+  selecting: float | int = 0.375,
+  binary: bool = False,
+) -> types.Attribution:
+  """Returns a smoothed map in two parts, of draws that were made elsewhere.
+
+  Args:
+    values: of the draws, `[q, *map]`, in [0, 1], independent of each other; the
+      first of them select.
+    sigma: deviation of the Gaussian noise, in units of the example.
+    selecting: share of the draws that select, in (0, 1).
+    binary: whether each value is 0 or 1.
+
+  Raises:
+    ValueError: as `split_map` and `stated_map`.
+  """
+  checks.within('selecting', selecting, '(0, 1)')
+  values = np.asarray(values)
+  checks.count('the number of draws', len(values), 2)
+  first = min(selection.count(selecting, len(values)), len(values) - 1)
+  parts = values[:first], values[first:]
+  stated = terms.stated_map(
+    values.mean(0, dtype=np.float64),
+    sigma=sigma,
+    num_samples=len(values),
+    binary=binary,
+    variance=values.var(0, dtype=np.float64),
+  )
+  flat = [part.reshape(len(part), -1).astype(np.float64) for part in parts]
+  info = SplitInfo(
+    smoothed=stated.info,
+    means=np.stack([part.mean(0, dtype=np.float64) for part in parts]),
+    products=np.stack([part.T @ part / len(part) for part in flat]),
+    counts=np.array([len(part) for part in parts]),
+  )
+  return stated._replace(info=info)
 
 
 def _sums(at, counts, shape, batch_size):

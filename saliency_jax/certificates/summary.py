@@ -105,7 +105,7 @@ def certify_map(
   k = selection.count(0.2, n) if k is None else k
   bound = bounds.closest if bound is None else bound
   # Computed once: each of the three below would sort out its own.
-  lower, upper = bound(smoothed, confidence)
+  lower, upper = bounds.of_entries(bound(smoothed, confidence))
   known = lambda smoothed, confidence: (lower, upper)
   known.__name__ = getattr(bound, 'func', bound).__name__
   settings = {'confidence': confidence, 'bound': known}

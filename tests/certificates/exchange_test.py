@@ -9,25 +9,13 @@ from scipy import stats
 
 from saliency_jax import certificates
 from saliency_jax.certificates import exchange
-from saliency_jax.certificates import split_draws
 
 
 def _split(values, first, sigma=1.0):
   """The attribution of draws `[q, n]`, the first of which select."""
-  parts = values[:first], values[first:]
-  stated = certificates.stated_map(
-    values.mean(0),
-    sigma=sigma,
-    num_samples=len(values),
-    variance=values.var(0),
+  return certificates.stated_split(
+    values, sigma=sigma, selecting=first / len(values)
   )
-  info = split_draws.SplitInfo(
-    smoothed=stated.info,
-    means=np.stack([p.mean(0) for p in parts]),
-    products=np.stack([p.T @ p / len(p) for p in parts]),
-    counts=np.array([len(p) for p in parts]),
-  )
-  return stated._replace(info=info)
 
 
 def _ties(rng, q):

@@ -37,6 +37,14 @@ class SplitMapTest(parameterized.TestCase):
       np.testing.assert_allclose(
         out.info.products[i], part.T @ part / len(part), atol=1e-6
       )
+    # The same of draws that are held.
+    stated = certificates.stated_split(
+      np.array(values), sigma=0.4, selecting=0.3
+    )
+    np.testing.assert_array_equal(stated.info.counts, [4, 9])
+    np.testing.assert_allclose(
+      stated.info.products, out.info.products, atol=1e-6
+    )
     # Of all draws it is the map of its own method.
     method = getattr(certificates, f'{name}_map')
     want = method(fn, x, **settings)
