@@ -3,10 +3,10 @@
     h' = int_0^1 P'(v >= t) dt,   P'(v >= t) >= Phi(Phi^-1(P(v >= t)) - r)
 
 of each entry, with `r = rho / sigma`, and from above with `+ r`: each `{v >=
-t}` is a set, whose chance moves no more than that. A mean alone is shifted as if
-its values were zeros and ones; values that stay small, as of scaled maps, lose
-far less. From chances at the edges `0 = e_0 < e_1 < ... < e_T = 1`, which fall
-with `t`,
+t}` is a set, whose chance moves no more than that. A mean alone is shifted as
+if its values were zeros and ones; values that stay small, as of scaled maps,
+lose far less. From chances at the edges `0 = e_0 < e_1 < ... < e_T = 1`, which
+fall with `t`,
 
     sum_k (e_k - e_{k-1}) P'(v >= e_k) <= h'
                           h' <= sum_k (e_k - e_{k-1}) P'(v >= e_{k-1}).
