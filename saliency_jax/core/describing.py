@@ -116,9 +116,17 @@ def _left(mean_score, score_std, score=None, sigma=None, sigma_found=True):
   return told if np.all(sigma_found) else f'{told}, at sigma {float(sigma):.3g}'
 
 
-def _stderr(stderr, scores, values=None, split_half=None, low=None):
-  # Halves of the draws and intervals tell of the noise already.
-  if split_half is None and low is None:
+def _stderr(
+  stderr,
+  scores,
+  values=None,
+  split_half=None,
+  low=None,
+  completeness_stderr=None,
+):
+  told = (split_half, low, completeness_stderr)
+  # Others tell of the noise already, and of one draw nothing is known.
+  if np.isfinite(stderr).all() and all(field is None for field in told):
     # Of players each counts once, and not by the pixels that it has.
     size = _rms(scores if values is None else values)
     return f'standard error {_rms(stderr) / (size or np.inf):.1%} of the map'
