@@ -58,7 +58,7 @@ def relative_stability(
   num_samples: int = 10,
   layer: str = 'features',
 ) -> cases.Result:
-  """Measures changes of a map nearby by those of image, logits and a layer.
+  """Measures changes of a map nearby by changes of image, logits, a layer.
 
   Args:
     case: what made the map.

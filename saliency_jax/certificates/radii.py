@@ -9,7 +9,8 @@ the radius at which the two sides of Theorem 2 (see `overlap.py`) are equal. So
 the radii of every K, and of every entry, come without a search over rho:
 
   a share    the `i` of the top K that stay, `i / K` at least the share, with
-             entries in the order of `h`: those of `h_[i]` and `h_[2K - i + 1]`;
+             entries in the order of `h`: the radius of `h_[i]` and
+             `h_[2K - i + 1]`;
   an entry   it is among the K largest while fewer than K others may be as
              large: the radius of it and the K-th largest upper bound of others;
              and it is not, while K others must be larger.
