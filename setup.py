@@ -50,6 +50,12 @@ EXTRAS = {
     'ruff>=0.6',
     'scikit-learn>=1.3',
   ],
+  'docs': [
+    'mkdocs>=1.6,<2',
+    'mkdocs-jupyter>=0.25',
+    'mkdocs-material>=9.6',
+    'mkdocstrings[python]>=0.29',
+  ],
   'peers': [
     'autolrp==0.2.0',
     'captum>=0.8',

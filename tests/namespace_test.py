@@ -1,6 +1,7 @@
 """Tests for the public names of `saliency_jax`."""
 
 import inspect
+import pathlib
 import re
 import types
 
@@ -8,6 +9,8 @@ from absl.testing import absltest
 
 import saliency_jax
 from saliency_jax import scores
+
+_ROOT = pathlib.Path(__file__).parents[1]
 
 
 class NamespaceTest(absltest.TestCase):
@@ -38,7 +41,14 @@ class NamespaceTest(absltest.TestCase):
     self.assertIs(saliency_jax.scores.prob, scores.prob)
 
   def test_version(self):
-    self.assertTrue(re.fullmatch(r'\d+\.\d+\.\d+', saliency_jax.__version__))
+    version = saliency_jax.__version__
+    self.assertTrue(re.fullmatch(r'\d+\.\d+\.\d+', version))
+    for name, line in (
+      ('README.md', f'Version {version}'),
+      ('CITATION.cff', f'version: {version}\n'),
+      ('CHANGELOG.md', f'# Changelog\n\n## {version}\n'),
+    ):
+      self.assertIn(line, (_ROOT / name).read_text(), name)
 
 
 if __name__ == '__main__':
