@@ -13,9 +13,10 @@ made. Where no flag names the methods, those that have no rule for a part of the
 network are left out, and it says why. With `--segments=50`, methods of
 coalitions have superpixels for players, and `segments.png` has their values and
 intervals. With `--certify=RHO` it says which part of smoothed maps stays within
-that radius: `METHOD.certified.png` and `.npz`. With `--text`, a sentence by
-MiniLM, the figures are `words.png` and `tokens.png`, and `explain.html` has
-them as text.
+that radius: `METHOD.certified.png` and `.npz`. With `--html`, a page of the
+maps side by side tells their values under the pointer: `explain.html`. With
+`--text`, a sentence by MiniLM, the figures are `words.png` and `tokens.png`,
+and `explain.html` has them as text.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ import numpy as np
 
 from experiments.core import app
 from experiments.core import choices
+from experiments.core import files
 from experiments.core import inputs
 from experiments.core import results
 from experiments.core import segments
@@ -42,6 +44,7 @@ from experiments.core import subsets
 from experiments.core import weights
 from experiments.explanation import certifying
 from experiments.explanation import families
+from experiments.explanation import pages
 from experiments.explanation import sentences
 from experiments.explanation import sheets
 from experiments.tables import costs
@@ -62,6 +65,9 @@ _CLASSES = flags.DEFINE_multi_string(
   [],
   'With --text, a sentence that describes a class; may be given many times. Of '
   'one the similarity is explained, of several the margin of the nearest.',
+)
+_HTML = flags.DEFINE_bool(
+  'html', False, 'Write explain.html too: a page to point at, in one file.'
 )
 _CERTIFY = flags.DEFINE_float(
   'certify',
@@ -172,19 +178,24 @@ def main(setup: app.Setup) -> None:
       draw = last or whole and time.perf_counter() - drawn > _REDRAW
       sheet.write(found, left_out, draw=draw, last=last)
       drawn = time.perf_counter() if draw else drawn
+  refused = sheet.refused(found)
+  kept = {n: m for n, m in found.items() if n not in refused}
+  if _HTML.value and kept:
+    page = pages.html(x, kept, sheet.about)
+    files.write_bytes(out / 'explain.html', page.encode())
   print(app.table(_HEADER, [_row(n, m.info) for n, m in found.items()]))
   for name, made in found.items():
     for sentence in made.info['warnings']:
       print(f'! {name}: {sentence}')
   for name, why in left_out.items():
     print(f'- {name} is left out: {why}')
-  refused = sheet.refused(found)
   if _CERTIFY.value is not None:
-    kept = {n: m for n, m in found.items() if n not in refused}
     certifying.report(out, x, kept, rho=_CERTIFY.value)
   written = 'info.json' if len(refused) == len(found) else _WRITTEN
-  if labels.keys() & (found.keys() - refused.keys()):
+  if labels.keys() & kept.keys():
     written = f'{sheets.SEGMENTS}, {written}'
+  if _HTML.value and kept:
+    written = f'explain.html, {written}'
   seconds = time.perf_counter() - begin
   print(f'wrote {out}/: {written}, after {seconds:.0f} s')
   if refused:

@@ -48,6 +48,18 @@ def build(
   Raises:
     ValueError: for a mesh with other axes, labels or keys of another length or
       kind, a label that is no class, one example instead of a batch, or none.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import explainer
+    >>> apply = lambda params, x: params @ x  # Logits of three classes.
+    >>> explain = explainer.build(saliency_jax.gradient, apply)
+    >>> maps, info = explain(jnp.eye(3, 4), jnp.ones((2, 4)), labels=1)
+    >>> print(maps)
+    [[0. 1. 0. 0.]
+     [0. 1. 0. 0.]]
   """
   counts = {}  # Of classes, as tracing finds them, by the shapes they come of.
 

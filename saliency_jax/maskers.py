@@ -216,6 +216,15 @@ def entries(
     x: the array.
     key: for a baseline that draws.
     baseline: what a hidden entry shows: a number, an array or a function.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import maskers
+    >>> masker = maskers.entries(jnp.arange(3.0), baseline=-1.0)
+    >>> masker.num
+    3
+    >>> print(masker.hide(jnp.array([1.0, 0.0, 1.0])))
+    [ 0. -1.  2.]
   """
   x = _one_array('entries', x)
   axes = [*range(x.ndim)]

@@ -41,7 +41,16 @@ Label = classes.Label
 
 
 def logit(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
-  """Returns `x -> z_c`, the logit of class `c = label`."""
+  """Returns `x -> z_c`, the logit of class `c = label`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import scores
+    >>> apply = lambda params, x: params @ x
+    >>> fn = scores.logit(apply, 2 * jnp.eye(3), 1)
+    >>> float(fn(jnp.arange(3.0)))
+    2.0
+  """
   return lambda x: classes.at(_outputs(apply(params, x)), label)
 
 

@@ -59,6 +59,20 @@ def of(
   Raises:
     ValueError: for a path of no submodule, here, or in linen and haiku as the
       network is called.
+
+  Examples:
+    >>> from flax import nnx
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import models, scores, taps
+    >>> layer = nnx.Conv(3, 5, (3, 3), rngs=nnx.Rngs(0))
+    >>> pool = lambda h: h.mean((1, 2))
+    >>> net = taps.of(nnx.Sequential(layer, nnx.relu, pool), 'layers/1')
+    >>> model = models.from_nnx(net, models.Spec('mine', (8, 8, 3)))
+    >>> fn = scores.logit(model.apply, model.params, 2)
+    >>> found = saliency_jax.grad_cam(fn, jnp.ones((8, 8, 3)), name='layers/1')
+    >>> found.scores.shape
+    (8, 8, 1)
   """
   mark = submodules.Mark(path, path if name is None else name, item)
   return submodules.named(network, mark)

@@ -45,6 +45,14 @@ def times_input(
   Args:
     method: the method whose scores are multiplied.
     baseline: a number, an array, or a function that draws nothing.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import transforms
+    >>> method = transforms.times_input(saliency_jax.gradient)
+    >>> print(method(lambda x: (x**2).sum(), jnp.arange(3.0)).scores)
+    [0. 2. 8.]
   """
 
   def multiply(scores, x):

@@ -8,6 +8,7 @@ import types
 from absl.testing import absltest
 
 import saliency_jax
+from saliency_jax import certificates
 from saliency_jax import scores
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -32,6 +33,20 @@ class NamespaceTest(absltest.TestCase):
       self.assertIn('key', [setting.name for setting in settings], name)
       for setting in settings:
         self.assertEqual(setting.kind, setting.KEYWORD_ONLY, name)
+
+  def test_every_function_has_an_example(self):
+    maps = ('scaled', 'quadratic', 'sparsified', 'relaxed')
+    functions = [
+      certificates.median_rank,
+      *(getattr(certificates, f'{name}_map') for name in maps),
+    ]
+    for name in saliency_jax.__all__:
+      value = getattr(saliency_jax, name)
+      if not isinstance(value, types.ModuleType):
+        functions.append(value)
+    for function in functions:
+      # `.ci/run` runs them.
+      self.assertIn('\n    >>> ', function.__doc__, function.__name__)
 
   def test_unknown_name(self):
     with self.assertRaisesRegex(AttributeError, "attribute:? '?no_such"):

@@ -77,6 +77,13 @@ def top_k_share(
     attacked: the map of the neighbour, at least zero.
     clean: the map of the example.
     k: number of entries; `None` takes a quarter, as the paper does.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import attacks
+    >>> clean, attacked = jnp.array([4.0, 1.0, 0.0, 0.0]), jnp.ones(4)
+    >>> f'{attacks.top_k_share(attacked, clean, k=2):.2f}'
+    '0.50'
   """
   k = selection.count(0.25, clean.size) if k is None else k
   checks.count('k', k, 1, clean.size)

@@ -54,6 +54,18 @@ def scaled_map(
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from saliency_jax import certificates
+    >>> fn = lambda x: x @ jnp.arange(5.0)
+    >>> found = certificates.scaled_map(
+    ...   fn, jnp.ones(5), key=jax.random.key(0), num_samples=16
+    ... )
+    >>> print(np.asarray(found.scores).round(2))
+    [0.   0.25 0.5  0.75 1.  ]
   """
   settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.scaled(), fn, x, base, settings)
@@ -70,7 +82,20 @@ def quadratic_map(
   batch_size: int | None = 8,
   start: types.Attribution | None = None,
 ) -> types.Attribution:
-  """Averages the squares of what `scaled_map` averages; its arguments."""
+  """Averages the squares of what `scaled_map` averages; its arguments.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from saliency_jax import certificates
+    >>> fn = lambda x: x @ jnp.arange(5.0)
+    >>> found = certificates.quadratic_map(
+    ...   fn, jnp.ones(5), key=jax.random.key(0), num_samples=16
+    ... )
+    >>> print(np.asarray(found.scores).round(2))
+    [0.   0.06 0.25 0.56 1.  ]
+  """
   settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.quadratic(), fn, x, base, settings)
 
@@ -106,6 +131,18 @@ def sparsified_map(
 
   Raises:
     ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from saliency_jax import certificates
+    >>> fn = lambda x: x @ jnp.arange(5.0)
+    >>> found = certificates.sparsified_map(
+    ...   fn, jnp.ones(5), key=jax.random.key(0), num_samples=16
+    ... )
+    >>> print(np.asarray(found.scores).round(2))
+    [0. 0. 0. 0. 1.]
   """
   settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.sparsified(tau), fn, x, base, settings)
@@ -142,6 +179,18 @@ def relaxed_map(
 
   Raises:
     ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from saliency_jax import certificates
+    >>> fn = lambda x: x @ jnp.arange(5.0)
+    >>> found = certificates.relaxed_map(
+    ...   fn, jnp.ones(5), key=jax.random.key(0), num_samples=16
+    ... )
+    >>> print(np.asarray(found.scores).round(2))
+    [0. 0. 0. 0. 1.]
   """
   settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.relaxed(tau, gamma), fn, x, base, settings)
@@ -177,6 +226,17 @@ def median_rank(
 
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import certificates
+    >>> fn = lambda x: x @ jnp.arange(5.0)
+    >>> found = certificates.median_rank(
+    ...   fn, jnp.ones(5), key=jax.random.key(0), num_samples=16
+    ... )
+    >>> print(jnp.argsort(-found.scores)[0])
+    4
   """
   settings = (key, sigma, num_samples, batch_size, None)
   return _smoothed(draws.ranked(num_bins), fn, x, base, settings)

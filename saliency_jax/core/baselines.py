@@ -127,6 +127,14 @@ def gaussian_blur(
 
   Raises:
     ValueError: for an even kernel, `sigma <= 0`, or `x` that is not one image.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax.core import baselines
+    >>> x = jnp.zeros((5, 5, 1)).at[2, 2].set(1.0)
+    >>> blurred = baselines.gaussian_blur(x, kernel_size=3, sigma=1.0)
+    >>> blurred.shape, bool(blurred[2, 2, 0] < 1)
+    ((5, 5, 1), True)
   """
   del key  # Nothing is drawn.
   checks.image(x)

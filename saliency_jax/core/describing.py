@@ -26,8 +26,6 @@ _COMPLETE = 0.1
 def describe(out: Any, *, prob: types.Scalar | None = None) -> str:
   """Returns how good a map is, one line, and a line for each warning.
 
-      print(saliency_jax.describe(saliency_jax.smooth_grad(fn, x, key=key)))
-
   Args:
     out: the attribution of one example, with its numbers known: outside of jit.
       One of a batch is `jax.tree.map(lambda a: a[0], out)`.
@@ -35,6 +33,15 @@ def describe(out: Any, *, prob: types.Scalar | None = None) -> str:
 
   Raises:
     TypeError: for what is no attribution.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> found = saliency_jax.integrated_gradients(
+    ...   lambda x: (x**2).sum(), jnp.arange(3.0)
+    ... )
+    >>> print(saliency_jax.describe(found))
+    completeness error 0.0%
   """
   if not isinstance(out, types.Attribution):
     raise TypeError(

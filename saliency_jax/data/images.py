@@ -125,6 +125,14 @@ def prepare(
 
   Raises:
     ValueError: `image` is not `[H, W, 3]` uint8, or a setting is out of range.
+
+  Examples:
+    >>> import numpy as np
+    >>> from saliency_jax import data
+    >>> pixels = np.full((30, 40, 3), 255, np.uint8)
+    >>> image = data.prepare(pixels, size=(8, 8))
+    >>> image.shape, float(image.max())
+    ((8, 8, 3), 1.0)
   """
   _check_pixels(image)
   if resample not in _FILTERS:

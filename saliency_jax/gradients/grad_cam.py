@@ -76,6 +76,17 @@ def grad_cam(
   Raises:
     ValueError: for `x` that is not one image, a name that is not in `fn`, or a
       layer whose layout is in doubt.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from jax.ad_checkpoint import checkpoint_name
+    >>> layer = lambda x: checkpoint_name(jax.nn.relu(x[::2, ::2]), 'features')
+    >>> fn = lambda x: layer(x).mean()
+    >>> maps, info = saliency_jax.grad_cam(fn, jnp.ones((8, 8, 3)))
+    >>> maps.shape, info.raw.shape
+    ((8, 8, 1), (4, 4))
   """
   del key  # Nothing is drawn.
   return _cam(lambda a, g: jnp.mean(g, (0, 1)), fn, x, name, layout, activation)
@@ -111,6 +122,17 @@ def grad_cam_pp(
 
   Raises:
     ValueError: as `grad_cam`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from jax.ad_checkpoint import checkpoint_name
+    >>> layer = lambda x: checkpoint_name(jax.nn.relu(x[::2, ::2]), 'features')
+    >>> fn = lambda x: layer(x).mean()
+    >>> maps, info = saliency_jax.grad_cam_pp(fn, jnp.ones((8, 8, 3)))
+    >>> maps.shape, info.raw.shape
+    ((8, 8, 1), (4, 4))
   """
   del key  # Nothing is drawn.
 

@@ -43,6 +43,14 @@ def gradient(
     fn: score of one example.
     x: the example.
     key: not used.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: (x**2).sum()
+    >>> maps, info = saliency_jax.gradient(fn, jnp.arange(3.0))
+    >>> print(maps, info.score)
+    [0. 2. 4.] 5.0
   """
   del key  # Nothing is drawn.
   x = examples.floats(x)

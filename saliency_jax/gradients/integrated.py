@@ -118,6 +118,15 @@ def integrated_gradients(
 
   Raises:
     ValueError: for a baseline unlike `x`, or too few steps for the rule.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn, x = lambda x: (x**2).sum(), jnp.arange(3.0)
+    >>> maps, info = saliency_jax.integrated_gradients(fn, x, baseline=0.0)
+    >>> print(np.asarray(maps).round(3), info.baseline_score)
+    [0. 1. 4.] 0.0
   """
   x = examples.floats(x)
   start = examples.wide(baselines.evaluate(baseline, x, key))
@@ -178,6 +187,15 @@ def adaptive_integrated_gradients(
   Raises:
     ValueError: for a baseline unlike `x`, a number of steps that is no power of
       two, or `min_steps > max_steps`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn, x = lambda x: (x**2).sum(), jnp.arange(3.0)
+    >>> maps, info = saliency_jax.adaptive_integrated_gradients(fn, x)
+    >>> print(np.asarray(maps).round(3), info.converged)
+    [0. 1. 4.] True
   """
   checks.within('tolerance', tolerance, '(0, inf)')
   for name, count in (('min_steps', min_steps), ('max_steps', max_steps)):
@@ -286,6 +304,18 @@ def expected_gradients(
 
   Raises:
     ValueError: without a key or a draw, or for references unlike `x`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> maps, info = saliency_jax.expected_gradients(
+    ...   fn, jnp.ones(3), references=jnp.zeros((4, 3)), key=jax.random.key(0)
+    ... )
+    >>> print(np.asarray(maps).round(3))
+    [1. 2. 3.]
   """
   checks.count('num_samples', num_samples)
   x, references = examples.floats(x), examples.floats(references)

@@ -108,6 +108,18 @@ def smooth_grad(
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> maps, info = saliency_jax.smooth_grad(
+    ...   fn, jnp.ones(3), key=jax.random.key(0)
+    ... )
+    >>> print(np.asarray(maps).round(3), info.stderr.shape)
+    [1. 2. 3.] (3,)
   """
   return _mean(
     lambda g: g, fn, x, key, sigma, num_samples, batch_size, tolerance, start
@@ -139,6 +151,18 @@ def smooth_grad_squared(
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> found = saliency_jax.smooth_grad_squared(
+    ...   fn, jnp.ones(3), key=jax.random.key(0)
+    ... )
+    >>> print(np.asarray(found.scores).round(3))
+    [1. 4. 9.]
   """
   square = lambda g: _power(g, 2)
   return _mean(
@@ -175,6 +199,15 @@ def var_grad(
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than two draws.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: x[0] + x[1] ** 2
+    >>> maps, _ = saliency_jax.var_grad(fn, jnp.ones(2), key=jax.random.key(0))
+    >>> bool(maps[0] < 1e-6 < maps[1])  # The first gradient never varies.
+    True
   """
   checks.count('num_samples', num_samples, 2)
   x = examples.floats(x)

@@ -59,6 +59,13 @@ def rank_correlation(
 
   Raises:
     ValueError: if the maps, or `where`, are of two shapes.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import metrics
+    >>> a, b = jnp.array([1.0, 2.0, 3.0]), jnp.array([0.1, 0.5, 0.2])
+    >>> f'{metrics.rank_correlation(a, b):.2f}'
+    '0.50'
   """
   checks.same_shape('the second map', b, a)
   every = jnp.ones(a.shape, bool)

@@ -33,6 +33,15 @@ def from_nnx(
 
   Raises:
     ValueError: if the module cannot be called with `x` and `kwargs`.
+
+  Examples:
+    >>> from flax import nnx
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import models
+    >>> module = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    >>> model = models.from_nnx(module, models.Spec('mine', (4,)))
+    >>> model.apply(model.params, jnp.ones(4)).shape  # One example, no batch.
+    (3,)
   """
   hint = 'give from_nnx the keywords of its call, such as train=False'
   wrap.check_call(module.__call__, spec, kwargs, hint)

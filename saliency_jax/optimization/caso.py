@@ -128,6 +128,14 @@ def cafo(
     sparsity: share of the entries that are zero, in [0, 1).
     lam2: weight of `|D|_2^2`; `None` takes `kappa`.
     kappa: that weight, 10 in the paper.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> found = saliency_jax.cafo(fn, jnp.ones(3), lam1=2.0, kappa=0.5)
+    >>> print(found.scores)
+    [0. 0. 1.]
   """
   del key  # Nothing is drawn.
   x = examples.floats(x)
@@ -175,6 +183,16 @@ def caso(
     eigen_steps: products by which `L` is found.
     eigenpairs: of the Hessian, which is then taken to be `sum_i l_i v_i v_i'`:
       from `piecewise_linear.eigenpairs`, or from `curvature.lanczos`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.caso(
+    ...   lambda x: (x**4).sum(), jnp.arange(8.0), key=jax.random.key(0)
+    ... )
+    >>> maps.shape, float(info.sparsity)
+    ((8,), 0.75)
   """
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)

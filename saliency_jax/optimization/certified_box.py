@@ -82,6 +82,14 @@ def certified_box(
   Raises:
     ValueError: for a score of one number, which may be no margin, or a
       primitive that the bounds do not know, by its name.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> margins = lambda x: jnp.array([x[0], 1 + x[0] + x[1]])  # Of two others.
+    >>> maps, info = saliency_jax.certified_box(margins, jnp.ones(3))
+    >>> maps.shape, bool((maps < 0).all())
+    ((3,), True)
   """
   del key
   x = examples.floats(x)

@@ -94,6 +94,21 @@ def igos(
   Returns:
     Scores `up(1 - M)`, `[H, W, 1]` or as the masker spreads them, and
     `IgosInfo`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.igos(
+    ...   lambda x: x[:4].mean(),
+    ...   jnp.ones((8, 8, 1)),
+    ...   key=jax.random.key(0),
+    ...   resolution=2,
+    ...   baseline=0.0,
+    ...   num_steps=2,
+    ... )
+    >>> maps.shape
+    (8, 8, 1)
   """
   x = examples.floats(x)
   players = masks.players(

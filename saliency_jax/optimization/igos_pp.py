@@ -78,6 +78,21 @@ def igos_pp(
 
   Returns:
     Scores `up(1 - D I)`, `[H, W, 1]`, and `IgosPpInfo`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.igos_pp(
+    ...   lambda x: x[:4].mean(),
+    ...   jnp.ones((8, 8, 1)),
+    ...   key=jax.random.key(0),
+    ...   resolution=2,
+    ...   baseline=0.0,
+    ...   num_steps=2,
+    ... )
+    >>> maps.shape
+    (8, 8, 1)
   """
   x = examples.floats(x)
   checks.image(x)

@@ -111,6 +111,17 @@ def invariant_perturbation(
   Raises:
     ValueError: for a score of one number, which may be no margin, and for
       settings out of range.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> margins = lambda x: jnp.array([x[0], 1 + x[0] + x[1]])  # Of two others.
+    >>> maps, info = saliency_jax.invariant_perturbation(
+    ...   margins, jnp.ones(3), key=jax.random.key(0), num_steps=20
+    ... )
+    >>> maps.shape, bool((maps <= 0).all())
+    ((3,), True)
   """
   x = examples.floats(x)
   for name, count in (('num_steps', num_steps), ('num_samples', num_samples)):

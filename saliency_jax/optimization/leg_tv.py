@@ -149,6 +149,20 @@ def leg_tv(
   Raises:
     ValueError: as `leg`, for a bad level, and for players without an order
       beside no edges.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.leg_tv(
+    ...   lambda x: x[:4].sum(),
+    ...   jnp.ones((8, 8, 1)),
+    ...   key=jax.random.key(0),
+    ...   cells=2,
+    ...   num_samples=16,
+    ... )
+    >>> maps.shape, info.grid.shape
+    ((8, 8, 1), (2, 2, 1))
   """
   if masker is None:
     x = examples.floats(x)

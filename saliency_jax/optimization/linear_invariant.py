@@ -88,6 +88,17 @@ def linear_invariant(
 
   Raises:
     ValueError: for a score of one number, which may be no margin.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> margins = lambda x: jnp.array([x[0], 1 + x[0] + x[1]])  # Of two others.
+    >>> maps, info = saliency_jax.linear_invariant(
+    ...   margins, jnp.ones(3), key=jax.random.key(0), patch=1, num_steps=200
+    ... )
+    >>> maps.shape, bool((maps <= 0).all())
+    ((3,), True)
   """
   x = examples.floats(x)
   checks.within('max_width', max_width, '(0, inf)')

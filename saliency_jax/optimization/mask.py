@@ -75,6 +75,16 @@ def mask(
   Returns:
     Scores `up(1 - M)`, `[H, W, 1]` or as the masker spreads them, and
     `MaskInfo`. Nothing makes F fall at each step: see `info.objective`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: x[:4].mean()
+    >>> maps, info = saliency_jax.mask(
+    ...   fn, jnp.ones((8, 8, 1)), resolution=2, baseline=0.0, num_steps=2
+    ... )
+    >>> maps.shape
+    (8, 8, 1)
   """
   x = examples.floats(x)
   checks.count('num_steps', num_steps)

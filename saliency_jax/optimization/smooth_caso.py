@@ -65,6 +65,16 @@ def smooth_cafo(
     sparsity: see `cafo`.
     lam2: see `cafo`.
     kappa: see `cafo`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.smooth_cafo(
+    ...   lambda x: (x**4).sum(), jnp.arange(8.0), key=jax.random.key(0)
+    ... )
+    >>> maps.shape, float((maps == 0).mean())
+    ((8,), 0.75)
   """
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)
@@ -115,6 +125,16 @@ def smooth_caso(
     kappa: see `caso`.
     num_steps: see `caso`.
     eigen_steps: see `caso`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.smooth_caso(
+    ...   lambda x: (x**4).sum(), jnp.arange(8.0), key=jax.random.key(0)
+    ... )
+    >>> maps.shape, float((maps == 0).mean())
+    ((8,), 0.75)
   """
   x = examples.floats(x)
   fn, wide = examples.widened(fn, x)

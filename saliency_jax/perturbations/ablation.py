@@ -60,6 +60,15 @@ def ablation(
 
   Returns:
     Scores as the masker spreads them, in units of `fn`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> found = saliency_jax.ablation(fn, jnp.ones(3), masker=maskers.entries)
+    >>> print(found.scores)
+    [1. 2. 3.]
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)

@@ -81,6 +81,19 @@ def banzhaf(
 
   Raises:
     ValueError: without a key where one is needed, or for too few samples.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x[0] * x[1] + x[2]
+    >>> maps, info = saliency_jax.banzhaf(
+    ...   fn, jnp.ones(3), key=jax.random.key(0), masker=maskers.entries
+    ... )
+    >>> print(np.asarray(maps).round(3))
+    [0.5 0.5 1. ]
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)

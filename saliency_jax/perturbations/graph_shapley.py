@@ -85,6 +85,18 @@ def l_shapley(
   Raises:
     ValueError: without edges for players without order, for edges that are none
       of these players', or more coalitions than are worth listing.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> found = saliency_jax.l_shapley(
+    ...   fn, jnp.ones(3), masker=maskers.entries, edges=[[0, 1], [1, 2]]
+    ... )
+    >>> print(np.asarray(found.scores).round(3))
+    [1. 2. 3.]
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
@@ -128,6 +140,21 @@ def c_shapley(
 
   Raises:
     ValueError: as `l_shapley`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x[0] * x[1] * x[2]
+    >>> found = saliency_jax.c_shapley(
+    ...   fn,
+    ...   jnp.ones(3),
+    ...   masker=maskers.entries,
+    ...   edges=[[0, 1], [1, 2]],
+    ...   order=2,
+    ... )
+    >>> found.scores.shape
+    (3,)
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
@@ -177,6 +204,21 @@ def ball_regression(
 
   Raises:
     ValueError: as `l_shapley`.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> found = saliency_jax.ball_regression(
+    ...   fn,
+    ...   jnp.ones(3),
+    ...   masker=maskers.entries,
+    ...   edges=[[0, 1], [1, 2]],
+    ...   order=1,
+    ... )
+    >>> found.scores.shape
+    (3,)
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)

@@ -202,6 +202,23 @@ def leg(
   Raises:
     ValueError: without a key, on a bad number, grid, graph, spectrum or
       colours, and for settings of the grid beside a masker.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> maps, info = saliency_jax.leg(
+    ...   fn,
+    ...   jnp.ones(3),
+    ...   key=jax.random.key(0),
+    ...   masker=maskers.entries,
+    ...   num_samples=24,
+    ... )
+    >>> print(np.asarray(maps).round(3))
+    [1. 2. 3.]
   """
   if masker is None:
     x = examples.floats(x)

@@ -116,6 +116,18 @@ def lime(
 
   Raises:
     ValueError: without a key, for too few samples, or a bad width or penalty.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> fn = lambda x: x @ jnp.array([1.0, 2.0, 3.0])
+    >>> maps, info = saliency_jax.lime(
+    ...   fn, jnp.ones(3), key=jax.random.key(0), masker=maskers.entries
+    ... )
+    >>> print(jnp.argsort(-maps))
+    [2 1 0]
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)

@@ -84,6 +84,17 @@ def occlusion(
   Raises:
     ValueError: for a window larger than the image, a stride larger than the
       window, a baseline unlike `x`, or any of the three beside a masker.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> x = jnp.zeros((4, 4, 1)).at[:2, :2].set(1.0)
+    >>> maps, info = saliency_jax.occlusion(
+    ...   lambda x: x.sum(), x, window=2, stride=2, baseline=0.0
+    ... )
+    >>> print(maps[::2, ::2, 0])
+    [[4. 0.]
+     [0. 0.]]
   """
   x = examples.arrays(x)
   if masker is None:

@@ -85,6 +85,20 @@ def rise(
   Raises:
     ValueError: without a key or a mask, for `keep_prob` out of range, more
       cells than pixels, a baseline unlike `x`, or either beside a masker.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> maps, info = saliency_jax.rise(
+    ...   lambda x: x.mean(),
+    ...   jnp.ones((8, 8, 3)),
+    ...   key=jax.random.key(0),
+    ...   num_masks=32,
+    ...   cells=2,
+    ... )
+    >>> maps.shape, info.stderr.shape
+    ((8, 8, 1), (8, 8, 1))
   """
   x = examples.arrays(x)
   checks.count('num_masks', num_masks)

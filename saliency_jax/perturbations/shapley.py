@@ -112,6 +112,19 @@ def shapley(
   Raises:
     ValueError: without a key where one is needed, or for more or fewer players,
       or fewer draws, than the estimator takes.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> from saliency_jax import maskers
+    >>> from saliency_jax.perturbations import shapley
+    >>> fn = lambda x: x[0] * x[1] + x[2]
+    >>> maps, info = saliency_jax.shapley(
+    ...   fn, jnp.ones(3), masker=maskers.entries, estimator=shapley.exact
+    ... )
+    >>> print(np.asarray(maps).round(3))
+    [0.5 0.5 1. ]
   """
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)

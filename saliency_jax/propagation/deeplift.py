@@ -93,6 +93,16 @@ def deeplift(
     ValueError: for more than one score, a baseline unlike `x`, several without
       a key, a name that is not there, or an equation without a rule: a long
       loop, a branch, or a primitive that is not known.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: jax.nn.relu(x @ jnp.array([3.0, -1.0, 1.0]) - 1)
+    >>> maps, info = saliency_jax.deeplift(fn, jnp.ones(3), baseline=0.0)
+    >>> print(np.asarray(maps).round(3))  # They sum to fn(x) - fn(0) = 2.
+    [ 2.    -0.667  0.667]
   """
   checks.count('num_baselines', num_baselines)
   checks.count('unroll', unroll, 0)

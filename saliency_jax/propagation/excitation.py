@@ -101,6 +101,15 @@ def excitation_backprop(
   Raises:
     ValueError: for another `prior`, a name that is not there, or an equation
       without a rule: a softmax, a norm of one example, a loop.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: x @ jnp.array([3.0, -1.0, 1.0])
+    >>> maps, info = saliency_jax.excitation_backprop(fn, jnp.ones(3))
+    >>> print(np.asarray(maps).round(3))
+    [0.75 0.   0.25]
   """
   del key  # Nothing is drawn.
   if prior not in (CLASS_MAP, ACTIVATIONS):

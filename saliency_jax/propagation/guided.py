@@ -78,6 +78,16 @@ def guided_backprop(
   Raises:
     ValueError: for a smooth activation, an equation without a rule (a loop, a
       branch, an unknown primitive), or a name that is not there.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: jax.nn.relu(x) @ jnp.array([1.0, -1.0, 2.0])
+    >>> x = jnp.array([1.0, 1.0, -1.0])
+    >>> maps, info = saliency_jax.guided_backprop(fn, x)
+    >>> print(maps)
+    [1. 0. 0.]
   """
   del key  # Nothing is drawn.
   return _rectified(activations.vjp, 'guided maps', fn, x, at, smooth)
@@ -107,6 +117,15 @@ def deconvnet(
 
   Raises:
     ValueError: as `guided_backprop`.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import saliency_jax
+    >>> fn = lambda x: jax.nn.relu(x) @ jnp.array([1.0, -1.0, 2.0])
+    >>> maps, info = saliency_jax.deconvnet(fn, jnp.array([1.0, 1.0, -1.0]))
+    >>> print(maps)
+    [1. 0. 2.]
   """
   del key  # Nothing is drawn.
   return _rectified(activations.passed, 'deconvnet maps', fn, x, at, smooth)

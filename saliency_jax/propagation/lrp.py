@@ -107,6 +107,16 @@ def lrp(
   Raises:
     ValueError: where no rule is known for an equation, for no such tap, or for
       a composite that is no function.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import saliency_jax
+    >>> fn = lambda x: jax.nn.relu(x @ jnp.array([3.0, -1.0, 1.0]) + 1)
+    >>> maps, info = saliency_jax.lrp(fn, jnp.ones(3))
+    >>> print(np.asarray(maps).round(3))  # Of 4, the bias keeps 1.
+    [ 3. -1.  1.]
   """
   del key  # Nothing is drawn.
   checks.count('unroll', unroll, 0)

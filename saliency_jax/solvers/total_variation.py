@@ -122,6 +122,14 @@ def tv_box(
 
   Raises:
     ValueError: on a wrong shape, a negative radius or weight, or no steps.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from saliency_jax import solvers
+    >>> step = jnp.array([0.0, 0.1, 0.0, 5.0, 5.1, 5.0])
+    >>> value, info = solvers.tv_box(step, 0.2)
+    >>> f'{abs(value[1] - value[0]):.2f}', bool(info.converged)
+    ('0.00', True)
   """
   return tv_box_from(
     g,

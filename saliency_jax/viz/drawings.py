@@ -61,6 +61,14 @@ def diverging(scores: Scores, *, percentile: float | int = 99) -> Values:
 
   Raises:
     ValueError: scores that are no image or not finite, a bad percentile.
+
+  Examples:
+    >>> import numpy as np
+    >>> from saliency_jax import viz
+    >>> scores = np.array([[[-2.0], [0.0]], [[1.0], [4.0]]])
+    >>> print(viz.diverging(scores, percentile=100))
+    [[-0.5   0.  ]
+     [ 0.25  1.  ]]
   """
   total = np.sum(_checked(scores), axis=-1)
   return np.sign(total) * _clip(np.abs(total), percentile)

@@ -55,13 +55,19 @@ class _LaunchTest(parameterized.TestCase):
 class ExplainTest(_LaunchTest):
   def test_writes_figure_maps_and_facts(self):
     out = self._folder() / 'new' / 'folder'
-    done = _run(out=str(out), methods=list(_METHODS), set=list(_FEW), seed=3)
+    done = _run(
+      out=str(out), methods=list(_METHODS), set=list(_FEW), seed=3, html=True
+    )
     self.assertEqual((done.code, done.stderr), (0, ''))
     self.assertCountEqual(
-      [p.name for p in out.iterdir()], ['explain.png', 'info.json', 'maps.npz']
+      [p.name for p in out.iterdir()],
+      ['explain.html', 'explain.png', 'info.json', 'maps.npz'],
     )
     for text in (*_METHODS, 'standard error', str(out), 'explained: '):
       self.assertIn(text, done.stdout)
+    page = (out / 'explain.html').read_text()
+    for name in ('gradient', 'smooth grad', 'grad cam', 'rise', 'standard err'):
+      self.assertIn(name, page)
     with Image.open(out / 'explain.png') as figure:
       self.assertGreater(min(figure.size), 400)
     info = json.loads((out / 'info.json').read_text())

@@ -1,4 +1,4 @@
-"""What a browser makes of the report: Chromium, without a window.
+"""What a browser makes of the report and of a page: Chromium, no window.
 
 It is no Python package: Debian's is `chromium`. The test fails without it.
 """
@@ -12,6 +12,7 @@ import tempfile
 from absl.testing import absltest
 
 from tests.experiments.evaluation import tiny_report
+from tests.experiments.explanation import tiny_page
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 # Clicks the heads of the table of means, and writes down what is seen.
@@ -32,6 +33,25 @@ const shown = [...document.images].filter(i => i.complete && i.naturalWidth);
 seen.textContent += 'images ' + shown.length + ' of ' + document.images.length;
 seen.textContent += '\\nrequests ' + performance.getEntriesByType('resource')
   .filter(e => !e.name.startsWith('data:')).length + '.';
+seen.id = 'seen';
+document.body.append(seen);
+</script>"""
+# Points at the pixel in the second row and third column of the last map.
+_POINTS = """<script>
+const canvases = [...document.querySelectorAll('canvas')];
+const box = canvases[2].getBoundingClientRect();
+canvases[2].dispatchEvent(new PointerEvent('pointermove', {
+  clientX: box.left + .6 * box.width, clientY: box.top + .4 * box.height}));
+of('share').value = 25;
+of('share').dispatchEvent(new Event('input'));
+all();
+const seen = document.createElement('pre');
+const note = text => seen.textContent += text + '\\n';
+for (const span of document.querySelectorAll('.value')) note(span.textContent);
+const last = canvases[2].getContext('2d');
+for (const row of [0, 3]) note(last.getImageData(0, row, 1, 1).data.join(' '));
+note('requests ' + performance.getEntriesByType('resource').length);
+note('wide ' + (document.documentElement.scrollWidth > innerWidth));
 seen.id = 'seen';
 document.body.append(seen);
 </script>"""
@@ -91,6 +111,27 @@ class BrowserTest(absltest.TestCase):
         'requests 0.',
       ],
     )
+
+  def test_page_tells_values_and_cuts_off(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    path = folder / 'page.html'
+    path.write_text(tiny_page.html().replace('</body>', f'{_POINTS}</body>'))
+    flags = ('--dump-dom', '--window-size=500,900')
+    dom = self._open(path, '--virtual-time-budget=5000', *flags).stdout
+    seen = re.search('<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    self.assertIsNotNone(seen, dom[-2000:])
+    photo, signed, regions, weak, strong, requests, wide = (
+      seen[1].strip().splitlines()
+    )
+    self.assertStartsWith(photo, 'row 1, column 2: rgb ')
+    self.assertStartsWith(signed, f'{tiny_page.SIGNED[1, 2].sum():.4g}')
+    self.assertEqual(regions, '6.000; 56.3% of pixels are stronger')
+    # Of the last row, which is the strongest quarter, colours are left.
+    red, green, blue, _ = map(int, weak.split())
+    self.assertTrue(red == green == blue, weak)
+    red, green, blue, _ = map(int, strong.split())
+    self.assertFalse(red == green == blue, strong)
+    self.assertEqual((requests, wide), ('requests 0', 'wide false'))
 
   def test_paints_without_an_error(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
