@@ -12,6 +12,7 @@ import numpy as np
 from experiments.core import app
 from experiments.core import examples
 from experiments.core import results
+from experiments.evaluation import own_programs
 from experiments.tables import contenders
 from experiments.tables import diagnostics
 from experiments.tables import metrics
@@ -74,8 +75,14 @@ def build(
     """Returns the maps of a batch, their importances, and what is measured."""
     keys = keys_of(contender.name, rows)
     of_map = lambda key: sampling.key_for(key, sampling.METHOD)
-    map_keys = jax.vmap(of_map)(keys)
-    out, seconds = call(('map', label), tell, xs, labels, map_keys)
+    batch = (xs, labels, jax.vmap(of_map)(keys))
+    if ('map', label) in traced:
+      out, seconds = call(('map', label), tell, *batch)
+    else:
+      out, seconds = own_programs.explain(
+        contender, model, batch, rows, lambda: tell(f'compiling map {label}')
+      )
+      out = jax.device_put(out, along)
     pixels = contenders.importance(contender, out.scores, xs)
     found = {}
     for metric, (name, settings) in chosen_metrics.items():
@@ -152,9 +159,12 @@ def _trace(model, chosen, chosen_metrics, mesh, size):
   logits = batching.over_batch(model.apply, mesh)
   trace(('logits',), model.spec.name, logits, xs)
   for label, contender in chosen.items():
-    program = contenders.build(contender, model.apply, mesh)
     where = f'config.methods.{label}'
+    own = _with_some_players(contender, where, shape)
+    program = contenders.build(own or contender, model.apply, mesh)
     trace(('map', label), where, program, xs, labels, keys)
+    if own is not None:  # Its programs are those of its images.
+      del traced['map', label]
   for metric, (name, settings) in chosen_metrics.items():
     entry = metrics.METRICS[name]
     try:
@@ -177,6 +187,14 @@ def _trace(model, chosen, chosen_metrics, mesh, size):
       place, where = ('metric', metric, label), f'config.metrics.{metric}'
       trace(place, where, program, xs, shown, labels, keys)
   return traced
+
+
+def _with_some_players(contender, where, shape):
+  """Returns what `contenders.on_image` does of an image of nothing."""
+  try:
+    return contenders.on_image(contender, np.zeros(shape))
+  except ValueError as e:
+    raise ValueError(f'{where}: {app.one_line(e)}') from e
 
 
 def _read(entry, contender, settings, xs):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+import numpy as np
 
 from experiments.core import naming
 from experiments.tables import costs
@@ -125,13 +126,37 @@ def on_segments(
   return {**config, **changed}
 
 
+def on_image(
+  contender: Contender, image: Float[np.ndarray, 'H W C']
+) -> Contender | None:
+  """Returns a contender with the superpixels of one image, if it wants them.
+
+  Where superpixels have neighbours there are as many programs as images.
+
+  Args:
+    contender: of any image.
+    image: in [0, 1].
+
+  Raises:
+    ValueError: for more superpixels than pixels.
+  """
+  num = players.by_image(contender.entry.method, contender.settings)
+  if num is None:
+    return None
+  found = players.labels(image, {'': {'segments': num}}, None, {})['']
+  method = functools.partial(contender.method, segments=found)
+  return contender._replace(method=method)
+
+
 def drawing(name: str) -> viz.Drawing:
   """Returns how the maps of a method are drawn."""
   return (_RANDOM if name == 'random' else methods.METHODS[name]).drawing
 
 
 def build(
-  contender: Contender, apply: types.Apply, mesh: jax.sharding.Mesh
+  contender: Contender,
+  apply: types.Apply,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[..., types.Attribution]:
   """Returns the compiled explainer of a contender: see `explainer.build`."""
   return explainer.build(

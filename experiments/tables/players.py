@@ -33,7 +33,7 @@ def of_image(
   These are `cells`, a number or two; `segments`, superpixels in the place of
   the cells: how many, which SLIC then looks for on the host, or the superpixel
   of each pixel; and `baseline`. Who asks for neighbours (`l_shapley` and its
-  like) needs them pixel by pixel, before the program runs.
+  like) needs them pixel by pixel, before the program runs: see `by_image`.
   """
   known = inspect.signature(method).parameters
 
@@ -108,11 +108,25 @@ def labels(
 
 
 def takes_segments(method: Callable[..., Any]) -> bool:
-  """Returns whether a method has superpixels for players in any program."""
-  own = inspect.signature(inspect.unwrap(method)).parameters
-  return (
-    'segments' in inspect.signature(method).parameters and 'edges' not in own
-  )
+  """Returns whether a method can have superpixels for players."""
+  return 'segments' in inspect.signature(method).parameters
+
+
+def by_image(
+  method: Callable[..., Any], settings: Mapping[str, Any]
+) -> int | None:
+  """Returns how many superpixels a method wants of each image before it runs.
+
+  It is `None` where one program does for all images: without superpixels, and
+  where nobody asks which of them touch.
+
+  Args:
+    method: of `of_image`, or any other.
+    settings: all of them.
+  """
+  segments = settings.get('segments')
+  known = inspect.signature(inspect.unwrap(method)).parameters
+  return segments if isinstance(segments, int) and 'edges' in known else None
 
 
 def _found(x, num):

@@ -79,16 +79,22 @@ class EvaluateTest(parameterized.TestCase):
 
   def test_superpixels_are_players(self):
     folder, config = self._folder(), tiny_config.get_config('few')
-    config.num_examples = 1
+    config.num_examples = 3
+    config.batch_size = 2
     config.comparisons = ()
-    config.methods = {'hidden': common.use('ablation', cells=2)}
+    config.methods = {
+      'hidden': common.use('ablation', cells=2),
+      # Whose every image has a graph, and a program, of its own.
+      'near': common.use('c_shapley', cells=2),
+    }
     config.metrics = {'sensitivity': common.use('sensitivity', num_points=3)}
     done = self._run(folder, config, segments=6)
     self.assertEqual((done.code, done.stderr), (0, ''))
-    (record,) = records.read(folder).values()
-    self.assertIn('values sum to', record['maps']['hidden']['quality'])
-    with np.load(folder / 'maps' / '00000.npz') as maps:
-      self.assertBetween(len(np.unique(maps['hidden'])), 5, 6)
+    for i, record in records.read(folder).items():
+      with np.load(folder / 'maps' / f'{i:05d}.npz') as maps:
+        for label in config.methods:
+          self.assertIn('values sum to', record['maps'][label]['quality'])
+          self.assertBetween(len(np.unique(maps[label])), 4, 6)
     config.methods = {'random': common.use('random')}
     self.assert_one_line(
       self._run(self._folder(), config, segments=6), '--segments=6: expected a'

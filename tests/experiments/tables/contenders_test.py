@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.configs import common
+from experiments.core import superpixels
 from experiments.tables import contenders
 from experiments.tables import methods
 from saliency_jax import viz
@@ -70,14 +71,28 @@ class ContendersTest(parameterized.TestCase):
         **config,
         'a': common.use('lime', num_samples=99, segments=50),
         'b': common.use('kernel_shap', segments=50),
+        'c': common.use('c_shapley', segments=50),
       },
     )
     self.assertEqual(list(found), list(config))
-    for labels in ('cd', 'd'):
-      with self.assertRaisesRegex(
-        ValueError, '--segments=9: expected a config with one of lime, kernel'
-      ):
-        contenders.on_segments({k: config[k] for k in labels}, 9)
+    with self.assertRaisesRegex(
+      ValueError, '--segments=9: expected a config with one of .*lime, kernel'
+    ):
+      contenders.on_segments({'d': config['d']}, 9)
+
+  def test_on_image(self):
+    config = {
+      'any': common.use('lime', segments=4),
+      'cells': common.use('c_shapley', cells=2),
+      'own': common.use('c_shapley', segments=4),
+    }
+    chosen = contenders.choose(config, _SPEC)
+    image = np.random.default_rng(0).uniform(size=_SPEC.input_shape)
+    for label in ('any', 'cells'):
+      self.assertIsNone(contenders.on_image(chosen[label], image))
+    found = contenders.on_image(chosen['own'], image)
+    labels = found.method.keywords['segments']
+    np.testing.assert_array_equal(labels, superpixels.find(image, 4))
 
   def test_random_map_is_uniform_and_the_keys_alone(self):
     x = jnp.zeros((40, 50, 3))
