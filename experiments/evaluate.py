@@ -9,12 +9,12 @@
 comparisons of the others; `--segments=50` gives methods of coalitions that many
 superpixels of each image for players, in the place of the config's cells; those
 that ask for neighbours (`l_shapley`, `c_shapley`) then compile a program for
-every image. A run that was stopped, or killed, goes on where it was when its command is given
-again. `--workdir` then holds `config.json`; `records-0.jsonl`, a line an
-example; `maps/`; `summary.json`, the means with their intervals, the paired
-differences and the verdicts; figures of the mean curves; and `report.html`, all
-of that in one file that opens from disk. Several processes share the folder,
-and each writes a file of records.
+every image. A run that was stopped, or killed, goes on where it was when its
+command is given again. `--workdir` then holds `config.json`; `records-0.jsonl`,
+a line an example; `maps/`; `summary.json`, the means with their intervals, the
+paired differences and the verdicts; figures of the mean curves; and
+`report.html`, all of that in one file that opens from disk. Several processes
+share the folder, and each writes a file of records.
 """
 
 import functools

@@ -95,6 +95,7 @@ class StudyTest(parameterized.TestCase):
       found = numbers['errors'][f'{game}, 12']['gaussian_process']
       self.assertGreater(found['mse'], 0)
       self.assertBetween(found['covers'], 0, 1)
+      self.assertEqual(list(numbers['errors'][f'{game}, 6']), ['ablation'])
       whole = numbers['errors'][f'{game}, 16']['kernel_shap']
       self.assertLess(whole['mse'], 1e-10)
     self.assertIn('exact', done.stdout)
