@@ -38,13 +38,13 @@ class Part(NamedTuple):
 
   Attributes:
     values: one each.
-    stderr: standard error of each, where there is one.
+    margin: half of the 95% interval of each, where there is one.
     quality: one line of diagnostics.
     out: of the method.
   """
 
   values: np.ndarray
-  stderr: np.ndarray | None
+  margin: np.ndarray | None
   quality: str
   out: types.Attribution
 
@@ -169,14 +169,14 @@ def _explain(name, given, setup, model, score, sentence, label):
 
 
 def _part(out, entry, masker, kind):
-  values, stderr = out.scores, getattr(out.info, 'stderr', None)
-  if stderr is not None and np.shape(stderr) != masker.shape:
-    stderr = None
+  values, margin = out.scores, getattr(out.info, 'margin', None)
+  if margin is not None and np.shape(margin) != masker.shape:
+    margin = None
   if kind == WORDS:
     values = np.asarray(masker.pool(values))
-  elif stderr is not None:
-    stderr = np.asarray(masker.spread(jnp.asarray(stderr)))
-  return Part(values, stderr, describing.facts(out), out)
+  elif margin is not None:
+    margin = np.asarray(masker.spread(jnp.asarray(margin)))
+  return Part(values, margin, describing.facts(out), out)
 
 
 def _strongest(part: Part, words: Sequence[str]) -> str:
@@ -218,7 +218,7 @@ def _write(
     figures = []
     for name, part in parts[kind].items():
       told = {
-        'stderr': part.stderr,
+        'margin': part.margin,
         'title': f'{name.replace("_", " ")}, by {kind}',
         'caption': f'for {about["explained"]!r}: {part.quality}',
       }

@@ -108,7 +108,7 @@ class Sheet(NamedTuple):
       info.values,
       image=np.asarray(self.image),
       labels=made.labels,
-      stderr=getattr(info, 'stderr', None),
+      margin=getattr(info, 'margin', None),
       title=f'{name.replace("_", " ")}: {self.about["class"]}',
       caption=made.info['quality'],
       warning=_first(made.info['warnings']),

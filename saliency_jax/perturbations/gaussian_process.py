@@ -29,6 +29,9 @@ from jaxtyping import Array, Float, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import sampling
+from saliency_jax.core import stopping
+from saliency_jax.core import types
 from saliency_jax.perturbations import coalitions
 from saliency_jax.perturbations import games
 from saliency_jax.perturbations import shapley
@@ -57,19 +60,24 @@ def gaussian_process(
   key: Key[Array, ''] | None,
   batch_size: int | None,
   num_samples: int = 512,
+  tolerance: types.Scalar | None = None,
 ) -> shapley.Estimate:
   """Estimates Shapley values by a Gaussian process: an estimator of `shapley`.
 
   Sizes are equally likely; sets come with their complements, and none twice.
   Standard errors are those of the process: they hold as far as interactions
   look like it, with as many degrees of freedom as pairs are more than players.
+  On four games of 10 players, 100 seeds, the 95% intervals covered 1.00 at 24
+  calls, .88 to .96 at 48, .90 to .98 at 96 to 192, .90 to 1.00 at 384 and 768.
 
   Args:
     game: whose values are wanted.
     key: consumed; required unless all sets are enumerated.
     batch_size: coalitions held in memory at once; `None` holds them all.
     num_samples: coalitions beside nobody and everyone, at most 4096. The values
-      are exact from `2^p - 2` on.
+      are exact from `2^p - 2` on. The most of them with a tolerance.
+    tolerance: draws pairs until the largest standard error is no more: see
+      `core/stopping.py`. Each look is a fit.
 
   Raises:
     ValueError: without a key where one is needed, or for too few or too many
@@ -77,29 +85,51 @@ def gaussian_process(
   """
   checks.count('num_samples', num_samples, 1, MOST_SAMPLES)
   plan = coalitions.plan(game, num_samples, coalitions.equal_sizes)
-  if plan.is_whole:
+  if plan.is_whole and tolerance is None:
     return shapley.exact(game, batch_size=batch_size)
+  if tolerance is not None:
+    sampling.draw_key(key, 0)  # The order of sets is drawn in any case.
   sets = coalitions.sets(key, plan)
-  worths, pairs = games.of_pairs(game, sets, batch_size=batch_size)
-  delta = jnp.append(pairs[:, 0] - pairs[:, 1], worths.total) / 2
-  everyone = jnp.ones((1, game.num), bool)
-  signs = 2 * jnp.concatenate([sets, everyone]).astype(game.dtype) - 1
-  fit = _likeliest(signs, delta)
+  num_pairs = len(sets)
+
+  def fitted(worths, pairs, num):
+    """Returns the fit of the first pairs, and of everyone."""
+    rows = jnp.concatenate([sets, jnp.ones((1, game.num), bool)])
+    delta = jnp.append(pairs[:, 0] - pairs[:, 1], worths.total) / 2
+    number = jnp.arange(num_pairs + 1, dtype=jnp.int32)
+    seen = (number < num) | (number == num_pairs)
+    # Of no player a row says nothing: it has no covariance with any other.
+    signs = jnp.where(seen[:, None], 2 * rows.astype(game.dtype) - 1, 0)
+    return _likeliest(signs, jnp.where(seen, delta, 0), num + 1)
+
+  worths, (pairs, draws) = games.of_draws(
+    game,
+    lambda i: jnp.stack([sets[i], ~sets[i]]),
+    num_pairs,
+    sets[:0],
+    lambda *found: fitted(*found).stderr,
+    batch_size=batch_size,
+    tolerance=tolerance,
+    start=None,
+    least=coalitions.fewest(plan) + stopping.LEAST,
+  )
+  fit = fitted(worths, pairs, draws.num)
   missing = worths.total - jnp.sum(fit.values)
   return shapley.Estimate(
     fit.values + missing / game.num,
     fit.stderr,
     worths,
-    freedom=len(delta) - game.num,
+    None if tolerance is None else draws,
+    freedom=draws.num + 1 - game.num,
   )
 
 
-def _likeliest(signs, delta):
+def _likeliest(signs, delta, num):
   """Returns the fit of the likeliest order, players' shares by their values."""
   orders = jnp.asarray(_ORDERS, signs.dtype)
 
   def improve(shares, _):
-    at = lambda order: _fit(signs, delta, order * shares)
+    at = lambda order: _fit(signs, delta, num, order * shares)
     likelihoods = jax.lax.map(lambda order: at(order).likelihood, orders)
     fit = at(orders[jnp.nanargmax(likelihoods)])
     size = jnp.abs(fit.values) + fit.stderr
@@ -113,10 +143,11 @@ def _likeliest(signs, delta):
   return jax.tree.map(lambda a: a[-1], fits)
 
 
-def _fit(signs, delta, shares):
-  """Returns universal kriging with `t` of some shares."""
+def _fit(signs, delta, num, shares):
+  """Returns universal kriging of `num` rows with `t` of some shares."""
   t = jnp.minimum(shares, _LARGEST)
-  num, p = signs.shape
+  size, p = signs.shape
+  freedom = (num - p).astype(t.dtype)
   log_odds = jnp.arctanh(t)
   scale = jnp.exp(jnp.sum(jnp.log1p(-(t**2))) / 2)
   # prod_j (1 + t_j s_j) = scale exp(sum_j log_odds_j s_j) for signs s_j.
@@ -125,7 +156,7 @@ def _fit(signs, delta, shares):
   linear = _times(signs * t[None], signs.T)
   covariance = (scale * jnp.sinh(product) - linear) / whole
   factor = jnp.linalg.cholesky(
-    covariance + _NOISE * jnp.eye(num, dtype=t.dtype)
+    covariance + _NOISE * jnp.eye(size, dtype=t.dtype)
   )
   cross, prior = (a / whole for a in _moments(signs, t))
   solve = lambda a: jax.scipy.linalg.solve_triangular(factor, a, lower=True)
@@ -134,7 +165,7 @@ def _fit(signs, delta, shares):
   back = lambda a: jax.scipy.linalg.cho_solve((inner, True), a)
   slope = back(_times(trend.T, rest))
   rest = rest - _times(trend, slope)
-  variance = jnp.sum(rest**2) / (num - p)
+  variance = jnp.sum(rest**2) / freedom
   # A term of one player is worth 2 to it.
   open_ended = 2 * jnp.eye(p, dtype=t.dtype) - _times(trend.T, cross)
   spread = (
@@ -143,7 +174,7 @@ def _fit(signs, delta, shares):
   log_det = lambda a: jnp.sum(jnp.log(jnp.diag(a)))
   tiny = jnp.finfo(t.dtype).tiny
   return _Fit(
-    -(num - p) / 2 * jnp.log(jnp.maximum(variance, tiny))
+    -freedom / 2 * jnp.log(jnp.maximum(variance, tiny))
     - log_det(factor)
     - log_det(inner),
     2 * slope + _times(cross.T, rest),

@@ -27,6 +27,7 @@ from saliency_jax.core import sampling
 from saliency_jax.core import stopping
 from saliency_jax.core import types
 from saliency_jax.perturbations import games
+from saliency_jax.perturbations import reliability
 
 
 class LimeInfo(NamedTuple):
@@ -37,8 +38,9 @@ class LimeInfo(NamedTuple):
     stderr: standard error of each, by what it would change if each of the draws
       were left out (the jackknife, HC3), which does not believe in the model:
       around what infinitely many draws would give, but for the pull of `alpha`
-      towards 0. Of 10 players 1.96 of them covered .91 to .99 at 12 to 1000
-      draws.
+      towards 0.
+    margin: half of the 95% interval of each: 1.96 standard errors, which of 10
+      players covered .91 to .99 at 12 to 1000 draws.
     intercept: `b`.
     explained: weighted R^2 of `num_fresh` draws that the fit has not seen.
     effective_samples: `(sum w)^2 / sum w^2`: as many draws of equal weight.
@@ -52,6 +54,7 @@ class LimeInfo(NamedTuple):
 
   values: Float[Array, '*players']
   stderr: Float[Array, '*players']
+  margin: Float[Array, '*players']
   intercept: Float[Array, '']
   explained: Float[Array, '']
   effective_samples: Float[Array, '']
@@ -171,6 +174,7 @@ def lime(
   info = LimeInfo(
     values=game.shaped(fit.slope),
     stderr=game.shaped(fit.stderr),
+    margin=game.shaped(reliability.margin(fit.stderr, checks.MOST)),
     intercept=fit.intercept,
     explained=_explained(fit, members[fresh], worths.of, weights[fresh]),
     effective_samples=jnp.sum(drawn) ** 2 / jnp.sum(drawn**2),

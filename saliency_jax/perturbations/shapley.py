@@ -50,7 +50,8 @@ class ShapleyInfo(NamedTuple):
     baseline_score: `v(nobody)`.
     num_calls: of the score.
     draws: of `permutation` and `stratified`, how many pairs of orders, or
-      orders, they are, and whether a tolerance is met; `None` of the others.
+      orders, they are, and whether a tolerance is met; so of the pairs of a
+      `gaussian_process` with a tolerance. `None` of the others.
   """
 
   values: Float[Array, '*players']

@@ -42,7 +42,7 @@ def bars(
   names: Sequence[str] | None = None,
   *,
   x: players.Values | None = None,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   num_shown: int = 10,
   title: str = '',
   caption: str = '',
@@ -54,7 +54,7 @@ def bars(
     values: one a player, in any shape.
     names: of the players, in their order; `None` counts them.
     x: the row itself, one entry a player, written beside the names.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides.
+    margin: half of the 95% interval of each, as `info.margin`: draws it.
     num_shown: bars of players; the others are summed in one, whose interval is
       not known.
     title: above the bars.
@@ -65,10 +65,10 @@ def bars(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values, names, entries or standard errors that do not go
+    ValueError: values, names, entries or margins that do not go
       together, no bars.
   """
-  drawn = players.of(values, names, stderr=stderr)
+  drawn = players.of(values, names, margin=margin)
   rows = _rows(drawn, x, num_shown)
   fig, ax = _axes(rows, title, warning)
   places = np.arange(len(rows.values))
@@ -89,7 +89,7 @@ def waterfall(
   score: Number,
   baseline_score: Number,
   x: players.Values | None = None,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   num_shown: int = 10,
   title: str = '',
   caption: str = '',
@@ -106,8 +106,8 @@ def waterfall(
     score: of the row: `info.score`.
     baseline_score: with every player hidden: `info.baseline_score`.
     x: the row itself, one entry a player, written beside the names.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides,
-      each where its bar ends.
+    margin: half of the 95% interval of each, as `info.margin`: draws it where
+      its bar ends.
     num_shown: bars of players; the others are summed in one, whose interval is
       not known.
     title: above the bars.
@@ -118,10 +118,10 @@ def waterfall(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values, names, entries, standard errors or scores that do not go
+    ValueError: values, names, entries, margins or scores that do not go
       together, no bars.
   """
-  drawn = players.of(values, names, stderr=stderr)
+  drawn = players.of(values, names, margin=margin)
   first, last = (
     float(players.finite(name, np.asarray(value)))
     for name, value in (('baseline_score', baseline_score), ('score', score))

@@ -1,8 +1,8 @@
 """What the figures of players share: their numbers, colours and intervals.
 
 A player is what a masker hides: a token, a time, a column, a region. Each has
-one value, a name and perhaps a standard error, from which its interval is
-drawn: 1.96 standard errors to both sides, 95% of a normal law.
+one value, a name and perhaps a margin: half of its 95% interval, as methods
+say it by `info.margin`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,6 @@ from saliency_jax.viz.drawings import matplotlib
 
 Values = Float[Array, '...'] | Float[np.ndarray, '...']
 
-# Half the width of an interval, in standard errors.
-_HALF_WIDTH = 1.96
 # What the ends of the colours are called.
 ENDS = ('lowers the score', 'raises the score')
 # Beside an axis on which 0 is in the middle.
@@ -27,7 +25,7 @@ DIRECTIONS = f'← {ENDS[0]} | {ENDS[1]} →'
 LIGHT = 0.45
 GREY = (0.6, 0.6, 0.6)
 # Under figures that draw intervals.
-INTERVALS = 'intervals: 1.96 standard errors to both sides'
+INTERVALS = '95% intervals'
 # The colour of a bar: one for each sign, strong and not yet dark.
 _STRONG = 0.7
 # And of what is no player's own: a sum of several, a rest.
@@ -72,7 +70,7 @@ def of(
   values: Values,
   names: Sequence[str] | None,
   *,
-  stderr: Values | None = None,
+  margin: Values | None = None,
   limit: float | int | None = None,
 ) -> Players:
   """Checks values, and whatever goes with them.
@@ -80,13 +78,13 @@ def of(
   Args:
     values: of any shape, one a player.
     names: one a player, in the order of the flat values; `None` counts them.
-    stderr: standard errors, of the shape of the values.
+    margin: half of the 95% intervals, of the shape of the values.
     limit: the value of the deepest colour, for figures that share a scale;
       `None` takes the largest size.
 
   Raises:
     ValueError: no values, ones that are not finite, other numbers of names or
-      standard errors than of values, a negative standard error, a bad limit.
+      margins than of values, a negative margin, a bad limit.
   """
   values = finite('values', values)
   flat = values.ravel()
@@ -102,8 +100,8 @@ def of(
       'value'
     )
   half = np.zeros(flat.shape)
-  if stderr is not None:
-    half = _HALF_WIDTH * _errors(stderr, values.shape).ravel()
+  if margin is not None:
+    half = _margins(margin, values.shape).ravel()
   scale = float(np.max(np.abs(flat))) or 1.0
   if limit is not None:
     if not 0 < limit < math.inf:
@@ -167,17 +165,17 @@ def formatter(values: np.ndarray) -> Callable[[float], str]:
   return lambda value: f'{value:{decimals}}' if value else '0'
 
 
-def _errors(stderr, shape):
-  """Returns standard errors, or raises."""
-  stderr = finite('standard errors', stderr)
-  if stderr.shape != shape:
+def _margins(margin, shape):
+  """Returns margins, or raises."""
+  margin = finite('margins', margin)
+  if margin.shape != shape:
     raise ValueError(
-      f'stderr is {stderr.shape}, the values {shape}: expected one standard '
-      'error a value, as info.stderr of info.values'
+      f'margin is {margin.shape}, the values {shape}: expected one a value, as '
+      'info.margin of info.values'
     )
-  if stderr.min() < 0:
+  if margin.min() < 0:
     raise ValueError(
-      f'stderr has an entry {stderr.min():.3g}, expected standard errors of at '
-      'least 0, not the ends of intervals'
+      f'margin has an entry {margin.min():.3g}, expected half the width of '
+      'intervals, at least 0, not their ends'
     )
-  return stderr
+  return margin

@@ -26,7 +26,7 @@ def segments(
   *,
   image: drawings.Photo,
   labels: Labels,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   limit: float | int | None = None,
   num_shown: int = 3,
   title: str = '',
@@ -39,8 +39,8 @@ def segments(
     values: one a region.
     image: `[H, W, 3]` or `[H, W, 1]`, in [0, 1].
     labels: `[H, W]`, the region of each pixel, as of `maskers.segments`.
-    stderr: standard errors of the values: thick lines enclose regions whose
-      interval, 1.96 to both sides, leaves out 0.
+    margin: half of the 95% interval of each, as `info.margin`: thick lines
+      enclose regions whose interval leaves out 0.
     limit: the value of the deepest colour, for photos that share a scale;
       `None` takes the largest size.
     num_shown: regions of the largest values that have them written on; 0 for
@@ -53,10 +53,10 @@ def segments(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values, labels, an image or standard errors that do not go
+    ValueError: values, labels, an image or margins that do not go
       together.
   """
-  drawn = players.of(values, None, stderr=stderr, limit=limit)
+  drawn = players.of(values, None, margin=margin, limit=limit)
   labels = np.asarray(labels)
   found = np.unique(labels)
   if not np.array_equal(found, np.arange(drawn.values.size)):

@@ -31,7 +31,7 @@ def series(
   x: Series,
   width: int = 1,
   times: Sequence[float] | np.ndarray | None = None,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   limit: float | int | None = None,
   title: str = '',
   caption: str = '',
@@ -47,8 +47,8 @@ def series(
     x: the series, `[T, C]` or `[T]`.
     width: times in a window, as of `maskers.steps`; the last may have fewer.
     times: `[T]`, rising, where they are not 0, 1, 2 and so on.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides,
-      around the bars below the curves.
+    margin: half of the 95% interval of each, as `info.margin`: draws it
+      around the bar below the curves.
     limit: the value of the deepest colour, for series that share a scale;
       `None` takes the largest size.
     title: above the curves.
@@ -59,7 +59,7 @@ def series(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values, names, times or standard errors that do not go together
+    ValueError: values, names, times or margins that do not go together
       with the series.
   """
   x = players.finite('entries of x', x)
@@ -79,7 +79,7 @@ def series(
       f'expected [{windows}], [{windows}, 1] or [{windows}, {num_channels}], '
       'which are info.values, or masker(x).pool(maps) of a map'
     )
-  drawn = players.of(values, None, stderr=stderr, limit=limit)
+  drawn = players.of(values, None, margin=margin, limit=limit)
   names = [str(c) for c in range(num_channels)] if names is None else names
   if len(names) != num_channels:
     raise ValueError(

@@ -26,7 +26,7 @@ def beeswarm(
   names: Sequence[str] | None = None,
   *,
   x: players.Values | None = None,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   num_shown: int = 10,
   title: str = '',
   caption: str = '',
@@ -39,7 +39,7 @@ def beeswarm(
     names: of the players, in their order; `None` counts them.
     x: the rows themselves, `[rows, players]`: their places within each column
       are the colours of the points.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides.
+    margin: half of the 95% interval of each, as `info.margin`: draws it.
     num_shown: players that are drawn, by their mean size over the rows.
     title: above the points.
     caption: one line of diagnostics.
@@ -49,7 +49,7 @@ def beeswarm(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values that are no table; names, rows or standard errors that do
+    ValueError: values that are no table; names, rows or margins that do
       not go together with them.
   """
   values = players.finite('values', values)
@@ -61,7 +61,7 @@ def beeswarm(
   checks.count('num_shown', num_shown)
   size = np.mean(np.abs(values), 0)
   drawn = players.of(size, names)
-  half = players.of(values, None, stderr=stderr).half.reshape(values.shape)
+  half = players.of(values, None, margin=margin).half.reshape(values.shape)
   shades = _places(x, values.shape)
   shown = np.argsort(-size, kind='stable')[:num_shown]
   height = _REST + _LINE * len(shown)

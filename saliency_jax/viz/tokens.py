@@ -20,8 +20,7 @@ _BAR_WIDTH, _BAR_HEIGHT = 130.0, 8.0
 # Characters of a token that are shown.
 _LONGEST = 60
 _MARKS = (
-  'underlined: the 95% interval (1.96 standard errors) leaves out 0; '
-  'dashed: the value is negative'
+  'underlined: the 95% interval leaves out 0; dashed: the value is negative'
 )
 
 
@@ -29,7 +28,7 @@ def tokens(
   values: players.Values,
   names: Sequence[str],
   *,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   limit: float | int | None = None,
   title: str = '',
   caption: str = '',
@@ -44,7 +43,7 @@ def tokens(
   Args:
     values: one a token, in any shape.
     names: the texts of the tokens, in their order.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides.
+    margin: half of the 95% interval of each, as `info.margin`: draws it.
     limit: the value of the deepest colour, for texts that share a scale; `None`
       takes the largest size.
     title: above the text.
@@ -56,10 +55,10 @@ def tokens(
     A figure without pyplot state: `figure.savefig(path)`.
 
   Raises:
-    ValueError: values, names or standard errors that do not go together, a bad
+    ValueError: values, names or margins that do not go together, a bad
       width.
   """
-  drawn = players.of(values, names, stderr=stderr, limit=limit)
+  drawn = players.of(values, names, margin=margin, limit=limit)
   if not 2 <= width < 100:
     raise ValueError(f'width is {width}, expected inches in [2, 100)')
   names = [texts.plain(texts.visible(name, _LONGEST)) for name in drawn.names]

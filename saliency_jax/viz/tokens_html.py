@@ -25,7 +25,7 @@ def tokens_html(
   values: players.Values,
   names: Sequence[str],
   *,
-  stderr: players.Values | None = None,
+  margin: players.Values | None = None,
   limit: float | int | None = None,
   title: str = '',
   caption: str = '',
@@ -39,7 +39,7 @@ def tokens_html(
   Args:
     values: one a token, in any shape.
     names: the texts of the tokens, in their order; escaped here.
-    stderr: standard errors of the values: draws intervals, 1.96 to both sides.
+    margin: half of the 95% interval of each, as `info.margin`: draws it.
     limit: the value of the deepest colour, for texts that share a scale; `None`
       takes the largest size.
     title: above the text.
@@ -50,9 +50,9 @@ def tokens_html(
     A `<figure>` of ASCII characters with no script, style sheet or link.
 
   Raises:
-    ValueError: values, names or standard errors that do not go together.
+    ValueError: values, names or margins that do not go together.
   """
-  drawn = players.of(values, names, stderr=stderr, limit=limit)
+  drawn = players.of(values, names, margin=margin, limit=limit)
   signs = drawn.signs()
   fills = players.colors(drawn.values, drawn.scale, depth=players.LIGHT)
   spans, rows = [], []

@@ -18,16 +18,20 @@ from tests import equivalence
 from tests import random_games
 
 
-def _explain(fn, x, *, num_samples, **settings):
+def _explain(
+  fn, x, *, num_samples, tolerance=None, batch_size=None, **settings
+):
   estimator = functools.partial(
-    gaussian_process.gaussian_process, num_samples=num_samples
+    gaussian_process.gaussian_process,
+    num_samples=num_samples,
+    tolerance=tolerance,
   )
   return shapley.shapley(
     fn,
     x,
     masker=maskers.entries,
     estimator=estimator,
-    batch_size=None,
+    batch_size=batch_size,
     **settings,
   )
 
@@ -99,8 +103,9 @@ class GaussianProcessTest(parameterized.TestCase):
     )
     variance = rest @ inverse @ rest / (len(signs) - p)
     with jax.enable_x64(True):
+      args = (jnp.asarray(a, jnp.float64) for a in (signs, delta))
       got = jax.jit(gaussian_process._fit)(
-        *(jnp.asarray(a, jnp.float64) for a in (signs, delta, t))
+        *args, jnp.asarray(len(signs)), jnp.asarray(t, jnp.float64)
       )
     np.testing.assert_allclose(got.values, want, rtol=1e-6)
     np.testing.assert_allclose(
@@ -142,6 +147,30 @@ class GaussianProcessTest(parameterized.TestCase):
     inside = np.abs(errors['process']) < 1.96 * stderr
     self.assertBetween(inside.mean(), 0.85, 1)
     self.assertLess(np.mean(stderr**2), squares['linear'])
+
+  def test_until_it_is_good(self):
+    worths = _cubic(8, 0)
+    explain = functools.partial(
+      _explain,
+      random_games.score(worths),
+      key=jax.random.key(0),
+      batch_size=8,
+    )
+    with jax.enable_x64():
+      x = jnp.asarray(random_games.row(worths), jnp.float64)
+      tolerances = jnp.array([0.01, 0.1, 1e-9])
+      until = lambda t: explain(x, num_samples=190, tolerance=t)
+      found = jax.device_get(jax.jit(jax.vmap(until))(tolerances)).info
+      nums = found.draws.num
+      np.testing.assert_array_equal(found.draws.met, [True, True, False])
+      np.testing.assert_array_equal(found.num_calls, 2 * nums + 2)
+      self.assertGreater(nums[0], nums[1])
+      self.assertEqual(nums[2], 95)
+      self.assertLess(found.stderr[0].max(), 0.01)
+      # As if no more had been asked for.
+      want = jax.jit(lambda: explain(x, num_samples=2 * int(nums[0])))().info
+    np.testing.assert_allclose(found.values[0], want.values, rtol=1e-6)
+    np.testing.assert_allclose(found.margin[0], want.margin, rtol=1e-6)
 
   def test_equivalence(self):
     estimator = functools.partial(

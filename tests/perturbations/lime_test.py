@@ -96,7 +96,7 @@ class LimeTest(parameterized.TestCase):
     keys = jax.random.split(jax.random.key(1), 400)
     out = jax.jit(jax.vmap(functools.partial(explain, num=8)))(keys)
     truth = jax.jit(lambda key: explain(key, 20000))(jax.random.key(2)).scores
-    inside = np.abs(out.scores - truth[None]) < 1.96 * out.info.stderr
+    inside = np.abs(out.scores - truth[None]) < out.info.margin
     self.assertBetween(inside.mean(), 0.89, 0.99)
 
   def test_until_it_is_good_and_on(self):

@@ -13,7 +13,7 @@ from saliency_jax.viz import players
 
 _VALUES = np.array([0.5, -2.0, 0.25, 1.0, -0.125])
 _NAMES = ['a', 'b', 'c', '$d', 'e']
-_STDERR = np.array([0.1, 0.2, 0.0, 0.4, 0.1])
+_MARGIN = 1.96 * np.array([0.1, 0.2, 0.0, 0.4, 0.1])
 
 
 def _names(fig):
@@ -53,18 +53,18 @@ class BarsTest(parameterized.TestCase):
     self.assertEmpty(fig.axes[0].containers[1:])
 
   def test_intervals(self):
-    fig = viz.bars(_VALUES, _NAMES, stderr=_STDERR)
+    fig = viz.bars(_VALUES, _NAMES, margin=_MARGIN)
     found = _intervals(fig)
     self.assertEqual(sorted(found), [0, 1, 2, 4])  # 'c' is exact.
     for row, i in ((0, 1), (1, 3), (2, 0), (4, 4)):
-      expected = _VALUES[i] + 1.96 * _STDERR[i] * np.array([-1, 1])
+      expected = _VALUES[i] + _MARGIN[i] * np.array([-1, 1])
       np.testing.assert_allclose(found[row], expected)
     low, high = fig.axes[0].get_xlim()
     self.assertLess(low, -2 - 1.96 * 0.2)
     self.assertGreater(high, 1 + 1.96 * 0.4)
 
   def test_others_are_summed(self):
-    fig = viz.bars(_VALUES, _NAMES, stderr=_STDERR, num_shown=3)
+    fig = viz.bars(_VALUES, _NAMES, margin=_MARGIN, num_shown=3)
     self.assertEqual(_names(fig), ['b', r'\$d', 'a', 'sum of 2 others'])
     np.testing.assert_allclose(_ends(fig)[-1], [0, 0.125])
     self.assertEqual(sorted(_intervals(fig)), [0, 1, 2])
@@ -125,7 +125,7 @@ class WaterfallTest(parameterized.TestCase):
       _NAMES,
       score=jnp.asarray(0.625),
       baseline_score=jnp.asarray(1.0),
-      stderr=_STDERR,
+      margin=_MARGIN,
     )
     self.assertEqual(_names(fig), ['b', r'\$d', 'a', 'c', 'e'])
     ends = _ends(fig)
@@ -169,7 +169,7 @@ class WaterfallTest(parameterized.TestCase):
       [40 * 'n', *_NAMES[1:]],
       score=-3 * unit,
       baseline_score=unit,
-      stderr=unit * _STDERR,
+      margin=unit * _MARGIN,
     )
     fig.savefig(io.BytesIO(), format='png', dpi=60)
     (ax,) = fig.axes

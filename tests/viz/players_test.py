@@ -40,12 +40,10 @@ class PlayersTest(parameterized.TestCase):
     drawn = players.of(
       jnp.array([[1.0, -2.0], [0.5, 0.0]]),
       ['a', 'b', 'c', 'd'],
-      stderr=jnp.array([[0.5, 0.0], [0.25, 0.125]]),
+      margin=jnp.array([[0.5, 0.0], [0.25, 0.125]]),
     )
     np.testing.assert_array_equal(drawn.values, [1, -2, 0.5, 0])
-    np.testing.assert_allclose(
-      drawn.half, 1.96 * np.array([0.5, 0, 0.25, 1 / 8])
-    )
+    np.testing.assert_array_equal(drawn.half, [0.5, 0, 0.25, 0.125])
     self.assertEqual(drawn.names, ('a', 'b', 'c', 'd'))
     self.assertEqual(drawn.scale, 2)
 
@@ -56,12 +54,14 @@ class PlayersTest(parameterized.TestCase):
     drawn = players.of(
       np.array([1.0, -1.0, 1.0, -1.0, 1.0]),
       None,
-      stderr=np.array([0.5, 0.5, 0.52, 0.52, 0.0]),
+      margin=np.array([0.98, 0.98, 1.02, 1.02, 0.0]),
     )
     np.testing.assert_array_equal(drawn.signs(), [1, -1, 0, 0, 0])
 
   def test_interval_in_words(self):
-    drawn = players.of(np.array([1.0, -0.5]), None, stderr=np.array([0.5, 0.0]))
+    drawn = players.of(
+      np.array([1.0, -0.5]), None, margin=np.array([0.98, 0.0])
+    )
     self.assertEqual(drawn.interval(0), '95% interval +0.02 to +1.98')
     self.assertEqual(drawn.interval(1), '')
 
@@ -82,9 +82,9 @@ class PlayersTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'names': ['a', 'b']}, 'got 2 names and 3 values, expected one name a'),
-    ({'stderr': np.ones(2)}, r'stderr is \(2,\), the values \(3,\): expected'),
-    ({'stderr': np.array([1, -0.5, 1])}, 'stderr has an entry -0.5, expected'),
-    ({'stderr': np.array([1, np.nan, 1])}, '1 of 3 standard errors are NaN'),
+    ({'margin': np.ones(2)}, r'margin is \(2,\), the values \(3,\): expected'),
+    ({'margin': np.array([1, -0.5, 1])}, 'margin has an entry -0.5, expected'),
+    ({'margin': np.array([1, np.nan, 1])}, '1 of 3 margins are NaN'),
     ({'values': np.array([1, np.nan, np.inf])}, '2 of 3 values are NaN or'),
     ({'values': np.ones((0, 3))}, r'got values \(0, 3\), expected at least'),
     ({'limit': 0}, 'limit is 0, expected one above 0'),

@@ -15,7 +15,7 @@ _LABELS = np.array(
   [[0, 0, 1, 1, 1], [0, 0, 1, 1, 1], [2, 2, 2, 3, 3], [2, 2, 2, 3, 3]]
 )
 _VALUES = np.array([1.0, -0.5, 0.25, 0.0])
-_STDERR = np.array([0.1, 0.1, 0.2, 0.0])
+_MARGIN = 1.96 * np.array([0.1, 0.1, 0.2, 0.0])
 
 
 def _image(channels=3):
@@ -66,7 +66,7 @@ class SegmentsTest(parameterized.TestCase):
 
   def test_thick_lines_enclose_what_leaves_zero_out(self):
     fig = viz.segments(
-      _VALUES, image=_image(), labels=_LABELS, stderr=_STDERR, caption='c'
+      _VALUES, image=_image(), labels=_LABELS, margin=_MARGIN, caption='c'
     )
     thin, thick = fig.axes[1].collections
     self.assertGreater(thick.get_linewidth()[0], 2 * thin.get_linewidth()[0])
@@ -83,7 +83,7 @@ class SegmentsTest(parameterized.TestCase):
 
   def test_writes_the_largest_inside_their_regions(self):
     fig = viz.segments(
-      _VALUES, image=_image(), labels=_LABELS, stderr=_STDERR, num_shown=2
+      _VALUES, image=_image(), labels=_LABELS, margin=_MARGIN, num_shown=2
     )
     found = [
       (t.get_text(), _LABELS[t.get_position()[::-1]]) for t in fig.axes[1].texts

@@ -67,13 +67,13 @@ class SeriesTest(parameterized.TestCase):
       )
 
   def test_intervals(self):
-    values, stderr = np.array([1.0, -1.0]), np.array([0.5, 0.0])
-    fig = viz.series(values, x=_x(10, 1), width=5, stderr=stderr)
+    values, margin = np.array([1.0, -1.0]), np.array([0.5, 0.0])
+    fig = viz.series(values, x=_x(10, 1), width=5, margin=margin)
     (segment,) = fig.axes[1].containers[-1].lines[2][0].get_segments()
-    np.testing.assert_allclose(segment, [[2, 1 - 0.98], [2, 1 + 0.98]])
+    np.testing.assert_allclose(segment, [[2, 0.5], [2, 1.5]])
     low, high = fig.axes[1].get_ylim()
     self.assertLess(low, -1)
-    self.assertGreater(high, 1.98)
+    self.assertGreater(high, 1.5)
     self.assertEqual(fig.axes[0].get_title('left'), players.INTERVALS)
     self.assertEqual(fig.axes[1].get_xlabel(), 'time step')
 

@@ -69,14 +69,14 @@ class BeeswarmTest(parameterized.TestCase):
     self.assertLen(viz.beeswarm(values).axes, 1)
 
   def test_intervals(self):
-    values, stderr = _values(6, 1), np.linspace(0, 0.5, 6)[:, None]
-    fig = viz.beeswarm(values, stderr=stderr)
+    values, margin = _values(6, 1), np.linspace(0, 0.5, 6)[:, None]
+    fig = viz.beeswarm(values, margin=margin)
     (lines,) = [
       c for c in fig.axes[0].collections if type(c).__name__ == 'LineCollection'
     ]
     found = np.array([line[:, 0] for line in lines.get_segments()])
-    ends = np.array([-1.96, 1.96])
-    np.testing.assert_allclose(found, values + stderr * ends, rtol=1e-6)
+    ends = np.array([-1, 1])
+    np.testing.assert_allclose(found, values + margin * ends, rtol=1e-6)
 
   def test_shows_the_largest(self):
     fig = viz.beeswarm(_values(), num_shown=2, title='t', warning='w')
@@ -90,8 +90,8 @@ class BeeswarmTest(parameterized.TestCase):
       viz.beeswarm(_values(), x=np.ones((50, 3)))
     with self.assertRaisesRegex(ValueError, 'got 3 names and 4 values'):
       viz.beeswarm(_values(), ['a', 'b', 'c'])
-    with self.assertRaisesRegex(ValueError, r'stderr is \(4,\), the values'):
-      viz.beeswarm(_values(), stderr=np.ones((1, 4))[0])
+    with self.assertRaisesRegex(ValueError, r'margin is \(4,\), the values'):
+      viz.beeswarm(_values(), margin=np.ones((1, 4))[0])
 
 
 if __name__ == '__main__':

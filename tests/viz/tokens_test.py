@@ -16,7 +16,7 @@ from saliency_jax.viz import players
 
 _NAMES = ['not', 'a', '<b>"bad"</b>', '$5', 'film\n']
 _VALUES = np.array([[-0.5, 0.02, 0.25, 0.0, 0.1]])
-_STDERR = np.array([[0.1, 0.05, 0.05, 0.0, 0.1]])
+_MARGIN = 1.96 * np.array([[0.1, 0.05, 0.05, 0.0, 0.1]])
 
 
 def _texts(fig):
@@ -33,7 +33,7 @@ class TokensTest(parameterized.TestCase):
     fig = viz.tokens(
       _VALUES,
       _NAMES,
-      stderr=_STDERR,
+      margin=_MARGIN,
       title='why',
       caption='halves agree',
       warning='few draws',
@@ -71,7 +71,7 @@ class TokensTest(parameterized.TestCase):
     )
 
   def test_lines_mark_intervals_that_leave_zero_out(self):
-    fig = viz.tokens(_VALUES, _NAMES, stderr=_STDERR)
+    fig = viz.tokens(_VALUES, _NAMES, margin=_MARGIN)
     below, above = fig.axes[0].lines
     self.assertEqual(
       (below.get_linestyle(), above.get_linestyle()), ('--', '-')
@@ -99,10 +99,10 @@ class TokensTest(parameterized.TestCase):
     self.assertLess(boxes[-1].get_y(), 72 * fig.get_figheight())
 
   def test_narrow_figures_wrap_what_the_marks_mean(self):
-    fig = viz.tokens(_VALUES, _NAMES, stderr=_STDERR, warning='w', width=3)
+    fig = viz.tokens(_VALUES, _NAMES, margin=_MARGIN, warning='w', width=3)
     renderer = backend_agg.FigureCanvasAgg(fig).get_renderer()
     # Below the numbers, in order.
-    lowest = sorted(fig.axes[0].texts, key=lambda t: t.get_position()[1])[-4:]
+    lowest = sorted(fig.axes[0].texts, key=lambda t: t.get_position()[1])[-3:]
     self.assertStartsWith(lowest[0].get_text(), 'underlined')
     for text in lowest:
       box = text.get_window_extent(renderer)
@@ -155,7 +155,7 @@ def _read(page):
 
 class TokensHtmlTest(parameterized.TestCase):
   def test_spans(self):
-    page = viz.tokens_html(_VALUES, _NAMES, stderr=_STDERR)
+    page = viz.tokens_html(_VALUES, _NAMES, margin=_MARGIN)
     spans = [t for t in _read(page) if t[0] == 'span' and 'title' in t[1]]
     self.assertEqual(
       [text for *_, text in spans],
@@ -182,7 +182,7 @@ class TokensHtmlTest(parameterized.TestCase):
       self.assertEndsWith(attributes['style'], mark)
 
   def test_numbers_without_a_pointer(self):
-    page = viz.tokens_html(_VALUES, _NAMES, stderr=_STDERR)
+    page = viz.tokens_html(_VALUES, _NAMES, margin=_MARGIN)
     cells = [text for tag, _, text in _read(page) if tag == 'td']
     self.assertEqual(
       cells[:3], ['not', '-0.500', '95% interval -0.696 to -0.304']
@@ -210,7 +210,7 @@ class TokensHtmlTest(parameterized.TestCase):
 
   def test_marks_are_explained_where_there_are_any(self):
     self.assertIn(
-      'Underlined', viz.tokens_html(_VALUES, _NAMES, stderr=_STDERR)
+      'Underlined', viz.tokens_html(_VALUES, _NAMES, margin=_MARGIN)
     )
     self.assertNotIn('Underlined', viz.tokens_html(_VALUES, _NAMES))
 
