@@ -106,6 +106,17 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
     return _whole(path, lambda: pickles.arrays(stream))
 
 
+_AGAIN = (
+  'replace it, or reinstall the package that it belongs to (pip install '
+  '--force-reinstall)'
+)
+_ALONE = (
+  'nothing that a file names is run here. Save its arrays alone, as '
+  'torch.save(module.state_dict(), FILE) does; or load what you trust in '
+  'torch, and explain the module by scores.from_torch'
+)
+
+
 class _File(NamedTuple):
   """A file that is open at its start."""
 
@@ -123,9 +134,9 @@ def _whole(path: pathlib.Path, parse: Callable[[], Any]) -> Any:
   # Hostile bytes make pickle, zipfile and numpy raise nearly anything.
   except Exception as error:
     reason = str(error) or type(error).__name__
+    remedy = _ALONE if isinstance(error, pickles.CodeError) else _AGAIN
     raise ValueError(
-      f'{path} is not a whole file of weights ({reason}): replace it, or '
-      'reinstall the package that it belongs to (pip install --force-reinstall)'
+      f'{path} is not a whole file of weights ({reason}): {remedy}'
     ) from error
 
 

@@ -28,16 +28,21 @@ _REWRITE = (
 )
 _KNOWN = (
   'of a network in models.names() it is read by models.load(name, '
-  f'weights=FILE); otherwise {_REWRITE}'
+  'weights=FILE); otherwise '
+)
+_TORCH = (
+  f'{_KNOWN}load it in torch and explain the module by scores.from_torch, or '
+  'write the network in Flax, copy the arrays into it and wrap it by '
+  'models.from_nnx'
 )
 # How a file starts -> what it is, and what can be done.
 _OTHERS = {
   rb'\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9': (
     'a checkpoint of torch, in its format before 1.6',
-    _KNOWN,
+    _TORCH,
   ),
   rb'\x80[\x02-\x05]': ('a Python pickle', _REWRITE),
-  rb'.{6}\0\0\s*\{': ('a safetensors file', _KNOWN),
+  rb'.{6}\0\0\s*\{': ('a safetensors file', _KNOWN + _REWRITE),
   rb'\x89HDF\r\n': ('an HDF5 file, as Keras writes them', _REWRITE),
   rb'....TFL3': ('a TensorFlow Lite network', _REWRITE),
   rb'GGUF': ('a GGUF file', _REWRITE),
@@ -46,7 +51,7 @@ _OTHERS = {
 }
 # The same of zip archives, by a member's name.
 _OTHER_ARCHIVES = {
-  r'(.*/)?data\.pkl': ('a checkpoint of torch', _KNOWN),
+  r'(.*/)?data\.pkl': ('a checkpoint of torch', _TORCH),
   r'model\.weights\.h5': ('a network of Keras', _REWRITE),
 }
 

@@ -220,7 +220,10 @@ def _message(name, fit, arrays, networks):
   share = f'{found.num_right} of its {len(found.places)} arrays are there'
   nearest = f'{best} fits it best: {share}'
   if not found.num_right:
-    nearest = f'nor does any of {", ".join(networks)}'
+    nearest = (
+      f'nor does any of {", ".join(networks)}: a module of torch is explained '
+      'as it is by scores.from_torch'
+    )
   return (
     f'{name} does not fit it, by the names of {fit.names.origin}: '
     f'{", ".join(parts)}; {nearest}'

@@ -107,6 +107,8 @@ def read_zipped(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
   """
   with zipfile.ZipFile(stream) as archive:
     members = {m.filename: m for m in archive.infolist()}
+    if any(n.endswith('/constants.pkl') for n in members):
+      raise pickles.CodeError('it is a program of TorchScript')
     if any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
       raise ValueError('it is packed, as torch never does')
     # Many members may state the same bytes.

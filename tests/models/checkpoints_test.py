@@ -169,9 +169,15 @@ class HostileTest(_Case):
   @parameterized.parameters(*_FORMATS)
   def test_calls_nothing(self, write):
     for tree in (_CALL, {'a': _CALL}, {'model': {'a': _ARRAY}, 'args': _CALL}):
-      self.refuses(write(tree), r'asks for os\.system')
+      self.refuses(write(tree), r'asks for os\.system.*scores\.from_torch')
     dotted = torch_writer.Raw(b'ccollections\nOrderedDict.fromkeys\n')
     self.refuses(write(dotted), 'OrderedDict.fromkeys')
+
+  def test_program_of_torchscript(self):
+    with zipfile.ZipFile(self.folder / 'w.pt', 'w') as archive:
+      for name in ('net/data.pkl', 'net/constants.pkl', 'net/code/net.py'):
+        archive.writestr(name, b'')
+    self.refuses((self.folder / 'w.pt').read_bytes(), 'TorchScript.*state_dict')
 
   @parameterized.parameters(*_FORMATS)
   def test_truncated_anywhere(self, write):

@@ -146,7 +146,7 @@ class NpzTest(parameterized.TestCase):
     (_archive({'new/data.pkl': b'', 'new/data/0': b''}), 'of torch.*from_nnx'),
     (
       pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2),
-      'of torch, in its format before 1.6.*from_nnx.*from_host',
+      'of torch, in its format before 1.6.*from_torch.*from_nnx',
     ),
     (pickle.dumps({'a': 1}), 'a Python pickle.*from_nnx'),
     (struct.pack('<Q', 120) + b'{"bias":{"dtype":"F32"', 'safetensors.*from_n'),
