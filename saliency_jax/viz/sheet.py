@@ -10,8 +10,11 @@ import numpy as np
 from saliency_jax.viz import drawings
 from saliency_jax.viz import texts
 
-# Sizes in inches; a tile is a square with a title above and a line below.
-_TILE, _GAP, _TITLE, _CAPTION = 2.1, 0.14, 0.26, 0.38
+# Sizes in inches; a tile is a square with a title above and lines below.
+_TILE, _GAP, _TITLE = 2.1, 0.14, 0.26
+# The lines below a tile: the space around them, the height of each, and how
+# many characters it and all of them hold.
+_AROUND, _LINE, _WIDTH, _MOST = 0.14, 0.12, 38, 240
 _PANEL, _MARGIN, _HEADER, _BAR = 2.9, 0.22, 0.36, 0.62
 # The predictions below the photo: the space above them, and the line of each.
 _BAR_GAP, _BAR_ROW = 0.24, 0.36
@@ -26,7 +29,7 @@ class Tile(NamedTuple):
     title: the method's name.
     scores: `[h, w, c]`, with the height and width of the photo.
     drawing: how they become colours.
-    caption: one line of diagnostics.
+    caption: diagnostics.
     warning: why the map is not to be trusted, below the caption and marked.
   """
 
@@ -65,7 +68,9 @@ def contact_sheet(
   painted = [_paint(tile, image) for tile in tiles]
   columns = _columns(len(tiles))
   rows = math.ceil(len(tiles) / columns)
-  cell = _TITLE + _TILE + _CAPTION
+  below = [_below(tile) for tile in tiles]
+  lines = max(caption.count + warning.count for caption, warning in below)
+  cell = _TITLE + _TILE + _AROUND + _LINE * max(2, lines)
   width = 2 * _MARGIN + _PANEL + columns * (_TILE + _GAP) + _GAP
   # The maps may be lower than the photo, with the bars below it if any.
   bars_height = _BAR_GAP + _BAR_ROW * len(predictions) if predictions else 0.0
@@ -102,23 +107,17 @@ def contact_sheet(
     )
     _show(ax, colors)
     ax.set_title(texts.fit(tile.title, 30), fontsize=10)
-    # Where there is a warning, the caption leaves it the second line.
-    lines = 1 if tile.warning else 2
-    ax.set_xlabel(
-      texts.fit(tile.caption, 40 * lines, 40),
-      fontsize=7,
-      color=texts.MUTED,
-      labelpad=3,
-    )
-    if tile.warning:
+    caption, warning = below[i]
+    ax.set_xlabel(caption.text, fontsize=7, color=texts.MUTED, labelpad=3)
+    if warning.text:
       ax.text(
         0.5,
-        -0.075,
-        '⚠ ' + texts.fit(tile.warning, 88, 46),
+        -(0.06 + _LINE * caption.count) / _TILE,
+        warning.text,
         transform=ax.transAxes,
         ha='center',
         va='top',
-        fontsize=6.5,
+        fontsize=7,
         color=texts.WARNING,
       )
   kinds = list(dict.fromkeys(tile.drawing for tile in tiles))
@@ -131,6 +130,21 @@ def contact_sheet(
     )
     _draw_color_bar(bar, kind)
   return fig
+
+
+class _Lines(NamedTuple):
+  """Text that is broken into lines."""
+
+  text: str
+  count: int
+
+
+def _below(tile: Tile) -> tuple[_Lines, _Lines]:
+  """Returns the caption and the warning, as they are shown."""
+  warning = f'⚠ {tile.warning}' if tile.warning else ''
+  shown = (texts.fit(text, _MOST, _WIDTH) for text in (tile.caption, warning))
+  caption, warning = (_Lines(t, len(t.splitlines())) for t in shown)
+  return caption, warning
 
 
 def _columns(num: int) -> int:
