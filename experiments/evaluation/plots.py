@@ -11,6 +11,20 @@ from PIL import Image
 
 from saliency_jax import viz
 
+# What the curves of the metrics say, by their names.
+_HEIGHTS = {
+  'deletion': 'probability of the class',
+  'insertion': 'probability of the class',
+  'prob': 'probability of the class',
+  'log_prob': 'logarithm of the probability',
+  'log_odds_ratio': 'change of the log odds',
+  'flipped': 'share of changed decisions',
+  'best_first': 'share of decisions kept',
+  'worst_first': 'share of decisions kept',
+  'sic': 'share of the probability',
+  'aic': 'share of decisions kept',
+}
+
 
 def curves(
   records: Sequence[Mapping[str, Any]],
@@ -58,6 +72,9 @@ def curves(
       )
     ax.set_title(name, fontsize=10)
     ax.set_xlabel(axis, fontsize=9)
+    what = name.rpartition('.')[2]
+    height = _HEIGHTS.get(what, what.replace('_', ' '))
+    ax.set_ylabel(height, fontsize=9)
     ax.tick_params(labelsize=8)
     ax.spines[['top', 'right']].set_visible(False)
   fig.legend(

@@ -24,12 +24,15 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
   max-width: 75rem; padding: 0 1rem; color: #1d2733; background: #fff; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-pre { white-space: pre-wrap; background: #f4f6f8; padding: .8rem 1rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f8;
+  padding: .8rem 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde3e9;
   text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, .text { text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff;
+  box-shadow: inset -1px 0 #dde3e9; white-space: normal; min-width: 7rem; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid #1f5fa8; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; }
@@ -42,6 +45,11 @@ th[aria-sort=descending] button::after { content: " \\25BC"; }
 figure { margin: 0; flex: 0 0 144px; } figure img { display: block; }
 figcaption { font-size: .75rem; line-height: 1.35; color: #4a5663; }
 .curves { max-width: 100%; height: auto; }
+@media (max-width: 45rem) {
+  body { margin: .6rem auto; padding: 0 .6rem; }
+  .curves { max-width: none; height: 16rem; }
+  th, td { padding: .3rem .45rem; }
+}
 """
 
 _SCRIPT = """
@@ -103,8 +111,9 @@ def write(
       data = plots.png(plots.curves(records, methods, names, axis))
       files.write_bytes(folder / f'curves_{metric}.png', data)
       figures.append(
-        f'<img class="curves" alt="curves of {html.escape(metric)}" '
-        f'src="{_uri(data, "png")}">'
+        '<div class="wide"><img class="curves" '
+        f'alt="curves of {html.escape(metric)}" '
+        f'src="{_uri(data, "png")}"></div>'
       )
   # What a config says that was seen is no number of this run.
   claim, _, seen = config['about'].partition('\n\nSeen')

@@ -1,6 +1,6 @@
 """Explains a sentence, by its tokens and by its words: `explain --text`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 import zlib
@@ -40,12 +40,14 @@ class Part(NamedTuple):
     values: one each.
     margin: half of the 95% interval of each, where there is one.
     quality: one line of diagnostics.
+    warnings: why not to trust the values.
     out: of the method.
   """
 
   values: np.ndarray
   margin: np.ndarray | None
   quality: str
+  warnings: tuple[str, ...]
   out: types.Attribution
 
 
@@ -100,6 +102,8 @@ def explain(
     for n in names
   ]
   print(app.table(('method', 'quality', 'words'), rows))
+  for name, warning in _warned(parts):
+    print(f'! {name}: {warning}')
   refused = {
     f'{name} by {kind}': why
     for kind, made in parts.items()
@@ -176,7 +180,9 @@ def _part(out, entry, masker, kind):
     values = np.asarray(masker.pool(values))
   elif margin is not None:
     margin = np.asarray(masker.spread(jnp.asarray(margin)))
-  return Part(values, margin, describing.facts(out), out)
+  # A similarity and a margin are no probabilities.
+  told = describing.facts(out), describing.warnings(out, prob=0)
+  return Part(values, margin, *told, out)
 
 
 def _strongest(part: Part, words: Sequence[str]) -> str:
@@ -185,9 +191,20 @@ def _strongest(part: Part, words: Sequence[str]) -> str:
   return ', '.join(f'{words[i]} {part.values[i]:+.3f}' for i in order)
 
 
+def _warned(
+  parts: Mapping[str, Mapping[str, Part]],
+) -> Iterator[tuple[str, str]]:
+  """Yields methods and why not to trust them, each reason once."""
+  for name, by_token in parts[TOKENS].items():
+    by_word = parts[WORDS][name]
+    for warning in dict.fromkeys((*by_token.warnings, *by_word.warnings)):
+      yield name, warning
+
+
 def _told(part: Part) -> dict[str, Any]:
   return {
     'quality': part.quality,
+    'warnings': part.warnings,
     'values': part.values,
     'info': jax.tree.map(results.brief, results.fields(part.out.info)),
   }
@@ -221,6 +238,7 @@ def _write(
         'margin': part.margin,
         'title': f'{name.replace("_", " ")}, by {kind}',
         'caption': f'for {about["explained"]!r}: {part.quality}',
+        'warning': '; '.join(part.warnings),
       }
       figures.append(viz.tokens(part.values, shown, **told))
       page.append(viz.tokens_html(part.values, shown, **told))

@@ -323,13 +323,16 @@ class SentenceTest(_LaunchTest):
       out=str(out),
       text='My puppies eat unbelievably much.',
       against=['I like dogs.'],
-      methods=['kernel_shap', 'gradient_x_input'],
-      set=['kernel_shap.num_samples=64'],
+      methods=['kernel_shap', 'gradient_x_input', 'integrated_gradients'],
+      set=['kernel_shap.num_samples=64', 'integrated_gradients.num_steps=1'],
     )
     self.assertEqual((done.code, done.stderr), (0, ''))
     names = ('words.png', 'tokens.png', 'explain.html', 'maps.npz', 'info.json')
     self.assertCountEqual([p.name for p in out.iterdir()], names)
     self.assertIn('explained: I like dogs.', done.stdout)
+    warning = 'the map does not sum to'
+    self.assertIn(f'! integrated_gradients: {warning}', done.stdout)
+    self.assertNotIn('! gradient_x_input', done.stdout)
     with np.load(out / 'maps.npz', allow_pickle=False) as maps:
       owners = maps['owners']
       for name in ('kernel_shap', 'gradient_x_input'):
@@ -344,6 +347,7 @@ class SentenceTest(_LaunchTest):
     self.assertEqual(int(np.argmax(found)), 1)
     page = (out / 'explain.html').read_text()
     self.assertIn('puppies', page)
+    self.assertIn(warning, page)
     with Image.open(out / 'tokens.png') as figure:
       self.assertGreater(min(figure.size), 200)
 

@@ -184,6 +184,7 @@ class PlotsTest(parameterized.TestCase):
     ]
     fig = plots.curves(records, ['a'], ['m.c'], 'part')
     (ax,) = fig.axes
+    self.assertEqual((ax.get_xlabel(), ax.get_ylabel()), ('part', 'c'))
     np.testing.assert_allclose(ax.lines[0].get_ydata(), ys.mean(0))
     (band,) = ax.collections
     at_end = [y for x, y in band.get_paths()[0].vertices if x == 1]
