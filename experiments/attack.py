@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.core import app
-from experiments.core import comparisons
+from experiments.core import claims
 from experiments.core import examples
 from experiments.core import naming
 from experiments.core import records
@@ -174,7 +174,7 @@ def _check(config):
         _bound(used, table)
       except ValueError as e:
         raise ValueError(f'{where}: {what}{e}') from e
-  comparisons.check(config, ['overlap'])
+  claims.check(config, [f'overlap at {rho:g}' for rho in config['rho']])
   if config['sharpness'] is not None:
     # The others are smooth, or can be trained to be.
     what = 'config.model, for a sharpness,'

@@ -17,6 +17,7 @@ import functools
 import numpy as np
 
 from experiments.core import app
+from experiments.core import claims
 from experiments.core import examples
 from experiments.core import naming
 from experiments.core import records
@@ -109,6 +110,8 @@ def _check(config):
         f'{where}: clopper_pearson is for sparsified_map, whose draws are 0 or '
         '1'
       )
+  compared = {**config, 'methods': certified.contenders(config)}
+  claims.check(compared, [f'overlap at {rho:g}' for rho in config['rho']])
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments.core import app
-from experiments.core import comparisons
+from experiments.core import claims
 from experiments.core import examples
 from experiments.core import files
 from experiments.core import records
@@ -80,11 +80,7 @@ def _summarize(
   config: dict[str, Any], folder: pathlib.Path, found: list[dict[str, Any]]
 ) -> None:
   """Writes and prints what all the records say."""
-  summary = {
-    'num_examples': len(found),
-    **summaries.summarize(found, config),
-    **app.machine(),
-  }
+  summary = {**summaries.summarize(found, config), **app.machine()}
   files.write_json(folder / 'summary.json', summary)
   report.write(folder, config, found, summary)
   print(report.tables(config, summary))
@@ -118,7 +114,7 @@ def _check(config: dict[str, Any]) -> None:
   columns = [*metrics.columns(config['metrics']), summaries.SECONDS]
   if 'image' in config['methods']:
     raise ValueError('config.methods.image: expected another label')
-  comparisons.check(config, columns)
+  claims.check(config, columns)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,8 @@
 
 `config.study` names a module of `experiments/studies/`, whose `run` does the
 work; the other fields are its settings. `--workdir` then holds `config.json`,
-`study.json` with every number, and the figures.
+`study.json` with every number, `summary.json` with the verdicts on the config's
+claims, and the figures.
 """
 
 import importlib
@@ -14,6 +15,7 @@ import time
 from experiments.core import app
 from experiments.core import files
 from experiments.core import records
+from experiments.core import verdicts
 from experiments.core import weights
 from experiments.core import workdir
 
@@ -30,6 +32,9 @@ def main(setup: app.Setup) -> None:
   study = importlib.import_module(f'experiments.studies.{config["study"]}')
   found = study.run(config, folder)
   print(app.table(found.header, found.rows))
+  judged = verdicts.judge(config['claims'], found.columns, found.clusters)
+  if judged:
+    print(verdicts.table(judged))
   for name, figure in found.figures.items():
     files.write_figure(folder / f'{name}.png', figure)
   seconds = time.perf_counter() - begin
@@ -41,7 +46,11 @@ def main(setup: app.Setup) -> None:
     **app.machine(),
   }
   files.write_json(folder / 'study.json', about)
-  names = ', '.join(['study.json', *(f'{n}.png' for n in found.figures)])
+  summary = {'verdicts': judged, **app.machine()}
+  files.write_json(folder / 'summary.json', summary)
+  names = ', '.join(
+    ['study.json', 'summary.json', *(f'{n}.png' for n in found.figures)]
+  )
   print(f'wrote {folder}/: {names}, after {seconds:.0f} s')
 
 

@@ -2,7 +2,7 @@
 
 Paper: Singla, Wallace, Feng and Feizi, Understanding impacts of high-order loss
   approximations and features in deep learning interpretation, ICML 2019,
-  Theorem 5, Appendix C, Appendix F.1. https://arxiv.org/abs/1902.00407
+  Theorem 4, Appendix C, Appendix F.1. https://arxiv.org/abs/1902.00407
 Claim: the Hessian of a ReLU network is found exactly from its gradients; as the
   prediction grows sure, it comes near a matrix of rank one.
 Here: SqueezeNet and EfficientNet-Lite0, 1000 classes; one of the 20 photos, its
@@ -26,6 +26,22 @@ def get_config():
   return common.study(
     'caso_hessian',
     about=__doc__,
+    claims=(
+      common.claim(
+        'the Hessian of a ReLU network is its Gauss-Newton part',
+        'CASO',
+        'Proposition 1, Theorem 2',
+        ('departure', 'Hessian', 1e-4, 'below'),
+        rule=common.SEEN,
+      ),
+      common.claim(
+        'twenty products of Lanczos find its top eigenvalue',
+        'CASO',
+        'Appendix C',
+        ('relative error', 'Lanczos', 1e-3, 'below'),
+        rule=common.SEEN,
+      ),
+    ),
     models=('squeezenet', 'efficientnet_lite0'),
     data='photos',
     num_examples=20,

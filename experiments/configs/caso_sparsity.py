@@ -30,6 +30,22 @@ def get_config(model: str = 'efficientnet_lite0'):
     data='photos',
     num_examples=10,
     num_figures=3,
+    claims=(
+      common.claim(
+        'CASO raises the loss more than the cut gradient',
+        'CASO',
+        'Figure 3c',
+        ('rise at .97 zeros', 'caso', 'cut gradient', 'above'),
+        rule=common.SEEN,
+      ),
+      common.claim(
+        'where the prediction is unsure CASO beats CAFO',
+        'CASO',
+        'Figure 2',
+        ('rise at .97 zeros, low contrast', 'caso', 'cafo', 'above'),
+        rule=common.SEEN,
+      ),
+    ),
     contrasts=(1.0, 0.2),
     sparsities=(0.0, 0.5, 0.75, 0.9, 0.97, 0.99),
     length=1.0,

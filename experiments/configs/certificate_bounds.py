@@ -34,6 +34,20 @@ def get_config():
   return common.study(
     'certificate_bounds',
     about=__doc__,
+    claims=(
+      common.claim(
+        'exchange of 1024 draws certifies what Hoeffding needs 8192 for',
+        'none',
+        '',
+        ('sparsified', 'exchange, 1024', 'hoeffding, 8192', 'not_below'),
+      ),
+      common.claim(
+        'exchange certifies scaled maps for more than Hoeffding',
+        'none',
+        '',
+        ('scaled', 'exchange, 8192', 'hoeffding, 8192', 'above'),
+      ),
+    ),
     networks={
       'softplus net': common.SOFTPLUS_NET,
       'ReLU net': common.LENET,

@@ -1,24 +1,25 @@
-"""What the configs of evaluations have in common.
+"""What the configs have in common.
 
-A config has `model` (a name that `models.load` knows; or 'lenet',
+A config has its `launcher`, and `claims`: what its paper says, and the
+comparisons that decide it (see `claim`). `verdicts.py` turns these and what was
+measured into verdicts, in one way for all launchers.
+
+An evaluation has `model` (a name that `models.load` knows; or 'lenet',
 'softplus_net' or 'vit_digits', trained as `fit` says on the training part of
-the data), `data`
-(a name that `data.load` knows, or a folder), `num_examples`, `seed`, `methods`
-and `metrics` by label, each with the `name` of a row of the launchers' tables
-and `settings` of it (see `use`), and `comparisons`. Configs of `certify` and
+the data), `data` (a name that `data.load` knows, or a folder), `num_examples`,
+`seed`, and `methods` and `metrics` by label, each with the `name` of a row of
+the launchers' tables and `settings` of it (see `use`). Where some of its
+examples chose a setting, `tune` is the first of them and the one after the
+last, and `judge` the same of those that judge, which are others; where examples
+depend on one another, `cluster` in a row count as one. Configs of `certify` and
 `attack` have the same fields but `metrics`: theirs is the overlap of two maps.
-Only `about`, `num_examples`, `batch_size` (examples at once on each device) and
-`num_maps` (examples whose maps are kept for the report) may change between the
-runs in one folder.
 
-The rule of every comparison `(metric, a, b, claim)`: take the difference a - b
-of the metric on the same images, and the 95% bootstrap interval of its mean.
-`below` and `above` are reproduced if the whole interval is below or above zero,
-and refuted if it is on the other side; `not_below` and `not_above` likewise,
-zero itself being on the side of the claim; all else is undecided, and so is
-what fewer than 10 images say. With `holm` the comparisons of a config are one
-family: what has a p-value above .05, corrected by Holm's procedure, is
-undecided too. With `fewest` it takes more images than 10.
+Only `about`, `num_examples`, `batch_size` (examples at once on each device),
+`num_maps` (examples whose maps are kept for the report) and what judges may
+change between the runs in one folder.
+
+What a config says was "Seen" is of earlier runs, whose verdicts took ten
+examples and were not corrected for their number: numbers, but no verdicts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,11 @@ from typing import Any
 
 import ml_collections
 
+from experiments.core import claims as claiming
 from experiments.core import fits
 from experiments.core import naming
+
+FIXED, SEEN = claiming.FIXED, claiming.SEEN
 
 # Networks that are trained in a minute, on digits other than those explained.
 LENET, SOFTPLUS_NET, VIT = (
@@ -39,6 +43,31 @@ LENET, SOFTPLUS_NET, VIT = (
 def use(name: str, **settings: Any) -> dict[str, Any]:
   """Returns a method or a metric of the launchers' tables, with settings."""
   return {'name': name, 'settings': settings}
+
+
+def claim(
+  words: str,
+  paper: str,
+  where: str,
+  *decides: tuple[str, str, str | float, str],
+  rule: str = FIXED,
+) -> dict[str, Any]:
+  """Returns a claim of a config: see `core/claims.py`.
+
+  Args:
+    words: what is claimed, in about eight words.
+    paper: a key of `claims.PAPERS`.
+    where: its figure, table or section.
+    *decides: comparisons `(metric, a, b, direction)`, all of which it takes.
+    rule: `FIXED`, or `SEEN` where the numbers were known before the rule.
+  """
+  return {
+    'claim': words,
+    'paper': paper,
+    'where': where,
+    'rule': rule,
+    'decides': tuple(decides),
+  }
 
 
 def choose(which: str, choices: Mapping[str, Any]) -> Any:
@@ -55,7 +84,7 @@ def evaluation(
   about: str,
   methods: Mapping[str, dict[str, Any]],
   metrics: Mapping[str, dict[str, Any]],
-  comparisons: Sequence[tuple[str, str, str, str]] = (),
+  claims: Sequence[dict[str, Any]] = (),
   model: str = 'efficientnet_lite0',
   data: str = 'photos',
   num_examples: int = 20,
@@ -63,29 +92,31 @@ def evaluation(
   batch_size: int = 1,
   num_maps: int = 20,
   fit: Mapping[str, Any] | None = None,
-  holm: bool = False,
-  fewest: int | None = None,
+  tune: tuple[int, int] | None = None,
+  judge: tuple[int, int] | None = None,
+  cluster: int = 1,
 ) -> ml_collections.ConfigDict:
-  """Returns a config: see the top of this file."""
+  """Returns a config of `evaluate`: see the top of this file."""
   config = {
+    'launcher': 'evaluate',
     'about': about,
+    'claims': tuple(claims),
     'model': model,
     'data': data,
     'num_examples': num_examples,
     'seed': seed,
     'batch_size': batch_size,
     'num_maps': num_maps,
-    'methods': _ordered(methods),
-    'metrics': _ordered(metrics),
-    'comparisons': tuple(comparisons),
+    'methods': methods,
+    'metrics': metrics,
+    'cluster': cluster,
   }
-  if fit is not None:
-    config['fit'] = _ordered(fit)
-  if holm:
-    config['holm'] = True
-  if fewest is not None:
-    config['fewest'] = fewest
-  return _ordered(config)
+  return _given(config, fit=fit, tune=tune, judge=judge)
+
+
+def _given(config, **more):
+  """Returns a config with those of some more fields that are given."""
+  return _ordered(config | {k: v for k, v in more.items() if v is not None})
 
 
 def _ordered(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
@@ -97,10 +128,16 @@ def _ordered(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
 
 
 def study(
-  name: str, *, about: str, seed: int = 0, **settings: Any
+  name: str,
+  *,
+  about: str,
+  claims: Sequence[dict[str, Any]] = (),
+  seed: int = 0,
+  **settings: Any,
 ) -> ml_collections.ConfigDict:
   """Returns the config of a module of `experiments/studies/`."""
-  return _ordered({'study': name, 'about': about, 'seed': seed, **settings})
+  shared = {'launcher': 'study', 'about': about, 'claims': tuple(claims)}
+  return _ordered({'study': name, **shared, 'seed': seed, **settings})
 
 
 def certification(
@@ -117,6 +154,9 @@ def certification(
   share: float = 0.6,
   seed: int = 0,
   fit: Mapping[str, Any] | None = None,
+  claims: Sequence[dict[str, Any]] = (),
+  tune: tuple[int, int] | None = None,
+  judge: tuple[int, int] | None = None,
 ) -> ml_collections.ConfigDict:
   """Returns a config of `certify`.
 
@@ -134,9 +174,15 @@ def certification(
     share: of the examples for which the summary says what all have at least.
     seed: see `model`.
     fit: see `model`.
+    claims: on the metrics 'overlap at .03' and so on, a radius each, of maps
+      and bounds, 'relaxed, hoeffding', for the first of `k`.
+    tune: see the top of this file; so is `judge`.
+    judge: see `tune`.
   """
   config = {
+    'launcher': 'certify',
     'about': about,
+    'claims': tuple(claims),
     'model': model,
     'data': data,
     'num_examples': num_examples,
@@ -148,14 +194,14 @@ def certification(
     'confidence': confidence,
     'share': share,
   }
-  return _ordered(config if fit is None else {**config, 'fit': fit})
+  return _given(config, fit=fit, tune=tune, judge=judge)
 
 
 def attack(
   *,
   about: str,
   methods: Mapping[str, Mapping[str, Any]],
-  comparisons: Sequence[tuple[str, str, str, str]] = (),
+  claims: Sequence[dict[str, Any]] = (),
   model: str,
   data: str,
   num_examples: int,
@@ -173,8 +219,7 @@ def attack(
   Args:
     about: the config's docstring.
     methods: by label: the use of a map, and as its `attack` the use of one.
-    comparisons: of the metric 'overlap', at every radius, by the rule at the
-      top of this file.
+    claims: on the metrics 'overlap at 3.08' and so on, a radius each.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
       `seed` and `fit`.
     data: see `model`.
@@ -190,18 +235,19 @@ def attack(
     fit: see `model`.
   """
   config = {
+    'launcher': 'attack',
     'about': about,
+    'claims': tuple(claims),
     'model': model,
     'data': data,
     'num_examples': num_examples,
     'batch_size': batch_size,
     'seed': seed,
     'methods': methods,
-    'comparisons': tuple(comparisons),
     'rho': tuple(rho),
     'k': k,
     'ball': ball,
     'objective': objective,
     'sharpness': sharpness,
   }
-  return _ordered(config if fit is None else {**config, 'fit': fit})
+  return _given(config, fit=fit)

@@ -7,7 +7,6 @@ Claim: the image must be blurred until the classifier does not know it: the
 Here: EfficientNet-Lite0 (or :squeezenet) and the 20 photos; masks found and
   judged with either blur. The last point of a deletion curve is what the blur
   itself is worth: see also `igos_pictures.py`.
-Rule: see `common.py`; fixed before the run.
 Seen: reproduced. Judged by 51 x 51, masks found with it delete .076 and insert
   .579, those found with 11 x 11 .100 and .530: -.024 (-.047 to -.009) and .049
   (.018 to .088). Judged by 11 x 11, whose image is often known still, each is
@@ -33,9 +32,19 @@ def get_config(model: str = 'efficientnet_lite0'):
       'judged by 51': common.use('igos_protocol'),
       'judged by 11': common.use('igos_protocol', baseline='slight_blur'),
     },
-    comparisons=(
-      ('judged by 51.deletion', 'igos, 51', 'igos, 11', 'below'),
-      ('judged by 51.insertion', 'igos, 51', 'igos, 11', 'above'),
-      ('judged by 11.deletion', 'igos, 51', 'igos, 11', 'above'),
+    claims=(
+      common.claim(
+        'masks found by the 51 x 51 blur are better',
+        'I-GOS',
+        'Section 4',
+        ('judged by 51.deletion', 'igos, 51', 'igos, 11', 'below'),
+        ('judged by 51.insertion', 'igos, 51', 'igos, 11', 'above'),
+      ),
+      common.claim(
+        'judged by 11 x 11 they delete less',
+        'none',
+        '',
+        ('judged by 11.deletion', 'igos, 51', 'igos, 11', 'above'),
+      ),
     ),
   )

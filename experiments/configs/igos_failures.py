@@ -26,6 +26,16 @@ def get_config(model: str = 'squeezenet'):
   config.update(about=__doc__, explained='true', only='wrong')
   methods = ('integrated gradients', 'grad_cam', 'mask', 'igos', 'igos_pp')
   chosen = {name: config.methods[name].to_dict() for name in methods}
+  config.claims = (
+    common.claim(
+      'of a wrong prediction the best cells are worth nothing',
+      'I-GOS',
+      'Figure 7',
+      ('p of the best cells alone', 'igos', 0.01, 'not_above'),
+      rule=common.SEEN,
+    ),
+  )
+  fields = {k: v for k, v in config.items() if k not in ('study', 'launcher')}
   return common.study(
-    'best_cells', **{**config, 'methods': chosen, 'baselines': ('blur',)}
+    'best_cells', **{**fields, 'methods': chosen, 'baselines': ('blur',)}
   )

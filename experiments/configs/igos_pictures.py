@@ -30,6 +30,32 @@ def get_config(model: str = 'efficientnet_lite0'):
     data='photos',
     num_examples=20,
     num_figures=8,
+    claims=(
+      common.claim(
+        'without 6.4% by I-GOS less is left than by others',
+        'I-GOS',
+        'Figure 1',
+        *(
+          ('p without the best cells', 'igos', rival, 'below')
+          for rival in ('integrated gradients', 'grad_cam', 'rise', 'mask')
+        ),
+        rule=common.SEEN,
+      ),
+      common.claim(
+        '6.4% by I-GOS alone bring the class back',
+        'I-GOS',
+        'Figure 1',
+        ('p of the best cells alone', 'igos', 'the whole image', 'not_below'),
+        rule=common.SEEN,
+      ),
+      common.claim(
+        'the blurred image is worth nothing',
+        'I-GOS',
+        'Section 4',
+        ('p of a baseline', 'blur', 0.01, 'below'),
+        rule=common.SEEN,
+      ),
+    ),
     explained='predicted',
     only='all',
     share=0.064,

@@ -30,7 +30,23 @@ def get_config():
     about=__doc__,
     **common.LENET,
     networks=(0, 1),
+    # Others than those of the numbers above.
+    first=100,
     num_examples=100,
+    claims=(
+      common.claim(
+        'no point of the stochastic box changes the decision',
+        'Invariant',
+        'Section 2.1',
+        ('broken by an attack', 'stochastic', 0.0, 'not_above'),
+      ),
+      common.claim(
+        'under 5% of the certified boxes are broken',
+        'none',
+        '',
+        ('broken by an attack', 'certified', 0.05, 'below'),
+      ),
+    ),
     batch_size=10,
     boxes={'stochastic': stochastic, 'tuned': {'target': 0.01, **stochastic}},
     attack={'num_starts': 8, 'num_steps': 60},

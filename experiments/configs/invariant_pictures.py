@@ -37,6 +37,16 @@ def get_config():
     data='photos',
     num_examples=8,
     num_figures=4,
+    claims=tuple(
+      common.claim(
+        f'maps of the box are less noisy than {rival}',
+        'Invariant',
+        'Figures 2 to 4',
+        ('signal over noise', 'invariant', rival, 'above'),
+        rule=common.SEEN,
+      )
+      for rival in ('gradient', 'smooth_grad', 'integrated_gradients')
+    ),
     quantile=0.8,
     blur=4.0,
     methods={

@@ -30,6 +30,16 @@ def get_config(model: str = 'efficientnet_lite0'):
     data='photos',
     num_examples=10,
     num_figures=6,
+    claims=tuple(
+      common.claim(
+        f'without its tenth less is left than by {rival}',
+        'LEG',
+        'Figure 7',
+        ('p without the best cells', 'leg_tv', rival, 'below'),
+        rule=common.SEEN,
+      )
+      for rival in ('grad_cam', 'gradient', 'smooth_grad', 'rise', 'random')
+    ),
     explained='predicted',
     only='all',
     share=0.1,

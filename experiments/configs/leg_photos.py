@@ -9,9 +9,6 @@ Here: EfficientNet-Lite0 and the first of the 20 photos; every variant is the
   first (14 cells a side, independent noise of .05, one grey number a cell, 784
   images of orthogonal antithetic draws) with one thing changed. Orthogonal
   draws want a whole matrix in each half: four images a cell at least.
-Rule: a variant is reliable if the maps of two halves of its draws correlate
-  above .6 on most photos, and if LEG and LEG-TV explain more than nothing of
-  the variance of the score on fresh draws; fixed before the run.
 Seen, halves' correlation (median, range over eight photos), shares that LEG and
   LEG-TV explain (95% interval of the mean): 14 cells from 784 images .72 (.61
   to .86), .30 (.19 to .47) and .30 (.20 to .46); from 1568 .81; from 3136 .91
@@ -70,6 +67,14 @@ def get_config():
     about=__doc__,
     model='efficientnet_lite0',
     data='photos',
+    claims=(
+      common.claim(
+        "halves of the paper's draws agree",
+        'LEG',
+        'Figure 2',
+        ('correlation of halves', 'paper_1568', 0.6, 'above'),
+      ),
+    ),
     num_examples=8,
     num_fresh=400,
     variants={name: {**_BASE, **v} for name, v in variants.items()},

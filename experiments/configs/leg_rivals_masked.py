@@ -33,6 +33,17 @@ def get_config(which: str = 'digits'):
     'best_cells',
     about=__doc__,
     num_figures=6,
+    # Of digits others than those of the numbers above.
+    first=0 if on_photos else 30,
+    claims=tuple(
+      common.claim(
+        f'without the tenth by LEG less is left than by {rival}',
+        'LEG',
+        'Figure 7',
+        ('p without the best cells', 'leg', rival, 'below'),
+      )
+      for rival in leg_common.RIVALS
+    ),
     explained='predicted',
     only='all',
     share=0.1,

@@ -38,6 +38,15 @@ def get_config():
   return common.study(
     'leg_solver',
     about=__doc__,
+    claims=(
+      common.claim(
+        'every gap of the linear programs is below 1e-3',
+        'none',
+        '',
+        ('gap', 'ours', 1e-3, 'below'),
+        rule=common.SEEN,
+      ),
+    ),
     model='efficientnet_lite0',
     data='photos',
     num_examples=11,

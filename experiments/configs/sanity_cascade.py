@@ -50,6 +50,8 @@ def get_config(which: str = 'digits'):
   if which == 'digits':
     chosen = {
       **common.LENET,
+      # Others than those of the numbers above.
+      'first': 50,
       'num_examples': 50,
       'batch_size': 10,
     }
@@ -97,5 +99,49 @@ def get_config(which: str = 'digits'):
       del methods[name]
     methods['cp_lrp'] = common.use('lrp', composite='cp_lrp')
   return common.study(
-    'sanity_cascade', about=__doc__, methods=methods, **chosen
+    'sanity_cascade',
+    about=__doc__,
+    methods=methods,
+    claims=_claims(methods),
+    **chosen,
   )
+
+
+def _claims(methods):
+  """Returns the claims on the network without its top layer."""
+  change = [
+    common.claim(
+      f'maps of {name} change with the top layer',
+      'Sanity checks',
+      'Figure 2',
+      ('rank correlation, top layer', name, 0.5, 'below'),
+    )
+    for name in (
+      'gradient',
+      'smooth_grad',
+      'gradient_x_input',
+      'integrated_gradients',
+      'grad_cam',
+    )
+  ]
+  stay = [
+    common.claim(
+      'guided backpropagation does not change with the top layer',
+      'Sanity checks',
+      'Figure 2',
+      ('rank correlation, top layer', 'guided_backprop', 0.5, 'above'),
+    )
+  ]
+  constant = [
+    common.claim(
+      f'LEG-TV is flat without {what}',
+      'LEG',
+      'Figure 5',
+      (f'constant, {when}', 'leg_tv, absolute L', 0.9, 'not_below'),
+    )
+    for what, when in (
+      ('the top layer', 'top layer'),
+      ('all layers', 'all layers'),
+    )
+  ]
+  return (*change, *(stay if 'guided_backprop' in methods else ()), *constant)

@@ -42,6 +42,15 @@ def get_config():
   return common.study(
     'shapley_budgets',
     about=__doc__,
+    claims=(
+      common.claim(
+        'our best estimate is no worse than shap and shapiq',
+        'none',
+        '',
+        ('log of the squared error', 'ours', 'theirs', 'not_above'),
+        rule=common.SEEN,
+      ),
+    ),
     seeds=20,
     peers=True,
     games={

@@ -31,6 +31,14 @@ def get_config():
   smaller = {'num_restarts': 1, 'num_steps': 3, 'num_halvings': 2}
   return training_common.training(
     about=__doc__,
+    claims=(
+      common.claim(
+        'attacks on maps raise the overlap more than on classes',
+        'Certificates',
+        'Section 5',
+        ('overlap', 'loss=interpretation', 'loss=classification', 'above'),
+      ),
+    ),
     data=training_common.data(
       'digits',
       train='train[:3500]',

@@ -17,6 +17,7 @@ Command: python -m experiments.train --workdir=out/training_certificates \\
   --config=experiments/configs/training_certificates.py --data_dir=DIR
 """
 
+from experiments.configs import common
 from experiments.configs import training_common
 from experiments.configs import training_mnist
 
@@ -29,6 +30,15 @@ def get_config(which: str = 'small'):
   config.sweep = (
     ('loss.settings.lam', (lams[0], lams[-1])),
     ('seed', (0, 1, 2)),
+  )
+  config.claims = (
+    common.claim(
+      'trained networks are certified for more',
+      'none',
+      '',
+      ('certified', 'lam=1000.0', 'lam=0.0', 'above'),
+      rule=common.SEEN,
+    ),
   )
   config.judge = training_common.judge(num_examples=32, num_samples=8192)
   return config

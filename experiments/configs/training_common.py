@@ -1,18 +1,20 @@
 """What the configs of trainings have in common.
 
-A config has `network` and its settings for `models.create`; `data`, with the
-splits of training, validation and test and the size of a batch; `loss`,
-`optimizer` and their settings, of the tables of `training/recipes.py`;
-`epochs`, the first `first_epochs` of them by the plain loss; `max_steps`, which
-ends a training earlier (0 does not); `patience`, the validations without a
-better loss after which it ends (0 never does, and keeps the last parameters,
-not the best); how often to log, validate and save, in steps (0 is once an
-epoch); `dtype`, in which the network is computed; `augment`, whether images are
-cropped and reflected at random; `judge`, what is measured of the maps on test
-examples; and `sweep`, the values that settings take in turn.
+A config has `claims`, on what is measured of the maps, by the point of the
+sweep without its seed, 'lam=200.0', the seeds being its examples; `network` and
+its settings for `models.create`; `data`, with the splits of training,
+validation and test and the size of a batch; `loss`, `optimizer` and their
+settings, of the tables of `training/recipes.py`; `epochs`, the first
+`first_epochs` of them by the plain loss; `max_steps`, which ends a training
+earlier (0 does not); `patience`, the validations without a better loss after
+which it ends (0 never does, and keeps the last parameters, not the best); how
+often to log, validate and save, in steps (0 is once an epoch); `dtype`, in
+which the network is computed; `augment`, whether images are cropped and
+reflected at random; `judge`, what is measured of the maps on test examples; and
+`sweep`, the values that settings take in turn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -77,6 +79,7 @@ def training(
   about: str,
   sweep: Mapping[str, Any],
   loss: dict[str, Any],
+  claims: Sequence[dict[str, Any]] = (),
   network: Mapping[str, Any] = PAPER_NET,
   data: Mapping[str, Any] = MNIST,
   optimizer: Mapping[str, Any] = ADAM,
@@ -95,7 +98,9 @@ def training(
   """Returns a config: see the top of this file."""
   config = ml_collections.ConfigDict(sort_keys=False)
   values = {
+    'launcher': 'train',
     'about': about,
+    'claims': tuple(claims),
     'network': network,
     'data': data,
     'loss': loss,

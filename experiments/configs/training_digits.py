@@ -21,6 +21,20 @@ def get_config():
   """Returns the config: see the top of this file."""
   return training_common.training(
     about=__doc__,
+    claims=(
+      common.claim(
+        'training against the attack raises the overlap',
+        'Certificates',
+        'Figure 2',
+        ('overlap', 'lam=1000.0', 'lam=0.0', 'above'),
+      ),
+      common.claim(
+        'it costs no accuracy',
+        'Certificates',
+        'Figure 6',
+        ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below'),
+      ),
+    ),
     data=training_common.data(
       'digits',
       train='train[:3500]',

@@ -27,7 +27,17 @@ _MADE = (
   'model.npz',
 )
 # What may change between the runs in one folder: no record depends on it.
-FREE = ('about', 'batch_size', 'num_examples', 'num_maps')
+FREE = (
+  'about',
+  'batch_size',
+  'claims',
+  'cluster',
+  'judge',
+  'launcher',
+  'num_examples',
+  'num_maps',
+  'tune',
+)
 
 
 def keep_config(folder: pathlib.Path, config: Mapping[str, Any]) -> None:

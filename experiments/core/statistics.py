@@ -1,41 +1,25 @@
-"""Means over examples, correlations, paired differences, verdicts on claims.
+"""Means over examples and correlations, with their intervals.
 
-An interval is the BCa bootstrap's over examples, at 95%. It is a little short
-for few examples: for the mean of 20 normal numbers it covers about 93%.
-
-A family of claims is corrected by Holm's procedure, on the p-values of random
-flips of the signs of paired differences.
+An interval of a mean is the BCa bootstrap's over examples, at 95%. It is a
+little short for few examples: for the mean of 20 normal numbers it covers about
+93%. What is a find is decided by `significance.py`.
 
 References:
   Efron, Better bootstrap confidence intervals, 1987.
   https://doi.org/10.1080/01621459.1987.10478410
-  Holm, A simple sequentially rejective multiple test procedure, 1979.
-  https://www.jstor.org/stable/4615733
   Kendall and Babington Smith, The problem of m rankings, 1939.
   https://doi.org/10.1214/aoms/1177732186
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 import numpy as np
 from scipy import stats
 
-_RESAMPLES = 4999
-# The bootstrap of a few numbers is no evidence.
-FEWEST = 10
-# What is less likely by chance is taken for found.
-_LEVEL = 0.05
+from experiments.core import significance
 
-# Whether a claim on a difference holds, given its lower and upper ends, and
-# whether its opposite does. What is neither is undecided.
-CLAIMS = {
-  'below': (lambda low, high: high < 0, lambda low, high: low > 0),
-  'above': (lambda low, high: low > 0, lambda low, high: high < 0),
-  'not_below': (lambda low, high: low >= 0, lambda low, high: high < 0),
-  'not_above': (lambda low, high: high <= 0, lambda low, high: low > 0),
-}
+_RESAMPLES = 4999
 
 
 class Interval(NamedTuple):
@@ -74,29 +58,44 @@ def mean_interval(values: Float[np.ndarray, 'n']) -> Interval:
 
 
 def rank_correlation(
-  a: Float[np.ndarray, 'n'], b: Float[np.ndarray, 'n']
+  a: Float[np.ndarray, 'n'],
+  b: Float[np.ndarray, 'n'],
+  clusters: Int[np.ndarray, 'n'] | None = None,
 ) -> Interval:
   """Returns Spearman's correlation of paired numbers, with its interval.
 
-  Fewer than 10, or all in one order, say nothing of its error.
+  Three or fewer, or all in one order, say nothing of its error.
+
+  Args:
+    a: numbers.
+    b: numbers that go with them.
+    clusters: of each pair, where some depend on one another; `num` counts them.
   """
-  a, b = (np.asarray(v, np.float64) for v in (a, b))
-  value = float(_spearman(a, b))
-  if a.size < FEWEST or not abs(value) < 1:
-    return Interval(value, -np.inf, np.inf, a.size)
-  ends = stats.bootstrap(
-    (a, b),
-    _spearman,
-    paired=True,
-    vectorized=False,
-    n_resamples=999,
-    rng=np.random.default_rng(0),
-  ).confidence_interval
-  return Interval(value, float(ends.low), float(ends.high), a.size)
+  z, error, num = significance.fisher(a, b, clusters)
+  if not error:
+    return Interval(float(np.tanh(z)), -np.inf, np.inf, num)
+  low, high = np.tanh(z + error * stats.norm.ppf([0.025, 0.975]))
+  return Interval(float(np.tanh(z)), float(low), float(high), num)
 
 
-def _spearman(a, b):
-  return stats.spearmanr(a, b).statistic
+def collapse(
+  values: Float[np.ndarray, 'n'], clusters: Int[np.ndarray, 'n']
+) -> Float[np.ndarray, 'm']:
+  """Returns the mean of each cluster, NaN left out, in the clusters' order.
+
+  Args:
+    values: numbers, some of which depend on one another.
+    clusters: of each.
+  """
+  values = np.asarray(values, np.float64)
+  known = ~np.isnan(values)
+  names, ids = np.unique(clusters, return_inverse=True)
+  count = np.bincount(ids, weights=known, minlength=len(names))
+  total = np.bincount(
+    ids, weights=np.where(known, values, 0), minlength=len(names)
+  )
+  with np.errstate(invalid='ignore'):
+    return total / count
 
 
 def kendall_w(values: Float[np.ndarray, 'm n']) -> float:
@@ -118,62 +117,3 @@ def kendall_w(values: Float[np.ndarray, 'm n']) -> float:
   )
   most = m**2 * (n**3 - n) - m * ties
   return float(12 * spread / most) if most > 0 else np.nan
-
-
-def p_value(differences: Float[np.ndarray, 'n']) -> float:
-  """Returns how likely a mean so far from 0 is where all signs are chance.
-
-  Of one example, or none, it is 1.
-
-  Args:
-    differences: one an example; NaN is left out.
-  """
-  values = np.asarray(differences, np.float64)
-  values = values[~np.isnan(values)]
-  if values.size < 2 or not np.any(values):
-    return 1.0
-  test = stats.permutation_test(
-    (values,),
-    lambda v, axis: np.mean(v, axis),
-    permutation_type='samples',
-    n_resamples=9999,
-    rng=np.random.default_rng(0),
-  )
-  return float(test.pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-  """Returns p-values corrected for their number, in the same order.
-
-  What is at most .05 then is found with a chance of .05 at most that anything
-  of it is chance.
-  """
-  order = np.argsort(p_values, kind='stable')
-  scaled = np.asarray(p_values, np.float64)[order]
-  scaled = scaled * np.arange(len(order), 0, -1)
-  corrected = np.empty(len(order))
-  corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-  return corrected.tolist()
-
-
-def verdict(
-  claim: str,
-  difference: Interval,
-  *,
-  p: float | None = None,
-  fewest: int = FEWEST,
-) -> str:
-  """Says what a paired difference makes of a claim: see `CLAIMS`.
-
-  Args:
-    claim: one of `CLAIMS`.
-    difference: of fewer examples than `fewest`, it leaves a claim undecided.
-    p: its p-value, corrected; above .05 it leaves a claim undecided.
-    fewest: examples that a verdict takes.
-  """
-  holds, fails = CLAIMS[claim]
-  if difference.num < fewest or (p is not None and p > _LEVEL):
-    return 'undecided'
-  if holds(difference.low, difference.high):
-    return 'reproduced'
-  return 'refuted' if fails(difference.low, difference.high) else 'undecided'

@@ -5,6 +5,7 @@ from typing import Any
 from absl import flags
 
 from experiments.core import app
+from experiments.core import claims
 from experiments.core import naming
 
 METHODS = flags.DEFINE_list(
@@ -36,12 +37,10 @@ def restrict(config: dict[str, Any]) -> dict[str, Any]:
   chosen = {k: v for k, v in config['methods'].items() if k not in absent}
   told = f'without {", ".join(absent)}'
   config = {**config, 'methods': chosen, 'absent': tuple(absent)}
-  if 'comparisons' in config:
-    whole = config['comparisons']
-    kept = [c for c in whole if not set(c[1:3]) & set(absent)]
-    dropped = len(whole) - len(kept)
-    told += f': {dropped} of {len(whole)} comparisons are dropped'
-    config['comparisons'] = tuple(kept)
+  if config.get('claims'):
+    whole = sum(len(claim['decides']) for claim in config['claims'])
+    config['claims'], dropped = claims.without(config['claims'], absent)
+    told += f': {dropped} of {whole} comparisons are dropped'
   if app.is_first():
     print(told)
   return config

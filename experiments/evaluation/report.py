@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.core import app
 from experiments.core import files
+from experiments.core import verdicts
 from experiments.evaluation import plots
 from experiments.tables import contenders
 from experiments.tables import diagnostics
@@ -79,12 +80,7 @@ def tables(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
   ]
   parts = [app.table(('method', *means, 'time'), rows)]
   if summary['verdicts']:
-    rows = [
-      (_claim(v), v['metric'], str(v['num']), _text(v), v['verdict'])
-      for v in summary['verdicts']
-    ]
-    header = ('claim', 'of', 'images', 'difference', 'verdict')
-    parts.append(app.table(header, rows))
+    parts.append(verdicts.table(summary['verdicts']))
   return '\n\n'.join(parts)
 
 
@@ -116,11 +112,10 @@ def write(
         f'src="{_uri(data, "png")}"></div>'
       )
   # What a config says that was seen is no number of this run.
-  claim, _, seen = config['about'].partition('\n\nSeen')
+  claim, seen = _told_and_seen(config['about'])
   title = f'{config["model"]} on {len(records)} of {config["data"]}'
   parts = [
     f'<h1>{html.escape(title)}</h1>',
-    f'<pre>{html.escape(claim.strip())}</pre>',
     _facts(records, summary),
     _absent(config),
     _section('Claims', _verdicts(summary['verdicts'])),
@@ -129,6 +124,7 @@ def write(
     _section('Curves', ''.join(figures)),
     _section('Paired differences', _differences(methods, summary)),
     _section('Maps', _maps(folder, config, records)),
+    _section('What the config says', f'<pre>{html.escape(claim)}</pre>'),
     _section('Seen in another run', _seen(seen)),
   ]
   page = (
@@ -139,6 +135,12 @@ def write(
     + f'<script>{_SCRIPT}</script></body></html>\n'
   )
   files.write_bytes(folder / 'report.html', page.encode())
+
+
+def _told_and_seen(about: str) -> tuple[str, str]:
+  """Splits a config's text where it begins to say what was seen."""
+  claim, _, seen = f'\n{about.strip()}'.partition('\nSeen')
+  return claim.strip(), seen
 
 
 def _section(title: str, body: str) -> str:
@@ -155,7 +157,9 @@ def _facts(records, summary) -> str:
   known = f'; {sum(right)} of {len(right)} classified right' if right else ''
   return (
     f'<p>Each map explains the class that is predicted{known}. Intervals are '
-    '95% bootstrap intervals over images, differences are of the same images. '
+    '95% bootstrap intervals over images, differences are of the same images; '
+    'p-values are corrected by Holm for all comparisons of the config, and '
+    f'fewer than {verdicts.FEWEST} images decide nothing. '
     f'{html.escape(summary["machine"])}, JAX {html.escape(summary["jax"])}.</p>'
   )
 
@@ -175,19 +179,35 @@ def _seen(text: str) -> str:
   )
 
 
-def _verdicts(verdicts) -> str:
+def _verdicts(found) -> str:
+  """Returns a line a comparison, beside the word of its claim."""
   rows = [
     [
-      (_claim(v), html.escape(_claim(v)), 'text'),
-      (v['metric'], html.escape(v['metric']), 'text'),
-      (v['num'], str(v['num']), ''),
-      (v['mean'], _ranged(v), ''),
-      (v['verdict'], v['verdict'], f'text {v["verdict"]}'),
+      (v['claim'], html.escape(v['claim']), 'text'),
+      (v['verdict'], v['verdict'], f'text {_kind(v)}'),
+      (verdicts.told(c), html.escape(verdicts.told(c)), 'text'),
+      (c['clusters'], str(c['clusters']), ''),
+      (c['mean'], _ranged(c), ''),
+      (c['p'], verdicts.chance(c), ''),
+      (c['verdict'], c['verdict'], f'text {_kind(c)}'),
     ]
-    for v in verdicts
+    for v in found
+    for c in v['comparisons']
   ]
-  header = ('claim', 'of', 'images', 'difference', 'verdict')
+  header = (
+    'claim',
+    'verdict',
+    'comparison',
+    'examples',
+    'effect',
+    'p, corrected',
+    'by itself',
+  )
   return _table(header, rows) if rows else ''
+
+
+def _kind(verdict) -> str:
+  return verdict['verdict'].partition(' ')[0]
 
 
 def _agreement(summary) -> str:
@@ -326,10 +346,6 @@ def _curve_names(records, metric) -> list[str]:
     for name in row['curves']
   )
   return [n for n in names if n.rpartition('.')[0] == metric]
-
-
-def _claim(v: Mapping[str, Any]) -> str:
-  return f'{v["a"]} {v["claim"].replace("_", " ")} {v["b"]}'
 
 
 def _text(entry: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
+from experiments.core import claims
 from experiments.core import statistics
+from experiments.core import verdicts
 from experiments.tables import metrics
 
 # The time of a map, compiled: it can be compared as what is measured can.
@@ -36,10 +38,14 @@ def summarize(
 ) -> dict[str, Any]:
   """Returns means, differences of all pairs and verdicts, in JSON's types.
 
+  They are of the examples that judge.
+
   Args:
     records: one an example.
-    config: names the methods and the comparisons.
+    config: names the methods and the claims.
   """
+  judging = claims.judged(config)
+  records = [r for r in records if r['index'] in judging]
   methods = list(config['methods'])
   names = metrics.columns(config['metrics'])
   data = {
@@ -59,7 +65,11 @@ def summarize(
     n: {m: statistics.mean_interval(v)._asdict() for m, v in data[n].items()}
     for n in names
   }
+  groups = [r['index'] // config['cluster'] for r in records]
+  clusters = dict.fromkeys(data, groups) if config['cluster'] > 1 else None
   return {
+    'num_examples': len(records),
+    'verdicts': verdicts.judge(config['claims'], data, clusters),
     'means': means,
     'agreement': _agreement(means, names, methods),
     'seconds': {m: float(np.median(v)) for m, v in data[SECONDS].items()},
@@ -70,7 +80,6 @@ def summarize(
       }
       for n in names
     },
-    'verdicts': _verdicts(config, data, difference),
   }
 
 
@@ -96,22 +105,3 @@ def _agreement(means, better, methods):
   if np.isnan(w):
     return None
   return {'w': w, 'metrics': list(worth), 'num_methods': len(methods)}
-
-
-def _verdicts(config, data, difference):
-  """Returns what each comparison comes to, corrected if the config asks."""
-  claims = config['comparisons']
-  corrected = [None] * len(claims)
-  if config.get('holm', False):
-    corrected = statistics.holm(
-      [statistics.p_value(data[n][a] - data[n][b]) for n, a, b, _ in claims]
-    )
-  fewest = config.get('fewest', statistics.FEWEST)
-  found = []
-  for (n, a, b, claim), p in zip(claims, corrected, strict=True):
-    between = difference(n, a, b)
-    verdict = statistics.verdict(claim, between, p=p, fewest=fewest)
-    names = {'metric': n, 'a': a, 'b': b, 'claim': claim}
-    chance = {} if p is None else {'p': p}
-    found.append({**names, **between._asdict(), **chance, 'verdict': verdict})
-  return found

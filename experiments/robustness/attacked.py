@@ -8,8 +8,10 @@ from matplotlib import figure
 import numpy as np
 
 from experiments.core import app
+from experiments.core import claims
 from experiments.core import files
 from experiments.core import statistics
+from experiments.core import verdicts
 
 
 def report(
@@ -20,11 +22,8 @@ def report(
   """Writes, draws and prints what the records of a run say."""
   summary = {**summarize(config, records), **app.machine()}
   print(table(config, summary))
-  for c in summary['comparisons']:
-    print(
-      f'{c["a"]} {c["claim"]} {c["b"]} at rho {c["rho"]}: '
-      f'{_told(c["difference"])}, {c["verdict"]}'
-    )
+  if summary['verdicts']:
+    print(verdicts.table(summary['verdicts']))
   files.write_json(folder / 'summary.json', summary)
   files.write_figure(folder / 'attacks.png', draw(config, summary['overlaps']))
   print(f'wrote {folder}/: summary.json and attacks.png')
@@ -37,6 +36,8 @@ def summarize(
 
   An example on which one contender found nothing is left out for all.
   """
+  judging = claims.judged(config)
+  records = [r for r in records if r['index'] in judging]
   labels, rhos = list(config['methods']), [f'{r:g}' for r in config['rho']]
   overlaps, left_out = {}, {}
   for rho in rhos:
@@ -48,18 +49,6 @@ def summarize(
       m: np.array([r['maps'][m][rho]['overlap'] for r in kept]) for m in labels
     }
 
-  def compare(metric, a, b, claim, rho):
-    difference = statistics.mean_interval(overlaps[rho][a] - overlaps[rho][b])
-    return {
-      'metric': metric,
-      'a': a,
-      'b': b,
-      'claim': claim,
-      'rho': rho,
-      'difference': difference,
-      'verdict': statistics.verdict(claim, difference),
-    }
-
   return {
     'num_examples': len(records),
     'left_out': left_out,
@@ -67,11 +56,10 @@ def summarize(
       m: {rho: statistics.mean_interval(overlaps[rho][m]) for rho in rhos}
       for m in labels
     },
-    'comparisons': [
-      compare(*comparison, rho)
-      for comparison in config['comparisons']
-      for rho in rhos
-    ],
+    'verdicts': verdicts.judge(
+      config['claims'],
+      {f'overlap at {rho}': by_label for rho, by_label in overlaps.items()},
+    ),
   }
 
 

@@ -8,7 +8,9 @@ from matplotlib import figure
 import numpy as np
 
 from experiments.core import app
+from experiments.core import claims
 from experiments.core import files
+from experiments.core import verdicts
 from saliency_jax import certificates
 
 _STYLES = ('-', '--', ':', '-.')
@@ -22,6 +24,8 @@ def report(
   """Writes, draws and prints what the records of a run say."""
   summary = {**summarize(config, records), **app.machine()}
   print(table(config, summary))
+  if summary['verdicts']:
+    print(verdicts.table(summary['verdicts']))
   # What is drawn is of the first K.
   curves = {
     name: [row[0].value for row in entry['guaranteed']]
@@ -44,6 +48,8 @@ def summarize(
 
   `guaranteed` is of `[rho, K]`, for each map and bound.
   """
+  judging = claims.judged(config)
+  records = [r for r in records if r['index'] in judging]
 
   def guaranteed(overlaps):
     return certificates.guaranteed(
@@ -67,6 +73,31 @@ def summarize(
     'rho': config['rho'],
     'k': config['k'],
     'maps': maps,
+    'verdicts': verdicts.judge(config['claims'], _columns(config, records)),
+  }
+
+
+def contenders(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+  """Returns each map and its bounds by what claims call them."""
+  return {
+    f'{label}, {bound}': (label, bound)
+    for label, chosen in config['methods'].items()
+    for bound in chosen['bounds']
+  }
+
+
+def _columns(config, records):
+  """Returns the overlaps of the first K by radius, map and bound."""
+
+  def of(label, bound, i):
+    maps = (r['maps'][label] for r in records)
+    return np.array([m[bound][i][0] if bound in m else np.nan for m in maps])
+
+  return {
+    f'overlap at {rho:g}': {
+      name: of(*pair, i) for name, pair in contenders(config).items()
+    }
+    for i, rho in enumerate(config['rho'])
   }
 
 

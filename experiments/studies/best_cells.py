@@ -39,7 +39,9 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   probs_fn = jax.jit(lambda p, x: jax.nn.softmax(model.apply(p, x)))
   names = model.spec.class_names or tuple(map(str, range(1000)))
   found, figures = [], {}
-  for index in app.progress(range(config['num_examples']), what='examples'):
+  first = config.get('first', 0)
+  indices = range(first, first + config['num_examples'])
+  for index in app.progress(indices, what='examples'):
     example = examples.prepare(source, index, model.spec)
     x = jnp.asarray(example.image)
     probs = np.asarray(probs_fn(model.params, x))
@@ -137,7 +139,22 @@ def _findings(found, config, figures):
   ]
   share = f'{config["share"]:.1%} of the cells'
   header = ('method', f'p without {share}', 'p of these alone')
-  return findings.Findings(header, rows, {'examples': found}, figures)
+  return findings.Findings(
+    header, rows, {'examples': found}, figures, _columns(found)
+  )
+
+
+def _columns(found):
+  """Returns what is left by what was done, and by whom."""
+  whole = {'the whole image': np.array([r['prob'] for r in found])}
+  by_label = lambda field: {
+    name: np.array([r[field][name] for r in found]) for name in found[0][field]
+  }
+  return {
+    'p without the best cells': {**by_label('deleted'), **whole},
+    'p of the best cells alone': {**by_label('revealed'), **whole},
+    'p of a baseline': {**by_label('baselines'), **whole},
+  }
 
 
 def _figure(title, image, chosen, seen):

@@ -79,7 +79,17 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     'departure',
     'exact, seconds',
   )
-  return findings.Findings(header, rows, numbers, {'lanczos': _figure(numbers)})
+  columns = {
+    'departure': {
+      'Hessian': np.array([n['departure'] for n in numbers.values()])
+    },
+    'relative error': {
+      'Lanczos': np.array([n['relative_errors'][-1] for n in numbers.values()])
+    },
+  }
+  return findings.Findings(
+    header, rows, numbers, {'lanczos': _figure(numbers)}, columns
+  )
 
 
 def _one(apply, config, params, x):

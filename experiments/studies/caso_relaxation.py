@@ -36,7 +36,8 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   del folder  # It is a matter of minutes.
   model = examples.load_model(config)
   source = examples.load_source(config)
-  indices = list(range(config['num_examples']))
+  first = config['first']
+  indices = list(range(first, first + config['num_examples']))
   (batch,) = examples.batches(
     {**config, 'batch_size': len(indices)}, source, model.spec, indices, 1
   )
@@ -85,7 +86,16 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     'restricted eigenvalue',
   )
   numbers = {'relaxation': relaxed, 'gaps': gaps, 'products': at}
-  return findings.Findings(header, rows, numbers, {'rates': _figure(at, gaps)})
+  columns = {
+    'gain': {label: found['share'] for label, found in relaxed.items()},
+    **{
+      f'gap after {num} products': {n: g[:, i] for n, g in gaps.items()}
+      for i, num in enumerate(at)
+    },
+  }
+  return findings.Findings(
+    header, rows, numbers, {'rates': _figure(at, gaps)}, columns
+  )
 
 
 def _relax(apply, config, kappa, count, params, x, label, key):

@@ -133,7 +133,27 @@ def _findings(found, config, figures):
     'caso - cafo',
     "caso's support, of the cut gradient's",
   )
-  return findings.Findings(header, rows, {'maps': found}, figures)
+  return findings.Findings(
+    header, rows, {'maps': found}, figures, _columns(found, config)
+  )
+
+
+def _columns(found, config):
+  """Returns the rise of the loss by method at .97 zeros, a photo a place."""
+  names = ('rise at .97 zeros', 'rise at .97 zeros, low contrast')
+  return {
+    name: {
+      method: np.array(
+        [
+          float(r['gain'][method])
+          for r in found
+          if (r['contrast'], r['sparsity']) == (contrast, 0.97)
+        ]
+      )
+      for method in _METHODS
+    }
+    for name, contrast in zip(names, config['contrasts'], strict=True)
+  }
 
 
 def _figure(title, image, shown):

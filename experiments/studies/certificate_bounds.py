@@ -169,9 +169,29 @@ def _findings(found, config, kinds):
     'bound',
     *(f'q {q}' for q in config['num_samples']),
   )
+  columns = {name: _column(found, name) for name in kinds}
+  clusters = {
+    name: [r['index'] for r in found if (r['map'], r['q']) == (name, least)]
+    for name in kinds
+  }
   return findings.Findings(
-    header, rows, numbers, {'bounds': _figure(curves, config, kinds)}
+    header,
+    rows,
+    numbers,
+    {'bounds': _figure(curves, config, kinds)},
+    columns,
+    clusters,
   )
+
+
+def _column(found, name):
+  """Returns the overlaps of a map by bound and draws, networks in turn."""
+  columns = {}
+  for r in found:
+    if r['map'] == name:
+      for bound, overlap in r['overlaps'].items():
+        columns.setdefault(f'{bound}, {r["q"]}', []).append(overlap)
+  return {label: np.array(values) for label, values in columns.items()}
 
 
 def _figure(curves, config, kinds):

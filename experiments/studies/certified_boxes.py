@@ -48,7 +48,8 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     model = examples.load_model(chosen)
     source = examples.load_source(chosen)
     program = batching.over_batch(functools.partial(_one, model.apply, config))
-    size, indices = config['batch_size'], range(config['num_examples'])
+    size, first = config['batch_size'], config['first']
+    indices = range(first, first + config['num_examples'])
     bar = app.progress(
       range(0, len(indices), size), what=f'network {seed}, batches'
     )
@@ -214,4 +215,15 @@ def _findings(found: Sequence[Mapping[str, Any]], config) -> findings.Findings:
   right.set_ylim(0, 1)
   right.set_xlabel('multiple of the certified box')
   right.set_ylabel('digits on which the attack breaks it')
-  return findings.Findings(header, rows, numbers, {'boxes': fig})
+  broken = {
+    name: column(lambda one, name=name: one['boxes'][name].margin <= 0)
+    for name in names
+  }
+  return findings.Findings(
+    header,
+    rows,
+    numbers,
+    {'boxes': fig},
+    {'broken by an attack': broken},
+    {'broken by an attack': [one['index'] for one in found]},
+  )

@@ -55,7 +55,14 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     mean = statistics.mean_interval(np.array(values))
     rows.append((name, f'{mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})'))
   header = ('method', 'signal over noise of the ranks')
-  return findings.Findings(header, rows, {'signal_to_noise': ratios}, figures)
+  columns = {name: np.array(values) for name, values in ratios.items()}
+  return findings.Findings(
+    header,
+    rows,
+    {'signal_to_noise': ratios},
+    figures,
+    {'signal over noise': columns},
+  )
 
 
 def signal_to_noise(ranks: np.ndarray, blur: float) -> float:

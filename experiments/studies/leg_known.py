@@ -51,24 +51,27 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   }
   inside = _intervals(config)
   covers = {n: _coverage(n, config) for n in config['coverage_samples']}
-  rows, numbers = [], {'errors': {}, 'coverage': {}, 'verdicts': {}}
+  rows, numbers = [], {'errors': {}, 'coverage': {}, 'differences': {}}
   for (name, n), found in errors.items():
     for estimator, values in found.items():
       mean = statistics.mean_interval(values)
       rows.append((f'{estimator}, {name}', f'{n}', _text(mean)))
       numbers['errors'][f'{estimator}, {name}, {n}'] = mean._asdict()
+  columns = {}
   for estimator in ('leg', 'leg_tv', 'leg_tv, best L'):
     for n in config['num_samples']:
       paper, white = (errors[name, n][estimator] for name in _COVARIANCES)
       mean = statistics.mean_interval(paper - white)
-      verdict = statistics.verdict('below', mean)
-      what = f'{estimator}, paper - white: {verdict}'
-      rows.append((what, f'{n}', _text(mean)))
-      numbers['verdicts'][f'{estimator}, {n}'] = {
-        **mean._asdict(),
-        'verdict': verdict,
+      columns[f'error of {n} draws, {estimator}'] = {
+        'paper': paper,
+        'white': white,
       }
+      rows.append((f'{estimator}, paper - white', f'{n}', _text(mean)))
+      numbers['differences'][f'{estimator}, {n}'] = mean._asdict()
   for n, found in covers.items():
+    columns[f'coverage of {n} draws'] = {
+      name: one.pop('draws') for name, one in found.items()
+    }
     for name, one in found.items():
       what = (
         f'{name} L = {one["radius"]:.2g} covers; {one["constant"]:.0%} of maps '
@@ -83,6 +86,7 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     rows,
     numbers,
     {'errors': _figure(errors, config['num_samples'])},
+    columns,
   )
 
 
@@ -238,6 +242,7 @@ def _coverage(n, config):
     covers = np.asarray(away <= radius, np.float64)
     found[name] = {
       'covers': statistics.mean_interval(covers),
+      'draws': covers,
       'radius': float(np.mean(radius)),
       # From L_max on a map is constant.
       'constant': float(np.mean(radius >= largest)),

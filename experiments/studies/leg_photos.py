@@ -76,7 +76,10 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     rows.append((variant, *values, *counts))
   header = ('variant', *_FIELDS, 'halves > .6', 'LEG-TV solved')
   drawn = {v: _draw(folder, v, num) for v in config['drawn']}
-  return findings.Findings(header, rows, numbers, drawn)
+  halves = {name: np.array(numbers[name]['split_half']) for name in names}
+  return findings.Findings(
+    header, rows, numbers, drawn, {'correlation of halves': halves}
+  )
 
 
 @functools.cache

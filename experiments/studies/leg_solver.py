@@ -68,8 +68,13 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     'largest gap, and above HiGHS',
     'steps to 1e-3',
   )
+  gaps = np.concatenate([np.ravel(n['gaps']) for n in numbers.values()])
   return findings.Findings(
-    header, rows, {**numbers, 'maps': whole}, {'steps': _draw(numbers)}
+    header,
+    rows,
+    {**numbers, 'maps': whole},
+    {'steps': _draw(numbers)},
+    {'gap': {'ours': gaps}},
   )
 
 

@@ -50,7 +50,8 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
   del folder  # Each method is a matter of minutes.
   model = examples.load_model(config)
   source = examples.load_source(config)
-  indices = list(range(config['num_examples']))
+  first = config.get('first', 0)
+  indices = list(range(first, first + config['num_examples']))
   chosen = contenders.choose(config['methods'], model.spec)
   explained = {
     **{label: (one.method, one.entry.score) for label, one in chosen.items()},
@@ -141,4 +142,30 @@ def _findings(numbers, layers):
     loc='outside right center',
     frameon=False,
   )
-  return findings.Findings(header, rows, numbers, {'cascade': fig})
+  return findings.Findings(
+    header,
+    rows,
+    numbers,
+    {'cascade': fig},
+    _columns(numbers['cascades'], len(layers)),
+  )
+
+
+def _columns(cascades, num_layers):
+  """Returns the correlations, and which maps are constant, at two depths.
+
+  A map is constant where it has no order, though the trained network's has.
+  """
+  columns = {}
+  for when, depth in (('top layer', 1), ('all layers', num_layers)):
+    ranks = {m: found['rank_correlation'] for m, found in cascades.items()}
+    columns[f'rank correlation, {when}'] = {
+      m: values[:, depth] for m, values in ranks.items()
+    }
+    columns[f'constant, {when}'] = {
+      m: np.where(
+        np.isnan(values[:, 0]), np.nan, np.isnan(values[:, depth])
+      ).astype(float)
+      for m, values in ranks.items()
+    }
+  return columns

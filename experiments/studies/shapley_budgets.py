@@ -63,9 +63,35 @@ def run(config: Mapping[str, Any], folder: pathlib.Path) -> findings.Findings:
     rows.append(_row(name, budget, record['found'], size))
   numbers = {'versions': shapley_peers.versions(), 'errors': errors}
   header = ('game', 'calls', 'ours', 'theirs', 'ratio', 'covers')
+  columns, games = _columns(records.read(folder).values())
+  metric = 'log of the squared error'
   return findings.Findings(
-    header, rows, numbers, {'errors': _figure(errors, list(worths))}
+    header,
+    rows,
+    numbers,
+    {'errors': _figure(errors, list(worths))},
+    {metric: columns},
+    {metric: games},
   )
+
+
+def _columns(found):
+  """Returns the best of ours and of theirs, and the game of each budget."""
+  pairs, games = [], []
+  for record in found:
+    by_whom = [
+      [
+        one['mse']
+        for name, one in record['found'].items()
+        if (name in _METHODS) == ours
+      ]
+      for ours in (True, False)
+    ]
+    if all(by_whom):
+      pairs.append([np.log(max(min(v), _ROUNDING)) for v in by_whom])
+      games.append(record['game'])
+  ours, theirs = np.array(pairs).reshape(-1, 2).T
+  return {'ours': ours, 'theirs': theirs}, games
 
 
 def _measured(worths, truth, budget, seeds, peers):

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.core import app
 from experiments.core import records
+from experiments.core import verdicts
 from experiments.training import judging
 
 
@@ -26,7 +27,7 @@ def summarize(
   for name in runs:
     parts = [p for p in name.split(',') if not p.startswith('seed=')]
     groups.setdefault(','.join(parts) or 'run', []).append(name)
-  rows = {}
+  rows, by_seed = {}, {}
   for group, names in groups.items():
     columns = {}
     found = [records.read(folder / n / judging.FOLDER).values() for n in names]
@@ -34,18 +35,25 @@ def summarize(
       values = [[r[column] for r in f if r[column] is not None] for f in found]
       if all(values):
         columns[column] = _mean(values)
+      by_seed.setdefault(column, {})[group] = [
+        float(np.mean(v)) if v else np.nan for v in values
+      ]
     right = [[_right(folder / n)] for n in names]
+    by_seed.setdefault('accuracy', {})[group] = [v for (v,) in right]
     columns['accuracy'] = _mean(right) | {'error': None}
     rows[group] = {'runs': names, 'means': columns}
   return {
     'about': config['about'],
     'num_examples': config['judge']['num_examples'],
     'rows': rows,
+    # A network is one example of what a training does, however many digits
+    # judge its maps.
+    'verdicts': verdicts.judge(config['claims'], by_seed),
   }
 
 
 def table(summary: Mapping[str, Any]) -> str:
-  """Returns a summary as text: mean ± spread over the seeds."""
+  """Returns a summary as text: mean ± spread over the seeds, and verdicts."""
   columns = ('accuracy', *judging.COLUMNS)
   kept = [
     c for c in columns if all(c in r['means'] for r in summary['rows'].values())
@@ -59,7 +67,9 @@ def table(summary: Mapping[str, Any]) -> str:
     (name, *(cell(row['means'][c]) for c in kept))
     for name, row in summary['rows'].items()
   ]
-  return app.table(('run', *kept), lines)
+  means = app.table(('run', *kept), lines)
+  judged = summary['verdicts']
+  return f'{means}\n{verdicts.table(judged)}' if judged else means
 
 
 def _right(folder) -> float:

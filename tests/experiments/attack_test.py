@@ -21,6 +21,12 @@ from tests.experiments import launch
 _ALGORITHM = {'num_restarts': 1, 'num_steps': 5, 'num_halvings': 2}
 
 
+def _claims(rival):
+  compared = ('overlap at 2', 'descent', rival, 'below')
+  words = 'descent moves the map further'
+  return (common.claim(words, 'none', '', compared),)
+
+
 def _config(**changes):
   smooth = {'sigma': 0.2, 'num_samples': 2}
   return common.attack(
@@ -46,7 +52,7 @@ def _config(**changes):
           'attack': common.use('top_k', **_ALGORITHM),
         },
       },
-      'comparisons': (('overlap', 'descent', 'chance', 'below'),),
+      'claims': _claims('chance'),
       **changes,
     }
   )
@@ -86,12 +92,14 @@ class AttackTest(parameterized.TestCase):
     }
     for name, mean in means.items():
       self.assertAlmostEqual(summary['overlaps'][name]['2']['mean'], mean)
-    (comparison,) = summary['comparisons']
+    (verdict,) = summary['verdicts']
+    (comparison,) = verdict['comparisons']
     self.assertAlmostEqual(
-      comparison['difference']['mean'], means['descent'] - means['chance']
+      comparison['mean'], means['descent'] - means['chance']
     )
-    # Three examples say nothing.
-    self.assertEqual(comparison['verdict'], 'undecided')
+    self.assertEqual(comparison['num'], 3)
+    self.assertEqual(verdict['verdict'], 'interval only')
+    self.assertIn('descent moves the map further', done.stdout)
 
   def test_surrogate_is_what_is_differentiated(self):
     model, found = examples.load_model(_config()), []
@@ -154,8 +162,8 @@ class AttackTest(parameterized.TestCase):
       "config.objective is 'x', expected one of top_k_share",
     ),
     (
-      {'comparisons': (('overlap', 'descent', 'luck', 'below'),)},
-      "config.comparisons: method is 'luck', expected one of descent",
+      {'claims': _claims('luck')},
+      "config.claims: method is 'luck', expected one of descent",
     ),
   )
   def test_refuses(self, changes, message):

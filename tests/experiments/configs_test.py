@@ -12,6 +12,7 @@ from experiments import certify
 from experiments import configs
 from experiments import evaluate
 from experiments import train
+from experiments.core import claims
 from experiments.tables import contenders
 from experiments.tables import metrics
 from saliency_jax.models import types
@@ -81,10 +82,17 @@ class ConfigsTest(parameterized.TestCase):
   def test_can_be_run(self, name, argument):
     module = _module(name)
     config = module.get_config(*([argument] if argument else [])).to_dict()
-    (launcher,) = set(
-      re.findall(r'python -m experiments\.(\w+)', module.__doc__)
-    )
-    _CHECKS[launcher](config)
+    told = set(re.findall(r'python -m experiments\.(\w+)', module.__doc__))
+    self.assertEqual(told, {config['launcher']})
+    _CHECKS[config['launcher']](config)
+    for claim in config['claims']:
+      self.assertIn(claim['paper'], claims.PAPERS)
+      self.assertIn(claim['rule'], (claims.FIXED, claims.SEEN))
+      self.assertBetween(len(claim['claim']), 10, 64, claim['claim'])
+      self.assertEqual(claim['where'] == '', claim['paper'] == 'none')
+      self.assertNotEmpty(claim['decides'])
+      for *_, direction in claim['decides']:
+        self.assertIn(direction, claims.DIRECTIONS)
 
   @parameterized.parameters(*_NAMES)
   def test_says_what_it_is(self, name):
@@ -92,8 +100,10 @@ class ConfigsTest(parameterized.TestCase):
     config = _module(name).get_config()
     for part in ('Paper:', 'https://', 'Claim:', 'Here:', 'Command:'):
       self.assertIn(part, text)
-    # What is claimed is judged by a rule.
-    self.assertEqual(bool(config.get('comparisons')), 'Rule: see' in text)
+    # The rule is a field of every claim.
+    self.assertNotIn('Rule:', text)
+    self.assertNotIn('comparisons', config)
+    self.assertEqual(bool(config.claims), name != 'training_cost')
     self.assertIn(f'--config=experiments/configs/{name}.py', text)
     self.assertEqual(config.about, text)
 
@@ -108,9 +118,9 @@ class ConfigsTest(parameterized.TestCase):
     config = _module('igos_tables_1_2').get_config('28,14')
     self.assertContainsSubset(['igos_28', 'mask_14'], config.methods)
     self.assertNotIn('rise', config.methods)
+    compared = [c for claim in config.claims for c in claim['decides']]
     self.assertIn(
-      ('igos_protocol.insertion', 'igos_14', 'igos_28', 'above'),
-      config.comparisons,
+      ('igos_protocol.insertion', 'igos_14', 'igos_28', 'above'), compared
     )
 
 

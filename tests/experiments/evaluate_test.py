@@ -52,6 +52,11 @@ def _without_times(found):
   return found
 
 
+def _claims(*comparisons, paper='none', rule=common.FIXED):
+  claim = common.claim('a claim', paper, '', *comparisons, rule=rule)
+  return {'claims': (claim,)}
+
+
 class EvaluateTest(parameterized.TestCase):
   def _folder(self):
     return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -81,7 +86,7 @@ class EvaluateTest(parameterized.TestCase):
     folder, config = self._folder(), tiny_config.get_config('few')
     config.num_examples = 3
     config.batch_size = 2
-    config.comparisons = ()
+    config.claims = ()
     config.methods = {
       'hidden': common.use('ablation', cells=2),
       # Whose every image has a graph, and a program, of its own.
@@ -158,7 +163,7 @@ class EvaluateTest(parameterized.TestCase):
     mean = summary['means']['igos_protocol.deletion']['smooth']
     self.assertAlmostEqual(mean['mean'], np.mean(column))
     self.assertLess(mean['low'], mean['mean'])
-    self.assertLen(summary['verdicts'], 2)
+    self.assertLen(summary['verdicts'][0]['comparisons'], 2)
     for text in (
       'smooth below random',
       'undecided',
@@ -198,7 +203,7 @@ class EvaluateTest(parameterized.TestCase):
       folder, config = self._folder(), tiny_config.get_config()
       # A metric may be called as a method is.
       config.metrics = {'random': config.metrics.flipping}
-      config.comparisons = ()
+      config.claims = ()
       change(config)
       self.assertEqual(self._run(folder, config).code, 0)
       with np.load(folder / 'maps' / '00001.npz') as maps:
@@ -225,7 +230,7 @@ class EvaluateTest(parameterized.TestCase):
   def test_map_of_nan_is_left_out_and_told(self):
     folder, config = self._folder(), tiny_config.get_config()
     config.methods = {n: common.use(n) for n in ('gradient', 'random')}
-    config.comparisons = ()
+    config.claims = ()
     gradient = methods.METHODS['gradient']
 
     def broken(fn, x, *, key=None):
@@ -268,18 +273,26 @@ class EvaluateTest(parameterized.TestCase):
       "config.metrics.flipping: baseline is 'pink'",
     ),
     (
-      {'comparisons': (('a.deletion', 'rise', 'random', 'below'),)},
+      _claims(('a.deletion', 'rise', 'random', 'below')),
       "metric is 'a.deletion', expected one of igos_protocol.deletion",
     ),
     (
-      {'comparisons': (('flipping.flipped', 'rise', 'mask', 'below'),)},
+      _claims(('flipping.flipped', 'rise', 'mask', 'below')),
       "method is 'mask', expected one of gradient",
     ),
     (
-      {'comparisons': (('flipping.flipped', 'smooth', 'rise', 'best'),)},
-      "claim is 'best', expected one of below, above",
+      _claims(('flipping.flipped', 'smooth', 'rise', 'best')),
+      "direction is 'best', expected one of below, above",
     ),
-    ({'comparisons': ('a',)}, 'expected .metric, a, b, claim., got'),
+    (_claims('a'), 'expected .metric, a, b, direction., got'),
+    (_claims(paper='Bible'), "paper is 'Bible', expected one of LEG, CASO"),
+    (_claims(rule='guessed'), "rule is 'guessed', expected one of fixed"),
+    (
+      {'tune': (0, 2), 'judge': (1, 3)},
+      'what chose a setting does not judge it',
+    ),
+    ({'tune': (0, 2)}, 'what chose a setting does not judge it'),
+    ({'judge': (3, 3)}, 'config.judge is .3, 3., expected a first index'),
   )
   def test_bad_config(self, changes, message):
     folder, config = self._folder(), tiny_config.get_config()

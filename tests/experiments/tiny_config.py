@@ -29,8 +29,13 @@ def _whole():
       'igos_protocol': common.use('igos_protocol', resolution=7),
       'flipping': common.use('flipping', num_points=5),
     },
-    comparisons=(
-      ('igos_protocol.deletion', 'smooth', 'random', 'below'),
-      ('igos_protocol.insertion', 'smooth', 'random', 'not_below'),
+    claims=(
+      common.claim(
+        'smooth <b>beats</b> chance',
+        'none',
+        'Figure 0',
+        ('igos_protocol.deletion', 'smooth', 'random', 'below'),
+        ('igos_protocol.insertion', 'smooth', 'random', 'not_below'),
+      ),
     ),
   )

@@ -109,13 +109,20 @@ class RankCorrelationTest(parameterized.TestCase):
     ends = np.tanh(np.arctanh(found.mean) + np.array([-error, error]))
     np.testing.assert_allclose([found.low, found.high], ends, atol=0.012)
 
+  def test_copies_tell_no_more(self):
+    a, b = np.random.default_rng(3).normal(size=(2, 40))
+    once = statistics.rank_correlation(a, b)
+    ids = np.repeat(np.arange(40), 3)
+    copied = statistics.rank_correlation(np.repeat(a, 3), np.repeat(b, 3), ids)
+    np.testing.assert_allclose(copied, once, atol=1e-9)
+
   def test_order_is_all_that_counts(self):
     a, b = np.random.default_rng(1).normal(size=(2, 30))
     one = statistics.rank_correlation(a, b)
     self.assertEqual(one, statistics.rank_correlation(np.exp(a), b**3))
 
   def test_few_or_perfect_numbers_say_nothing_of_their_error(self):
-    a, b = np.random.default_rng(2).normal(size=(2, 9))
+    a, b = np.random.default_rng(2).normal(size=(2, 3))
     few = statistics.rank_correlation(a, b)
     perfect = statistics.rank_correlation(np.arange(20), np.arange(20) ** 2)
     self.assertAlmostEqual(perfect.mean, 1)
@@ -123,63 +130,11 @@ class RankCorrelationTest(parameterized.TestCase):
       self.assertEqual((found.low, found.high), (-_INF, _INF))
 
 
-class VerdictTest(parameterized.TestCase):
-  @parameterized.product(
-    case=(
-      (-2, -1, ('reproduced', 'refuted', 'refuted', 'reproduced')),
-      (-1, 1, ('undecided',) * 4),
-      (1, 2, ('refuted', 'reproduced', 'reproduced', 'refuted')),
-      (0, 1, ('undecided', 'undecided', 'reproduced', 'undecided')),
-      (-1, 0, ('undecided', 'undecided', 'undecided', 'reproduced')),
-      (0, 0, ('undecided', 'undecided', 'reproduced', 'reproduced')),
-      (-_INF, _INF, ('undecided',) * 4),
-    ),
-    claim=tuple(enumerate(('below', 'above', 'not_below', 'not_above'))),
-  )
-  def test_rule(self, case, claim):
-    low, high, want = case
-    index, name = claim
-    found = statistics.verdict(name, statistics.Interval(0, low, high, 10))
-    self.assertEqual(found, want[index])
-
-  def test_few_images_decide_nothing(self):
-    found = statistics.verdict('below', statistics.Interval(-2, -3, -1, 9))
-    self.assertEqual(found, 'undecided')
-    clear = statistics.Interval(-2, -3, -1, 29)
-    self.assertEqual(statistics.verdict('below', clear), 'reproduced')
-    self.assertEqual(statistics.verdict('below', clear, fewest=30), 'undecided')
-
-  def test_a_p_value_only_takes_away(self):
-    clear = statistics.Interval(-2, -3, -1, 20)
-    for p, want in ((0.05, 'reproduced'), (0.06, 'undecided')):
-      self.assertEqual(statistics.verdict('below', clear, p=p), want)
-    wide = statistics.Interval(-2, -3, 1, 20)
-    self.assertEqual(statistics.verdict('below', wide, p=0.01), 'undecided')
-
-
-class HolmTest(absltest.TestCase):
-  def test_by_hand(self):
-    found = statistics.holm([0.03, 0.001, 0.04, 0.02])
-    np.testing.assert_allclose(found, [0.06, 0.004, 0.06, 0.06])
-    self.assertEqual(statistics.holm([0.6, 0.9]), [1, 1])
-    self.assertEqual(statistics.holm([]), [])
-
-  def test_finds_nothing_in_chance(self):
-    rng = np.random.default_rng(0)
-    wrong = 0
-    for _ in range(40):
-      draws = rng.normal(size=(5, 12))
-      p = statistics.holm([statistics.p_value(v) for v in draws])
-      wrong += min(p) <= 0.05
-    # 2 of 40 on average, and 8 with a chance of .001.
-    self.assertLess(wrong, 8)
-
-  def test_p_value(self):
-    # All 2^10 signs: the mean is as far from 0 in two of them.
-    self.assertAlmostEqual(statistics.p_value(np.arange(1, 11)), 2 / 1024)
-    self.assertEqual(statistics.p_value(np.zeros(12)), 1)
-    self.assertEqual(statistics.p_value(np.array([np.nan, 0.0])), 1)
-    self.assertEqual(statistics.p_value(np.array([np.nan, 0.3])), 1)
+class CollapseTest(absltest.TestCase):
+  def test_means_of_clusters(self):
+    values = np.array([1.0, 2.0, np.nan, 5.0, np.nan])
+    found = statistics.collapse(values, np.array([7, 3, 7, 7, 9]))
+    np.testing.assert_array_equal(found, [2, 3, np.nan])
 
 
 if __name__ == '__main__':

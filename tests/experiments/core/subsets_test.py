@@ -12,10 +12,22 @@ from experiments.core import subsets
 
 _CONFIG = {
   'methods': {'a, b': {}, 'c': {}, 'd': {}},
-  'comparisons': (
-    ('overlap', 'a, b', 'c', 'below'),
-    ('overlap', 'c', 'd', 'above'),
-    ('overlap', 'a, b', 'd', 'above'),
+  'claims': (
+    {
+      'claim': 'the first',
+      'decides': (
+        ('overlap', 'a, b', 'c', 'below'),
+        ('overlap', 'c', 'd', 'above'),
+      ),
+    },
+    {
+      'claim': 'the second',
+      'decides': (
+        ('overlap', 'a, b', 'd', 'above'),
+        ('overlap', 'd, its bound', 0.5, 'above'),
+        ('overlap', 'c, its bound', 0.5, 'above'),
+      ),
+    },
   ),
   'seed': 3,
 }
@@ -35,11 +47,13 @@ class SubsetsTest(parameterized.TestCase):
   def test_keeps_what_is_named_in_the_order_of_the_config(self):
     config, told = self._restrict('d,"a, b"')
     self.assertEqual(list(config['methods']), ['a, b', 'd'])
-    self.assertEqual(config['comparisons'], _CONFIG['comparisons'][2:])
+    (kept,) = config['claims']
+    self.assertEqual(kept['claim'], 'the second')
+    self.assertEqual(kept['decides'], _CONFIG['claims'][1]['decides'][:2])
     self.assertEqual((config['absent'], config['seed']), (('c',), 3))
-    self.assertEqual(told, 'without c: 2 of 3 comparisons are dropped\n')
+    self.assertEqual(told, 'without c: 3 of 5 comparisons are dropped\n')
 
-  def test_config_without_comparisons(self):
+  def test_config_without_claims(self):
     config, told = self._restrict('c', {'methods': _CONFIG['methods']})
     self.assertEqual(config, {'methods': {'c': {}}, 'absent': ('a, b', 'd')})
     self.assertEqual(told, 'without a, b, d\n')

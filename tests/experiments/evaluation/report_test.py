@@ -66,11 +66,12 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('smooth of digit <1>', alts)
 
   def test_numbers_of_another_run_come_last_and_are_said_to_be_its_own(self):
-    heads = ['Claims', 'Means', 'Maps', 'Seen in another run']
+    heads = ['Claims', 'Means', 'Maps', 'What the config says']
+    heads.append('Seen in another run')
     places = [self.text.index(f'<h2>{head}</h2>') for head in heads]
     self.assertEqual(places, sorted(places))
     self.assertGreater(self.text.index('Seen on a moon: 1 &lt; 2.'), places[-1])
-    self.assertLess(self.text.index('a claim of any paper.'), places[0])
+    self.assertGreater(self.text.index('a claim of any paper.'), places[-2])
 
   def test_agreement_is_a_sentence(self):
     w = self.summary['agreement']['w']
@@ -80,14 +81,19 @@ class ReportTest(parameterized.TestCase):
     self.assertIn(f'of these orders is {w:.2f}: it is 1', text)
 
   def test_names_of_methods_are_escaped(self):
-    verdict = dict(
-      zip(('a', 'claim', 'b'), ('<i>m</i>', 'below', 'x & y'), strict=True),
-      metric='<m>', num=3, mean=0.1, low=0.0, high=0.2, verdict='holds',
+    comparison = dict(
+      zip(('a', 'direction', 'b'), ('<i>m</i>', 'below', 'x & y'), strict=True),
+      metric='<m>', clusters=3, mean=0.1, low=0.0, high=0.2, p=None,
+      verdict='interval only',
     )  # fmt: skip
+    verdict = {'claim': '<i>c</i>', 'verdict': 'undecided'}
     page = _Page()
-    page.feed(report._verdicts([verdict]))
+    page.feed(report._verdicts([{**verdict, 'comparisons': [comparison]}]))
     self.assertEmpty(page.all('i'))
-    self.assertContainsSubset(('<i>m</i> below x & y', '<m>'), page.texts)
+    self.assertContainsSubset(
+      ('<i>c</i>', '<m>: <i>m</i> below x & y'), page.texts
+    )
+    self.assertIn('text interval', [a['class'] for a in page.all('td')])
 
   def test_needs_no_other_file(self):
     for _, attrs in self.page.elements:
@@ -117,7 +123,11 @@ class ReportTest(parameterized.TestCase):
     self.assertLen(tables, 2 + 3)
     self.assertTrue(all(t['class'] == 'sortable' for t in tables))
     texts = ''.join(self.page.texts)
-    for text in ('smooth below random', 'undecided', '2 of 3 classified right'):
+    for text in (
+      'smooth below random',
+      'interval only',
+      '2 of 3 classified right',
+    ):
       self.assertIn(text, texts)
     best = [a for a in self.page.all('td') if a['class'] == 'best']
     # One in each of two columns; three methods tie in the third.
@@ -130,14 +140,14 @@ class ReportTest(parameterized.TestCase):
 
   def test_text(self):
     text = report.tables(self.config, self.summary)
-    for part in ('smooth not below random', 'undecided', '100.00 s'):
+    for part in ('smooth not below random', 'interval only', '100.00 s'):
       self.assertIn(part, text)
     row = next(l for l in text.splitlines() if l.startswith('rise'))
     self.assertIn('1.00 [1.00, 1.00]', row)
 
   def test_no_claims_no_curves_no_maps(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    config = {**self.config, 'comparisons': ()}
+    config = {**self.config, 'claims': ()}
     records = [
       {
         'index': 0,

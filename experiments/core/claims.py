@@ -1,0 +1,115 @@
+"""The claims of a config, as fields: what is said, and what decides it.
+
+A claim is a dict, made by `configs.common.claim`:
+
+  claim: what is claimed, in about eight words, for the table.
+  paper: a key of `PAPERS`.
+  where: its figure, table or section.
+  rule: `FIXED`, or `SEEN` where the numbers were known when it was written.
+  decides: comparisons `(metric, a, b, direction)`, all of which it takes: the
+    paired difference of two methods, or of one and a number `b`, is below,
+    above, not below or not above zero; or `a` rises or falls with `b`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from experiments.core import naming
+
+PAPERS = {
+  'LEG': 'Luo et al. 2021',
+  'CASO': 'Singla et al. 2019',
+  'Invariant': 'Ikeno and Hara 2018',
+  'Certificates': 'Levine et al. 2019',
+  'I-GOS': 'Qi et al. 2020',
+  'Sanity checks': 'Adebayo et al. 2018',
+  'none': 'a question of ours',
+}
+FIXED, SEEN = 'fixed before the run', 'seen'
+# Where a difference, or a correlation, lies if a claim holds.
+DIFFERENCES = {'below': -1, 'above': 1, 'not_below': 1, 'not_above': -1}
+TRENDS = {'rises_with': 1, 'falls_with': -1}
+DIRECTIONS = {**DIFFERENCES, **TRENDS}
+
+
+def check(config: Mapping[str, Any], metrics: Collection[str]) -> None:
+  """Refuses a claim in which a word is wrong.
+
+  Args:
+    config: has `methods` by label and `claims`; see `judged` for the rest.
+    metrics: the values that can be compared.
+
+  Raises:
+    ValueError: no comparison, an unknown name, or splits that overlap.
+  """
+  for claim in config['claims']:
+    naming.check('config.claims: paper', claim['paper'], PAPERS)
+    naming.check('config.claims: rule', claim['rule'], (FIXED, SEEN))
+    for comparison in claim['decides']:
+      if len(comparison) != 4 or isinstance(comparison, str):
+        raise ValueError(
+          'config.claims: expected (metric, a, b, direction), got '
+          f'{comparison!r}'
+        )
+      metric, a, b, direction = comparison
+      names = [
+        ('metric', metric, metrics),
+        ('method', a, config['methods']),
+        ('direction', direction, DIRECTIONS),
+      ]
+      if isinstance(b, str):
+        names.append(('method', b, config['methods']))
+      for what, name, known in names:
+        naming.check(f'config.claims: {what}', name, known)
+  judged(config)
+
+
+def judged(config: Mapping[str, Any]) -> range:
+  """Returns the indices of the examples that judge.
+
+  Args:
+    config: has `num_examples`; and, where examples chose a setting, `tune`, the
+      first of them and the one after the last, and `judge`, the same of those
+      that judge.
+
+  Raises:
+    ValueError: examples that chose a setting would judge it, or there are none.
+  """
+  start, stop = config.get('judge', (0, config['num_examples']))
+  if not 0 <= start < stop:
+    raise ValueError(
+      f'config.judge is {(start, stop)}, expected a first index and a larger '
+      'one'
+    )
+  if 'tune' in config:
+    first, last = config['tune']
+    if max(first, start) < min(last, stop):
+      raise ValueError(
+        f'config.tune is {(first, last)} and config.judge {(start, stop)}: '
+        'what chose a setting does not judge it, expected other indices'
+      )
+  return range(start, min(stop, config['num_examples']))
+
+
+def without(
+  claims: Sequence[Mapping[str, Any]], absent: Collection[str]
+) -> tuple[tuple[dict[str, Any], ...], int]:
+  """Returns claims without the comparisons of some methods, and their number.
+
+  A claim that has none left is dropped.
+  """
+  found, dropped = [], 0
+  for claim in claims:
+    kept = tuple(c for c in claim['decides'] if not _names(c, absent))
+    dropped += len(claim['decides']) - len(kept)
+    if kept:
+      found.append({**claim, 'decides': kept})
+  return tuple(found), dropped
+
+
+def _names(comparison, methods):
+  """Returns whether a comparison is of a method, or of its bound."""
+  _, a, b, _ = comparison
+  return any(
+    f'{name}, '.startswith(f'{m}, ') for name in (a, b) for m in methods
+  )
