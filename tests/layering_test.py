@@ -63,6 +63,7 @@ _EXPERIMENTS = {
   **{part: {'core', 'tables', part} for part in _PARTS},
   'studies': {'core', 'tables', 'training', 'studies'},
   'configs': {'configs', 'core'},
+  'reproduction': {'configs', 'core', 'reproduction'},
 }
 # Whoever imports one function pays for JAX alone.
 _HEAVY = ('absl', 'flax', 'matplotlib', 'optax', 'tensorflow_datasets')
