@@ -4,7 +4,6 @@ The file needs no other: figures are inside it, and a few lines of script sort
 its tables.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 import html
 import math
@@ -16,59 +15,11 @@ import numpy as np
 from experiments.core import app
 from experiments.core import files
 from experiments.core import verdicts
+from experiments.evaluation import pages
 from experiments.evaluation import plots
 from experiments.tables import contenders
 from experiments.tables import diagnostics
 from experiments.tables import metrics
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 75rem; padding: 0 1rem; color: #1d2733; background: #fff; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f8;
-  padding: .8rem 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde3e9;
-  text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, .text { text-align: left; }
-th:first-child, td:first-child { position: sticky; left: 0; background: #fff;
-  box-shadow: inset -1px 0 #dde3e9; white-space: normal; min-width: 7rem; }
-th button { all: unset; cursor: pointer; font-weight: 600; }
-th button:focus-visible { outline: 2px solid #1f5fa8; }
-th[aria-sort=ascending] button::after { content: " \\25B2"; }
-th[aria-sort=descending] button::after { content: " \\25BC"; }
-.best { font-weight: 700; color: #1f5fa8; }
-.clear { background: #e3eefb; } .range { color: #66727f; font-size: .85em; }
-.reproduced { color: #19703a; } .refuted { color: #b3261e; }
-.undecided { color: #8a6100; }
-.maps { display: flex; gap: .5rem; overflow-x: auto; padding-bottom: .5rem; }
-figure { margin: 0; flex: 0 0 144px; } figure img { display: block; }
-figcaption { font-size: .75rem; line-height: 1.35; color: #4a5663; }
-.curves { max-width: 100%; height: auto; }
-@media (max-width: 45rem) {
-  body { margin: .6rem auto; padding: 0 .6rem; }
-  .curves { max-width: none; height: 16rem; }
-  th, td { padding: .3rem .45rem; }
-}
-"""
-
-_SCRIPT = """
-for (const table of document.querySelectorAll('table.sortable')) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, i) => head.querySelector('button').onclick = () => {
-    const up = head.ariaSort !== 'ascending';
-    for (const h of heads) h.removeAttribute('aria-sort');
-    head.ariaSort = up ? 'ascending' : 'descending';
-    const of = row => row.cells[i].dataset.value;
-    const rows = [...table.tBodies[0].rows].sort((a, b) => {
-      const [x, y] = [of(a), of(b)], d = Number(x) - Number(y);
-      return (Number.isNaN(d) ? x.localeCompare(y) : d) * (up ? 1 : -1);
-    });
-    table.tBodies[0].append(...rows);
-  });
-}
-"""
 
 
 def tables(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -109,7 +60,7 @@ def write(
       figures.append(
         '<div class="wide"><img class="curves" '
         f'alt="curves of {html.escape(metric)}" '
-        f'src="{_uri(data, "png")}"></div>'
+        f'src="{pages.uri(data, "png")}"></div>'
       )
   # What a config says that was seen is no number of this run.
   claim, seen = _told_and_seen(config['about'])
@@ -118,33 +69,22 @@ def write(
     f'<h1>{html.escape(title)}</h1>',
     _facts(records, summary),
     _absent(config),
-    _section('Claims', _verdicts(summary['verdicts'])),
-    _section('Warnings', _warnings(records)),
-    _section('Means', _means(config, summary) + _agreement(summary)),
-    _section('Curves', ''.join(figures)),
-    _section('Paired differences', _differences(methods, summary)),
-    _section('Maps', _maps(folder, config, records)),
-    _section('What the config says', f'<pre>{html.escape(claim)}</pre>'),
-    _section('Seen in another run', _seen(seen)),
+    pages.section('Claims', _verdicts(summary['verdicts'])),
+    pages.section('Warnings', _warnings(records)),
+    pages.section('Means', _means(config, summary) + _agreement(summary)),
+    pages.section('Curves', ''.join(figures)),
+    pages.section('Paired differences', _differences(methods, summary)),
+    pages.section('Maps', _maps(folder, config, records)),
+    pages.section('What the config says', f'<pre>{html.escape(claim)}</pre>'),
+    pages.section('Seen in another run', _seen(seen)),
   ]
-  page = (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width">'
-    f'<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>'
-    + '\n'.join(filter(None, parts))
-    + f'<script>{_SCRIPT}</script></body></html>\n'
-  )
-  files.write_bytes(folder / 'report.html', page.encode())
+  files.write_bytes(folder / 'report.html', pages.page(title, parts).encode())
 
 
 def _told_and_seen(about: str) -> tuple[str, str]:
   """Splits a config's text where it begins to say what was seen."""
   claim, _, seen = f'\n{about.strip()}'.partition('\nSeen')
   return claim.strip(), seen
-
-
-def _section(title: str, body: str) -> str:
-  return f'<h2>{title}</h2>\n{body}' if body else ''
 
 
 def _warnings(records) -> str:
@@ -203,7 +143,7 @@ def _verdicts(found) -> str:
     'p, corrected',
     'by itself',
   )
-  return _table(header, rows) if rows else ''
+  return pages.table(header, rows) if rows else ''
 
 
 def _kind(verdict) -> str:
@@ -248,7 +188,7 @@ def _means(config, summary) -> str:
     *(f'{n} {arrows[better[n]]}' for n in summary['means']),
     'seconds',
   )
-  return _table(header, rows)
+  return pages.table(header, rows)
 
 
 def _differences(methods, summary) -> str:
@@ -269,7 +209,7 @@ def _differences(methods, summary) -> str:
       rows.append(cells)
     parts.append(
       f'<details><summary>{html.escape(n)}: row less column, shaded where the '
-      f'interval leaves out zero</summary>{_table(("", *methods), rows)}'
+      f'interval leaves out zero</summary>{pages.table(("", *methods), rows)}'
       '</details>'
     )
   return '\n'.join(parts)
@@ -285,7 +225,7 @@ def _maps(folder, config, records) -> str:
       arrays = dict(f)
     image = arrays['image']
     name = record['name']
-    figures = [_figure(plots.photo(image), name, [f'photo {name}'])]
+    figures = [pages.figure(plots.photo(image), name, [f'photo {name}'])]
     for label, row in record['maps'].items():
       if label not in arrays:
         why = html.escape(f'{label}: {row["refused"]}')
@@ -296,7 +236,9 @@ def _maps(folder, config, records) -> str:
       values = (f'{k} {_number(v)}' for k, v in row['values'].items())
       lines = [label, *values, row['quality']]
       alt = f'{label} of {name}'
-      figures.append(_figure(plots.painted(scores, image, drawing), alt, lines))
+      figures.append(
+        pages.figure(plots.painted(scores, image, drawing), alt, lines)
+      )
     right = {True: ', right', False: ', wrong', None: ''}[record['right']]
     parts.append(
       f'<h3>{html.escape(name)}: {html.escape(record["class"])} '
@@ -304,37 +246,6 @@ def _maps(folder, config, records) -> str:
       f'{"".join(figures)}</div>'
     )
   return '\n'.join(parts)
-
-
-def _figure(data: bytes, alt: str, lines: Sequence[str]) -> str:
-  return (
-    '<figure><img width="144" height="144" loading="lazy" '
-    f'alt="{html.escape(alt)}" '
-    f'src="{_uri(data, "jpeg")}"><figcaption>'
-    f'{"<br>".join(map(html.escape, lines))}</figcaption></figure>'
-  )
-
-
-def _table(header, rows) -> str:
-  """Returns a sortable table of cells `(value, html, class)`."""
-  heads = ''.join(
-    f'<th scope="col" class="{"text" if "text" in kind else ""}">'
-    f'<button>{html.escape(h) or "method"}</button></th>'
-    for h, (_, _, kind) in zip(header, rows[0], strict=True)
-  )
-  body = '\n'.join(
-    '<tr>'
-    + ''.join(
-      f'<td class="{kind}" data-value="{html.escape(str(value))}">{shown}</td>'
-      for value, shown, kind in cells
-    )
-    + '</tr>'
-    for cells in rows
-  )
-  return (
-    f'<div class="wide"><table class="sortable"><thead><tr>{heads}</tr></thead>'
-    f'<tbody>{body}</tbody></table></div>'
-  )
 
 
 def _curve_names(records, metric) -> list[str]:
@@ -360,7 +271,3 @@ def _ranged(entry: Mapping[str, Any]) -> str:
 
 def _number(value: float | str) -> str:
   return f'{float(value):#.3g}'
-
-
-def _uri(data: bytes, kind: str) -> str:
-  return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'

@@ -50,6 +50,11 @@ def build(
     label: (m['name'], _settings(label, m))
     for label, m in config['metrics'].items()
   }
+  # By the label of a metric: when it has no value, in words.
+  undefined = {
+    label: f' where {why}' if (why := metrics.entry(name).undefined) else ''
+    for label, (name, _) in chosen_metrics.items()
+  }
   traced = _trace(model, chosen, chosen_metrics, mesh, size)
   along = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
   params = jax.device_put(model.params, jax.NamedSharding(mesh, jax.P()))
@@ -116,7 +121,7 @@ def build(
         }
         time_of_one = seconds / len(indices)
         record['maps'][label] = _row(
-          contender, one, found, time_of_one, record['prob']
+          contender, one, found, time_of_one, record['prob'], undefined
         )
         maps[j][label] = pixels[j]
     return list(zip(records, maps, strict=True))
@@ -223,7 +228,7 @@ def _start(index, example, logits, spec):
   }
 
 
-def _row(contender, one, measured, seconds, prob):
+def _row(contender, one, measured, seconds, prob, undefined):
   """Returns what a record says of one map."""
   refused = results.trouble(one)
   row = {'seconds': seconds, 'refused': refused, 'warnings': []}
@@ -236,9 +241,13 @@ def _row(contender, one, measured, seconds, prob):
       f'{metric}.{k}': {'x': _short(c.fractions), 'y': _short(c.values)}
       for k, c in found.curves.items()
     }
-  missing = [k for k, v in values.items() if not np.isfinite(v)]
+  missing = [
+    f'{k} is not finite{undefined[k.rpartition(".")[0]]}'
+    for k, v in values.items()
+    if not np.isfinite(v)
+  ]
   said = diagnostics.warnings(one, score=contender.entry.score, prob=prob)
-  row['warnings'] = [*said, *(f'{k} is not finite' for k in missing)]
+  row['warnings'] = [*said, *missing]
   quality = describing.facts(one)
   return {**row, 'quality': quality, 'values': values, 'curves': curves}
 

@@ -170,6 +170,12 @@ def _findings(found, config):
     'left_out': num - len(found),
     'rank_correlations': trend,
     'interval': (rank.low, rank.high),
-    'verdict': verdict,
   }
-  return findings.Findings(header, rows, numbers, {'confidence': fig})
+  return findings.Findings(
+    header,
+    rows,
+    numbers,
+    {'confidence': fig},
+    {'sureness': {'p': prob, 'cosine': columns[main]}},
+    {'sureness': images},
+  )

@@ -60,6 +60,8 @@ def relative_stability(
 ) -> cases.Result:
   """Measures changes of a map nearby by changes of image, logits, a layer.
 
+  A random map does not change, and has the best numbers of all.
+
   Args:
     case: what made the map.
     x: the example.

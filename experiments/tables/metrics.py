@@ -31,6 +31,9 @@ from saliency_jax.metrics import fidelity
 from saliency_jax.metrics import maps
 
 LOWER, HIGHER = 'lower', 'higher'
+_ALL_THE_SAME = (
+  'the sums of the map, or the falls of the probability, are all the same'
+)
 
 
 # `(contender, scores, xs, settings)` to what a metric takes of these maps.
@@ -99,6 +102,7 @@ class Entry(NamedTuple):
     by_method: whether it asks who made the map, and so is a program a method;
       then it gets the key of the map, and not one of its own.
     axis: what its curves run along.
+    undefined: where it has no value, in words.
   """
 
   metric: Callable[..., cases.Result]
@@ -106,6 +110,7 @@ class Entry(NamedTuple):
   reads: Reads = importances
   by_method: bool = False
   axis: str = 'part of the pixels, or cells'
+  undefined: str = ''
 
 
 _AREAS = {'deletion': LOWER, 'insertion': HIGHER}
@@ -147,23 +152,35 @@ METRICS: dict[str, Entry] = {
     masking_metrics.information_curves,
     {'sic': HIGHER, 'aic': HIGHER},
     axis='information, of the image less the blurred one',
+    undefined=(
+      'the blurred image has as much information as the whole one, as blurred '
+      'digits have, or as high a score'
+    ),
   ),
   'faithfulness_correlation': Entry(
     faith_metrics.faithfulness_correlation,
     {'correlation': HIGHER},
     reads=differences,
+    undefined=_ALL_THE_SAME,
   ),
   'sensitivity_n': Entry(
-    faith_metrics.sensitivity_n, {'mean': HIGHER}, reads=differences
+    faith_metrics.sensitivity_n,
+    {'mean': HIGHER},
+    reads=differences,
+    undefined=_ALL_THE_SAME,
   ),
   'mu_fidelity': Entry(
-    faith_metrics.mu_fidelity, {'correlation': HIGHER}, reads=differences
+    faith_metrics.mu_fidelity,
+    {'correlation': HIGHER},
+    reads=differences,
+    undefined=_ALL_THE_SAME,
   ),
   'relative_stability': Entry(
     change_metrics.relative_stability,
     {'ris': LOWER, 'ros': LOWER, 'rrs': LOWER},
     reads=raw,
     by_method=True,
+    undefined='no neighbour has the decision of the example',
   ),
   'random_logit': Entry(
     change_metrics.random_logit,

@@ -7,7 +7,9 @@ change is that of the example, `(x - x') / x` (RIS), of the logits, `h(x) -
 h(x')` (ROS), or of a layer, `(L(x) - L(x')) / L(x)` (RRS). Entries of `e`, `x`
 and `L` that are zero stand in a denominator as `eps`, so maps and images with
 many zeros have large and small numbers that say little: compare methods whose
-maps have as many.
+maps have as many. A map that reads neither the example nor the model, such as
+one of random numbers by one key, does not change at all: its three numbers are
+0, the best there are. Stability says nothing of whether a map is right.
 
 References:
   Agarwal et al., Rethinking stability for attribution-based explanations, 2022.

@@ -65,7 +65,7 @@ class SensitivityN(NamedTuple):
   sizes: Int[Array, 'm']
   correlation: Float[Array, 'm']  # In [-1, 1]; NaN as in `SubsetCorrelation`.
   stderr: Float[Array, 'm']  # By the jackknife over sets.
-  mean: Float[Array, '']  # Over sizes.
+  mean: Float[Array, '']  # Over the sizes that have a correlation.
   mean_stderr: Float[Array, '']
 
 
@@ -130,7 +130,9 @@ def sensitivity_n(
 ) -> SensitivityN:
   """Correlates sums with falls over random sets of each of some sizes.
 
-  Correlations are NaN where the map is not finite.
+  Correlations are NaN where the map is not finite. A size has none where all
+  sums, or all falls, of its sets are the same, as where one hidden pixel leaves
+  a sure prediction as it was; it is left out of the mean.
 
   Args:
     fn: score of one example.
@@ -171,13 +173,15 @@ def sensitivity_n(
       batch_size=batch_size,
     )
   )(sums.reshape(-1, num_samples), falls.reshape(-1, num_samples))
+  known = ~jnp.isnan(correlation)
+  num = jnp.sum(known, dtype=correlation.dtype)
   out = maps.if_finite(
     {
       'correlation': correlation,
       'stderr': stderr,
-      'mean': jnp.mean(correlation),
+      'mean': jnp.sum(correlation, where=known) / num,
       # The sets of one size are independent of all others.
-      'mean_stderr': jnp.sqrt(jnp.sum(stderr**2)) / sizes.size,
+      'mean_stderr': jnp.sqrt(jnp.sum(stderr**2, where=known)) / num,
     },
     scores,
   )

@@ -166,7 +166,7 @@ class EvaluateTest(parameterized.TestCase):
     self.assertLen(summary['verdicts'][0]['comparisons'], 2)
     for text in (
       'smooth below random',
-      'undecided',
+      'interval only',
       'flipping.flipped',
       'rise',
     ):

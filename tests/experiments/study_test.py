@@ -41,7 +41,10 @@ _FIT = {'split': 'train[:640]', 'epochs': 1}
 
 
 class StudyTest(parameterized.TestCase):
-  def _run(self, config):
+  def _run(self, config, *compared):
+    """Runs a study, and judges what a small one still measures."""
+    if compared:
+      config.claims = (common.claim('a claim', 'none', '', *compared),)
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     done = launch.run(study.main, config=config, workdir=str(folder))
     self.assertEqual((done.code, done.stderr), (0, ''))
@@ -53,6 +56,13 @@ class StudyTest(parameterized.TestCase):
       json.loads((folder / 'config.json').read_text())['study'], config.study
     )
     self.assertEmpty(records.read(folder))
+    judged = json.loads((folder / 'summary.json').read_text())['verdicts']
+    self.assertLen(judged, len(config.claims))
+    for verdict in judged:
+      # A few examples decide nothing.
+      self.assertEqual(verdict['verdict'], 'interval only')
+      for one in verdict['comparisons']:
+        self.assertGreater(one['num'], 0)
     return found['numbers'], done.stdout
 
   def test_leg_known(self):
@@ -67,7 +77,11 @@ class StudyTest(parameterized.TestCase):
       coverage_replicates=2,
       interval_replicates=4,
     )
-    numbers, table = self._run(config)
+    numbers, table = self._run(
+      config,
+      ('error of 1600 draws, leg_tv, best L', 'paper', 'white', 'below'),
+      ('coverage of 100 draws', 'mcdiarmid', 0.95, 'not_below'),
+    )
     for name in ('paper', 'white'):
       few, many = (
         numbers['errors'][f'leg, {name}, {n}']['mean'] for n in (100, 1600)
@@ -190,14 +204,19 @@ class StudyTest(parameterized.TestCase):
     self.assertAlmostEqual(
       numbers['difference']['mean'], along - plain, places=5
     )
-    self.assertIn(numbers['verdict'], table)
+    self.assertIn('integrated - plain', table)
 
   def test_igos_pictures(self):
     config = igos_pictures.get_config('lenet')
     config.update(data='digits', num_examples=3, num_figures=2, share=0.25)
     config.fit = _FIT
     config.methods = {name: common.use(name) for name in ('gradient', 'random')}
-    numbers, table = self._run(config)
+    numbers, table = self._run(
+      config,
+      ('p without the best cells', 'gradient', 'random', 'below'),
+      ('p of the best cells alone', 'gradient', 'the whole image', 'below'),
+      ('p of a baseline', 'blur', 0.01, 'below'),
+    )
     self.assertLen(numbers['examples'], 3)
     for row in numbers['examples']:
       self.assertSetEqual(set(row['deleted']), {'gradient', 'random'})
@@ -218,18 +237,20 @@ class StudyTest(parameterized.TestCase):
     config.update(data='digits', num_examples=3, num_shown=1)
     config.fit = _FIT
     config.methods = {n: common.use(n) for n in ('gradient', 'random')}
-    numbers, table = self._run(config)
+    compared = ('share in the explained half', 'gradient', 0.5, 'above')
+    numbers, table = self._run(config, compared)
     self.assertLen(numbers['explanations'], 6)
-    self.assertEqual(numbers['verdicts']['random'], 'undecided')
+    self.assertBetween(numbers['means']['random']['mean'], 0.2, 0.8)
     self.assertIn('gradient', table)
 
   def test_caso_sparsity(self):
     config = caso_sparsity.get_config('lenet')
     config.update(
-      data='digits', num_examples=2, num_figures=1, sparsities=(0.5, 0.9)
+      data='digits', num_examples=2, num_figures=1, sparsities=(0.5, 0.97)
     )
     config.fit = _FIT
-    numbers, _ = self._run(config)
+    compared = ('rise at .97 zeros', 'caso', 'cut gradient', 'above')
+    numbers, _ = self._run(config, compared)
     self.assertLen(numbers['maps'], 8)
     for row in numbers['maps']:
       for zeros in row['zeros'].values():
@@ -252,7 +273,11 @@ class StudyTest(parameterized.TestCase):
       reference_steps=200,
     )
     config.fit = _FIT
-    numbers, _ = self._run(config)
+    numbers, _ = self._run(
+      config,
+      ('gain', '2 of 4 entries, kappa 10.0', 0.5, 'above'),
+      ('gap after 32 products', 'FISTA', 'subgradient', 'below'),
+    )
     for found in numbers['relaxation'].values():
       # No support is better than the best, and none is worth nothing.
       self.assertBetween(min(found['share']), 0.5, 1 + 1e-5)
@@ -275,7 +300,11 @@ class StudyTest(parameterized.TestCase):
     )
     config.fit = _FIT
     config.small.update(num_examples=3, fit=_FIT)
-    numbers, _ = self._run(config)
+    numbers, _ = self._run(
+      config,
+      ('rank one, 10 classes', 'error', 'p', 'falls_with'),
+      ('error of rank one', '10 classes', '3 classes', 'below'),
+    )
     self.assertLen(numbers['random'], 4)
     self.assertLen(numbers['network'], 2 * 3)
     self.assertLess(max(numbers['activations']['relu']['departure']), 1e-4)
@@ -370,20 +399,22 @@ class StudyTest(parameterized.TestCase):
       attack={'num_restarts': 1, 'num_steps': 2, 'batch_size': None},
     )
     config.fit = _FIT
-    numbers, table = self._run(config)
+    compared = ('certificate is broken', 'rho 0.03', 0.05, 'below')
+    numbers, table = self._run(config, compared)
     self.assertEqual(numbers['by_rho']['0.03']['violations'], 0)
     for row in numbers['trials']:
       self.assertBetween(row['certified'], 0, row['overlap'])
       self.assertLessEqual(row['overlap'], row['at_most'])
       self.assertLessEqual(row['norm'], 0.03 + 1e-6)
-    self.assertIn('holds', table)
+    self.assertIn('0 (0 for certain)', table)
 
   def test_invariant_pictures(self):
     config = invariant_pictures.get_config()
     config.update(model='lenet', data='digits', num_examples=2, num_figures=1)
     config.fit = _FIT
     config.methods = {n: common.use(n) for n in ('gradient', 'random')}
-    numbers, _ = self._run(config)
+    compared = ('signal over noise', 'gradient', 'random', 'above')
+    numbers, _ = self._run(config, compared)
     self.assertLen(numbers['signal_to_noise']['random'], 2)
 
   def test_signal_to_noise(self):
@@ -407,7 +438,11 @@ class StudyTest(parameterized.TestCase):
       if name not in ('gradient', 'gradient_x_input', constant):
         del config.methods[name]
     config.methods[constant].settings.level = 1e6
-    numbers, table = self._run(config)
+    numbers, table = self._run(
+      config,
+      ('rank correlation, top layer', 'gradient', 0.5, 'below'),
+      ('constant, all layers', 'gradient', 0.5, 'below'),
+    )
     flat = numbers['cascades'].pop(constant)
     ranks = np.array(flat['rank_correlation_abs'], float)
     self.assertTrue(np.isnan(ranks).all())

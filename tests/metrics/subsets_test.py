@@ -166,6 +166,18 @@ class SubsetsTest(parameterized.TestCase):
     # The variance of 100 normal numbers is known to .14.
     self.assertBetween(np.var(z), 1 - 4 * 0.14, 1 + 4 * 0.14)
 
+  def test_size_without_falls_is_left_out_of_the_mean(self):
+    # One hidden entry leaves a sure score as it was.
+    a = jnp.linspace(1, 2, 30)
+    fn = lambda x: jnp.minimum(jnp.sum(a * x), jnp.sum(a) - 2)
+    got = metrics.sensitivity_n(
+      fn, jnp.ones(30), a, key=jax.random.key(0), sizes=(1, 10, 20)
+    )
+    self.assertTrue(np.isnan(got.correlation[0]))
+    np.testing.assert_allclose(got.correlation[1:], 1, rtol=1e-4)
+    np.testing.assert_allclose(got.mean, 1, rtol=1e-4)
+    self.assertLess(float(got.mean_stderr), 0.01)
+
   def test_scores_by_player(self):
     """A map that a masker has spread counts each player once."""
     labels = np.array([0, 0, 0, 1, 2, 2])
