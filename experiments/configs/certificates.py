@@ -100,7 +100,7 @@ _CLAIMS = {
     common.claim(
       'without gamma the certificate of relaxed maps is vacuous',
       'Certificates',
-      'Section 4',
+      'relaxed maps',
       (_AT, 'relaxed, gamma 0, hoeffding', 0.0, 'not_above'),
     ),
   ),

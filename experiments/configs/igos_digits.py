@@ -88,7 +88,7 @@ def get_config():
       common.claim(
         'I-GOS++ inserts more than I-GOS',
         'I-GOS',
-        'I-GOS++, Table 1',
+        'I-GOS++',
         (_INSERTION, 'igos_pp', 'igos', 'above'),
       ),
       *(

@@ -74,7 +74,7 @@ def get_config(model: str = 'efficientnet_lite0'):
       common.claim(
         'I-GOS++ inserts more than I-GOS',
         'I-GOS',
-        'I-GOS++, Table 1',
+        'I-GOS++',
         (_INSERTION, 'igos_pp', 'igos', 'above'),
       ),
     ),

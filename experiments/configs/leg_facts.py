@@ -38,7 +38,7 @@ def get_config():
       common.claim(
         'LEG-TV leaves the mean of the map nearly right',
         'LEG',
-        'Section 3',
+        'Lemma 3',
         ('size of the shift', 'paper', 0.05, 'below'),
         ('size of the shift', 'white', 0.05, 'below'),
       ),

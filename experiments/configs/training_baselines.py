@@ -35,7 +35,7 @@ def get_config():
       common.claim(
         'attacks on maps raise the overlap more than on classes',
         'Certificates',
-        'Section 5',
+        'training',
         ('overlap', 'loss=interpretation', 'loss=classification', 'above'),
       ),
     ),

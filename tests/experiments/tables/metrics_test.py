@@ -1,6 +1,7 @@
 """Tests for `tables/metrics.py`, on a network of a few numbers."""
 
 import functools
+import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -296,6 +297,13 @@ class MetricsTest(parameterized.TestCase):
   def test_bad_function(self):
     with self.assertRaisesRegex(ValueError, "start is 'pink', expected .*blur"):
       metrics.settings_of('rise_protocol', {'start': 'pink'})
+
+  def test_readme_has_every_value(self):
+    root = pathlib.Path(metrics.__file__).parents[1]
+    text = (root / 'README.md').read_text()
+    for name, entry in metrics.METRICS.items():
+      for part in (f'`{name}`', *entry.better):
+        self.assertIn(part, text)
 
   def test_columns(self):
     chosen = {'a': {'name': 'igos_protocol'}, 'b': {'name': 'flipping_top'}}
