@@ -52,7 +52,6 @@ EXTRAS = {
   ],
   'docs': [
     'mkdocs>=1.6,<2',
-    'mkdocs-jupyter>=0.25',
     'mkdocs-material>=9.6',
     'mkdocstrings[python]>=0.29',
   ],

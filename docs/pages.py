@@ -1,5 +1,7 @@
 """Pages that mkdocs makes of files that lie elsewhere, and of the packages."""
 
+import html
+import json
 import pathlib
 import posixpath
 import re
@@ -31,9 +33,11 @@ def on_files(files, config):
 
   for text, uri in _TEXTS.items():
     add(uri, content=(_ROOT / text).read_text())
-  for kind in ('experiments/figures/*.jpg', 'colabs/*.ipynb'):
-    for path in sorted(_ROOT.glob(kind)):
-      add(_uri(str(path.relative_to(_ROOT))), abs_src_path=str(path))
+  for path in sorted(_ROOT.glob('experiments/figures/*.jpg')):
+    add(_uri(str(path.relative_to(_ROOT))), abs_src_path=str(path))
+  for path in sorted(_ROOT.glob('colabs/*.ipynb')):
+    uri = _uri(str(path.relative_to(_ROOT)))
+    add(uri, content=_notebook(json.loads(path.read_text())))
   for name in _parts():
     add(f'api/{name}.md', content=f'# {name}\n\n::: saliency_jax.{name}\n')
   return files
@@ -61,8 +65,32 @@ def _uri(path: str) -> str | None:
     return _TEXTS[path]
   for folder, shown in _FOLDERS.items():
     if path.startswith(folder):
-      return shown + path.removeprefix(folder)
+      return (shown + path.removeprefix(folder)).replace('.ipynb', '.md')
   return None
+
+
+def _notebook(notebook: dict) -> str:
+  """Returns a notebook, with the outputs that are saved in it, as a page."""
+  parts = []
+  for cell in notebook['cells']:
+    source = ''.join(cell['source'])
+    if cell['cell_type'] == 'markdown':
+      parts.append(source)
+      continue
+    parts.append(f'```python\n{source}\n```')
+    parts.extend(_output(output) for output in cell['outputs'])
+  return '\n\n'.join(parts)
+
+
+def _output(output: dict) -> str:
+  data = output.get('data', {'text/plain': output.get('text', '')})
+  text = {kind: ''.join(value) for kind, value in data.items()}
+  for kind in ('image/jpeg', 'image/png'):
+    if kind in text:
+      return f'<img alt="what is drawn" src="data:{kind};base64,{text[kind]}">'
+  if 'text/html' in text:
+    return f'<div>{text["text/html"]}</div>'
+  return f'<pre>{html.escape(text["text/plain"].rstrip())}</pre>'
 
 
 def _parts() -> list[str]:
