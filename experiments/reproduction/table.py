@@ -141,7 +141,7 @@ def _effect(row):
     return sign * (1 - (c['p'] or 0))
 
   c = min(row.verdict['comparisons'], key=support)
-  against = c['b'] if isinstance(c['b'], str) else f'{c["b"]:g}'
+  against = f'`{c["b"]}`' if isinstance(c['b'], str) else f'{c["b"]:g}'
   trend = c['direction'] in claiming.TRENDS
-  compared = f'{c["a"]} {"with" if trend else "less"} {against}'
+  compared = f'`{c["a"]}` {"with" if trend else "less"} {against}'
   return f'{c["metric"]}, {compared}: {verdicts.effect(c)}, n = {c["clusters"]}'

@@ -158,7 +158,7 @@ class TableTest(absltest.TestCase):
     for part in (
       '| refuted: 2 reproduced, 1 refuted |',
       # That which speaks against the claim.
-      'objective_high.objective, igos_high less mask_high: 1 (-2 to 2.12)',
+      'objective_high.objective, `igos_high` less `mask_high`: 1 (-2 to 2.12)',
       'n = 32 |',
       '| `igos_table_5:squeezenet`, 3 min |',
       'Table 5; photos',
