@@ -6,11 +6,13 @@
 For each method, in one run: the first call (tracing and compiling, with no
 help of the compilation cache), a later call, the same number of bare model
 calls at the same batch size, their ratio, and the ratio of processor time,
-which others on the machine move less; the temporary memory of the compiled
-program at two batch sizes; and the same of the metrics whose every point is one
-call. Where the `peers` extra is installed, captum and PAIR's saliency make the
-same maps, and torch the same model calls. What is compared is timed in turns,
-and medians are told. Writes `<model>.json` to --out.
+which others on the machine move less; the same ratios to a loop of bare calls
+in one program; the temporary memory of the compiled program at two batch sizes;
+and the same of the metrics whose every point is one call. Where the `peers`
+extra is installed, captum, PAIR's saliency, shap and lime make the same maps,
+and torch the same model calls, alone and, beside coalitions, as many as they
+take. What is compared is timed in turns, and medians are told. Writes
+`<model>.json` to --out.
 """
 
 import importlib.util
@@ -60,8 +62,8 @@ _FEW = {
   'rise': {'num_masks': 128},
   # 49 cells, the least of photos, and few draws beside them.
   'ablation': {'cells': 7},
-  'kernel_shap': {'cells': 7, 'num_samples': 240, 'num_fresh': 8},
-  'lime': {'cells': 7, 'num_samples': 240, 'num_fresh': 16},
+  'kernel_shap': {'cells': 7, 'num_samples': 480, 'num_fresh': 9},
+  'lime': {'cells': 7, 'num_samples': 480, 'num_fresh': 18},
   'mask': {'num_steps': 32},
   'invariant_perturbation': {'num_steps': 16},
   'sparsified_map': {'num_samples': 64},

@@ -34,7 +34,8 @@ def explainers(
     image: `[H, W, 3]` in [0, 1].
     label: class to explain.
   """
-  x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
+  pixels = torch.from_numpy(np.array(image, np.float32))
+  x = pixels.permute(2, 0, 1)[None].contiguous()
 
   def probs(x):
     return torch.softmax(network(x), -1)
@@ -44,47 +45,92 @@ def explainers(
     with torch.no_grad():
       return probs(pixels.permute(0, 3, 1, 2).contiguous()).numpy()
 
+  def bare(settings, num):
+    # As many calls as the others make, and nothing else.
+    size = min(settings['batch_size'] or num, num)
+
+    def run():
+      for start in range(0, num, size):
+        predict(np.repeat(image[None], min(size, num - start), 0))
+
+    return run
+
   def by_captum(kind, settings, **arguments):
     labels = torch.from_numpy(_labels(image, settings['cells']))
     return lambda: kind(probs).attribute(
       x,
       baselines=0.0,
       target=label,
-      feature_mask=labels[None, None].expand_as(x),
+      feature_mask=labels[None, None].expand_as(x).contiguous(),
       perturbations_per_eval=settings['batch_size'] or 1,
       **arguments,
     )
 
+  def game(settings, size):
+    # For shap: a batch at a time, as lime and ours.
+    labels = _labels(image, settings['cells'])
+
+    def play(sets):
+      starts = range(0, len(sets), size)
+      batches = (sets[i : i + size] > 0.5 for i in starts)
+      return np.concatenate(
+        [predict(image[None] * b[:, labels][..., None]) for b in batches]
+      )[:, label]
+
+    return play, np.zeros((1, labels.max() + 1))
+
   def ablation(settings):
-    return {'captum': by_captum(attr.FeatureAblation, settings)}
+    num = int(_labels(image, settings['cells']).max()) + 1
+    return {
+      'captum': by_captum(attr.FeatureAblation, settings),
+      'torch alone': bare(settings, num + 1),
+    }
 
   def kernel_shap(settings):
     num = settings['num_samples'] + 2 * settings['num_fresh']
-    runs = {'captum': by_captum(attr.KernelShap, settings, n_samples=num)}
+    runs = {
+      'captum': by_captum(attr.KernelShap, settings, n_samples=num),
+      'torch alone': bare(settings, num + 2),
+    }
     if (shap := _found('shap')) is not None:
-      labels = _labels(image, settings['cells'])
-      size = settings['batch_size'] or num
-
-      def play(sets):
-        # A batch at a time, as lime and ours.
-        starts = range(0, len(sets), size)
-        batches = (sets[i : i + size] > 0.5 for i in starts)
-        return np.concatenate(
-          [predict(image[None] * b[:, labels][..., None]) for b in batches]
-        )[:, label]
+      play, nobody = game(settings, settings['batch_size'] or num)
 
       def by_shap():
-        explainer = shap.KernelExplainer(play, np.zeros((1, labels.max() + 1)))
+        explainer = shap.KernelExplainer(play, nobody)
         return explainer.shap_values(
-          np.ones(labels.max() + 1), nsamples=num, l1_reg=False, silent=True
+          1 - nobody[0], nsamples=num, l1_reg=False, silent=True
         )
+
+      runs['shap'] = by_shap
+    return runs
+
+  def shapley(settings):
+    # Of whole orders, a call a player, as many as come near to ours.
+    num = settings['estimator'].keywords['num_samples']
+    play, nobody = game(settings, settings['batch_size'] or num)
+    pairs = max(1, round(num / (2 * nobody.size)))
+    runs = {
+      'captum': by_captum(
+        attr.ShapleyValueSampling, settings, n_samples=2 * pairs
+      ),
+      'torch alone': bare(settings, num + 2),
+    }
+    if (shap := _found('shap')) is not None:
+
+      def by_shap():
+        explainer = shap.PermutationExplainer(play, nobody)
+        most = pairs * (2 * nobody.size + 1)
+        return explainer(1 - nobody, max_evals=most, silent=True).values[0]
 
       runs['shap'] = by_shap
     return runs
 
   def lime(settings):
     num = settings['num_samples'] + settings['num_fresh']
-    runs = {'captum': by_captum(attr.Lime, settings, n_samples=num)}
+    runs = {
+      'captum': by_captum(attr.Lime, settings, n_samples=num),
+      'torch alone': bare(settings, num + 2),
+    }
     if (package := _found('lime.lime_image')) is not None:
       labels = _labels(image, settings['cells'])
 
@@ -105,7 +151,12 @@ def explainers(
       runs['lime'] = by_lime
     return runs
 
-  return {'ablation': ablation, 'kernel_shap': kernel_shap, 'lime': lime}
+  return {
+    'ablation': ablation,
+    'kernel_shap': kernel_shap,
+    'lime': lime,
+    'shapley': shapley,
+  }
 
 
 def _labels(image, cells):

@@ -58,7 +58,9 @@ def time_method(
     subject,
     functools.partial(methods.build(name, settings, model.apply), *args),
     lambda out: entry.cost(settings, out.info),
-    bare(subject, entry.score, settings.get('batch_size', 1)),
+    functools.partial(
+      bare, subject, entry.score, settings.get('batch_size', 1)
+    ),
     others,
   )
   return {
@@ -90,7 +92,7 @@ def time_metric(subject: Subject, name: str) -> dict[str, Any]:
     subject,
     functools.partial(metrics.build(name, settings, model.apply), *args),
     calls,
-    bare(subject, scores.prob, settings['batch_size']),
+    functools.partial(bare, subject, scores.prob, settings['batch_size']),
     {},
   )
   return {**found, 'settings': settings, 'temporary_bytes': {}}
@@ -100,7 +102,8 @@ def _time(subject, run, calls, bare_of, others):
   """Times a program, the model calls that its results tell of, and others."""
   first, batch = timing.timed(run)
   made = calls(jax.tree.map(lambda a: np.asarray(a[0]), batch))
-  timed = {'ours': run, 'bare': bare_of(made), **others}
+  bares = {'bare': bare_of()(made), 'loop': bare_of(looped=True)(made)}
+  timed = {'ours': run, **bares, **others}
   found = timing.by_both_clocks(timed, subject.repeats)
   wall, processor = (
     {who: np.array([s[clock] for s in turns]) for who, turns in found.items()}
@@ -111,8 +114,13 @@ def _time(subject, run, calls, bare_of, others):
     'first_call_seconds': first,
     'seconds': medians.pop('ours'),
     'bare_seconds': medians.pop('bare'),
+    'loop_seconds': medians.pop('loop'),
     'ratio': float(np.median(wall['ours'] / wall['bare'])),
     'processor_ratio': float(np.median(processor['ours'] / processor['bare'])),
+    'loop_ratio': float(np.median(wall['ours'] / wall['loop'])),
+    'loop_processor_ratio': float(
+      np.median(processor['ours'] / processor['loop'])
+    ),
     'peers_seconds': medians,
     'processor_seconds': {
       who: float(np.median(s)) for who, s in processor.items()
@@ -122,9 +130,21 @@ def _time(subject, run, calls, bare_of, others):
 
 
 def bare(
-  subject: Subject, score_of: explainer.Score, batch_size: int | None
+  subject: Subject,
+  score_of: explainer.Score,
+  batch_size: int | None,
+  *,
+  looped: bool = False,
 ) -> Callable[[costs.Calls], Callable[[], None]]:
-  """Returns what makes, of a number of calls, a function that does them."""
+  """Returns what makes, of a number of calls, a function that does them.
+
+  Args:
+    subject: what is explained.
+    score_of: what is called, of a classifier.
+    batch_size: of the calls; `None` is one batch.
+    looped: whether the batches are a loop of one program, as a method has
+      them, whose every batch is another one; or calls of a program each.
+  """
   model, x = subject.model, subject.x
 
   def score(params, x):
@@ -148,6 +168,8 @@ def bare(
         size = math.ceil(num / num_batches)
         batch = jnp.broadcast_to(x, (size, *x.shape)) + 0.0
         run = jax.jit(jax.vmap(programs[kind], (None, 0)))
+        if looped:
+          run, num_batches = _loop(run, num_batches), 1
         plans.append((functools.partial(run, model.params, batch), num_batches))
 
     def repeat():
@@ -158,6 +180,22 @@ def bare(
     return repeat
 
   return of
+
+
+def _loop(run, num_batches):
+  """Returns a program that sums what so many batches give."""
+
+  def loop(params, batch):
+    def add(total, i):
+      moved = batch + 1e-3 * i.astype(batch.dtype)
+      return jax.tree.map(jnp.add, total, run(params, moved)), None
+
+    zeros = jax.tree.map(
+      lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run, params, batch)
+    )
+    return jax.lax.scan(add, zeros, jnp.arange(num_batches))[0]
+
+  return jax.jit(loop)
 
 
 def _temporary_bytes(model, name, settings, args) -> dict[str, int]:

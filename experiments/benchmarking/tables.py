@@ -20,9 +20,11 @@ HEADER = (
   'bare',
   'ratio',
   'of processor time',
+  'of a loop',
+  'of its processor time',
   'memory at 4',
   'at 32',
-  'peers',
+  'peers (processor)',
 )
 
 
@@ -42,8 +44,13 @@ def method_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     f'{found["bare_seconds"]:.3f} s',
     f'{found["ratio"]:.3f}',
     f'{found["processor_ratio"]:.3f}',
+    f'{found["loop_ratio"]:.3f}',
+    f'{found["loop_processor_ratio"]:.3f}',
     *memory,
-    ', '.join(f'{k} {v:.3f} s' for k, v in found['peers_seconds'].items())
+    ', '.join(
+      f'{k} {v:.3f} s ({found["processor_seconds"][k]:.3f})'
+      for k, v in found['peers_seconds'].items()
+    )
     or '-',
   )
 

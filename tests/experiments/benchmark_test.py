@@ -53,7 +53,7 @@ class BenchmarkTest(parameterized.TestCase):
     self.assertGreater(found['first_call_seconds'], found['seconds'])
     self.assertGreater(found['ratio'], 0)
     clocked = found['processor_seconds']
-    self.assertEqual(list(clocked), ['ours', 'bare'])
+    self.assertEqual(list(clocked), ['ours', 'bare', 'loop'])
     self.assertAlmostEqual(
       found['processor_ratio'], clocked['ours'] / clocked['bare']
     )
@@ -70,8 +70,10 @@ class BenchmarkTest(parameterized.TestCase):
     for text in ('rise', 'gradient', 'best', 'MiB', 'squeezenet.json'):
       self.assertIn(text, done.stdout)
 
-  @parameterized.parameters(scores.logit, scores.prob_margins)
-  def test_bare_calls_are_as_many_as_told(self, score):
+  @parameterized.product(
+    score=(scores.logit, scores.prob_margins), looped=(False, True)
+  )
+  def test_bare_calls_are_as_many_as_told(self, score, looped):
     sizes = []
 
     def apply(params, x):
@@ -83,7 +85,7 @@ class BenchmarkTest(parameterized.TestCase):
     subject = programs.Subject(
       model, jnp.ones((2, 2, 1)), 1, jax.random.key(0), 1
     )
-    programs.bare(subject, score, 4)(calls)()
+    programs.bare(subject, score, 4, looped=looped)(calls)()
     jax.effects_barrier()
     # Seven gradients are two batches of four, two forwards one of two.
     self.assertLen(sizes, 2 * 4 + 2)

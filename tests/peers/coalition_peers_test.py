@@ -12,6 +12,7 @@ import pytest
 
 from experiments.tables import methods
 from saliency_jax import scores
+from saliency_jax.perturbations import gaussian_process
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('captum')
@@ -26,11 +27,18 @@ _SETTINGS = {
   'ablation': _COMMON,
   'kernel_shap': {**_COMMON, 'num_samples': 14, 'num_fresh': 2},
   'lime': {**_COMMON, 'num_samples': 30, 'num_fresh': 10},
+  'shapley': {
+    **_COMMON,
+    'estimator': functools.partial(
+      gaussian_process.gaussian_process, num_samples=10
+    ),
+  },
 }
 _PEERS = {
-  'ablation': ['captum'],
-  'kernel_shap': ['captum', 'shap'],
-  'lime': ['captum', 'lime'],
+  'ablation': ['captum', 'torch alone'],
+  'kernel_shap': ['captum', 'shap', 'torch alone'],
+  'lime': ['captum', 'lime', 'torch alone'],
+  'shapley': ['captum', 'shap', 'torch alone'],
 }
 
 
