@@ -148,6 +148,25 @@ def ends(game: Game, num_more: Int[Array, ''] | int = 0) -> Worths:
   return Worths(found[0], found[1], found[:0], game.num_rows, num_more)
 
 
+def of_pairs(
+  game: Game, sets: Bool[Array, 'n p'], *, batch_size: int | None
+) -> tuple[Worths, Float[Array, 'n 2']]:
+  """Returns what sets and their complements are worth: both, by pair.
+
+  Args:
+    game: in which they play.
+    sets: one of each pair.
+    batch_size: coalitions held in memory at once; `None` holds them all.
+  """
+  found = worths(
+    game,
+    lambda i: sets[i // 2] ^ (i % 2 == 1),
+    2 * len(sets),
+    batch_size=batch_size,
+  )
+  return found, found.of.reshape(-1, 2)
+
+
 def of_draws(
   game: Game,
   draw: Callable[[Int[Array, '']], Bool[Array, 'c p']],
