@@ -178,7 +178,9 @@ class TableTest(absltest.TestCase):
     self.assertEqual(one().word, 'not run')
 
   def test_file_without_markers(self):
-    path = pathlib.Path(self.create_tempfile(content='text').full_path)
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    path = pathlib.Path(folder) / 'README.md'
+    path.write_text('text')
     with self.assertRaisesRegex(ValueError, 'has no lines'):
       table.put(path, 'more')
 
