@@ -32,8 +32,35 @@ _CONFIG = (
 )
 # Compiled programs are kept for all the processes that tests start.
 CACHE = os.environ['JAX_COMPILATION_CACHE_DIR']
-# A network is read once for all the tests.
+# A network is read once for all the tests, and each example of a package.
 load = functools.cache(models.load)
+_open, _stack = data.load, data.arrays
+_PACKAGED = ('digits', 'photos')
+
+
+@functools.cache
+def _packaged(name: str, split: str) -> data.Source:
+  source = _open(name, split)
+  read = functools.cache(source.__getitem__)
+  return data.Source(
+    lambda i: dict(read(i)),
+    len(source),
+    name=name,
+    class_names=source.class_names,
+  )
+
+
+def _load_data(name, split='test', **where):
+  packaged = name in _PACKAGED
+  return _packaged(name, split) if packaged else _open(name, split, **where)
+
+
+_stack_once = functools.cache(_stack)
+
+
+def _arrays(source):
+  packaged = getattr(source, 'name', None) in _PACKAGED
+  return _stack_once(source) if packaged else _stack(source)
 
 
 def _two_devices():
@@ -108,6 +135,8 @@ def run(main: Callable[[app.Setup], None], **values: Any) -> Outcome:
     flagsaver.flagsaver(**values),
     config_restored(),
     mock.patch.object(models, 'load', load),
+    mock.patch.object(data, 'load', _load_data),
+    mock.patch.object(data, 'arrays', _arrays),
     mock.patch.object(app, 'local_mesh', _two_devices),
     # A slow machine adds no line to what a test reads.
     mock.patch.object(progressing, '_SECONDS', math.inf),
