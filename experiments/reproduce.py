@@ -13,8 +13,11 @@ copies the results to `experiments/results/`, and writes the tables of
 `experiments/README.md` and `README.md` from all that are there.
 """
 
+from collections.abc import Iterator
+import contextlib
 import json
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -61,7 +64,9 @@ def main(setup: app.Setup) -> None:
       print(f'{told}: is done', flush=True)
       continue
     print(f'{told}, about {known[name].minutes:g} min', flush=True)
-    if not _run(name, folder):
+    with _stopped_as_by_hand():
+      ended = _run(name, folder)
+    if not ended:
       failed.append(name)
       print(f'  failed: see {folder}/output.txt', flush=True)
   _tell(out, names)
@@ -72,26 +77,40 @@ def main(setup: app.Setup) -> None:
     )
 
 
+@contextlib.contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+  """Lets a termination end the process of a config too, as Ctrl-C does."""
+  before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
 def _run(name: str, folder: pathlib.Path) -> bool:
   """Runs a config, and returns whether there is a result."""
   folder.mkdir(parents=True, exist_ok=True)
   data_dir = flags.FLAGS['data_dir'].value
   passed = [] if data_dir is None else [f'--data_dir={data_dir}']
   begin = time.time()
-  code = None
-  try:
-    with (folder / 'output.txt').open('ab') as output:
-      code = subprocess.run(
-        runs.command(name, folder, passed),
-        cwd=runs.ROOT,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        check=False,
-      ).returncode
-  finally:
-    line = json.dumps({'seconds': time.time() - begin, 'code': code})
-    with (folder / stored.ATTEMPTS).open('a') as f:
-      f.write(f'{line}\n')
+  with (folder / 'output.txt').open('ab') as output:
+    process = subprocess.Popen(
+      runs.command(name, folder, passed),
+      cwd=runs.ROOT,
+      stdout=output,
+      stderr=subprocess.STDOUT,
+    )
+    try:
+      process.wait()
+    finally:
+      code = process.poll()
+      if code is None:
+        # What it has written is whole, or not there.
+        process.kill()
+        process.wait()
+      line = json.dumps({'seconds': time.time() - begin, 'code': code})
+      with (folder / stored.ATTEMPTS).open('a') as f:
+        f.write(f'{line}\n')
   summary = folder / 'summary.json'
   # A launcher that left examples out has an exit code, and a summary.
   if not summary.is_file() or summary.stat().st_mtime < begin:

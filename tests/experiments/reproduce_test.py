@@ -16,12 +16,18 @@ from experiments.reproduction import stored
 from experiments.reproduction import table
 from tests.experiments import launch
 
-# A launcher that is stopped at first, and ends when it is started again.
+# A launcher at which the run is killed at first; then it fails, then it ends.
 _LAUNCHER = """
-import json, pathlib, sys
+import json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
-if not (folder / 'begun').exists():
-  (folder / 'begun').touch()
+times = folder / 'times'
+with times.open('a') as f:
+  f.write('.')
+if times.read_text() == '.':
+  os.kill(os.getppid(), signal.SIGTERM)
+  time.sleep(60)
+  print('outlived the run')
+if times.read_text() == '..':
   sys.exit('stopped')
 print('went on')
 summary = {'verdicts': json.loads(sys.argv[2]), 'machine': 'a machine'}
@@ -69,6 +75,8 @@ class ReproduceTest(absltest.TestCase):
       with mock.patch.object(runs, 'command', command):
         return launch.run(reproduce.main, out=str(out), configs=[name])
 
+    killed = run()
+    self.assertEqual((killed.code, killed.stderr), (130, 'interrupted\n'))
     stopped = run()
     self.assertEqual(stopped.code, 1)
     self.assertIn('igos_toy failed: see output.txt', stopped.stderr)
@@ -84,7 +92,8 @@ class ReproduceTest(absltest.TestCase):
     self.assertIn('--config=experiments/configs/igos_toy.py', result['command'])
     self.assertRegex(result['commit'], r'^([0-9a-f]{10}\+?|\+?)$')
     attempts = (out / name / stored.ATTEMPTS).read_text().splitlines()
-    self.assertLen(attempts, 2)
+    codes = [json.loads(line)['code'] for line in attempts]
+    self.assertEqual(codes, [None, 1, 0])
     # Numbers are kept at four digits.
     (kept,) = result['verdicts']
     self.assertEqual(kept['comparisons'][0]['high'], 2.123)
