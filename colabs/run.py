@@ -9,6 +9,7 @@ which nothing is saved is run, no more.
 """
 
 import base64
+import copy
 import io
 import pathlib
 import sys
@@ -26,7 +27,10 @@ _SIZES = ((900, 80), (800, 75), (720, 70), (640, 60), (560, 50), (480, 45))
 def run(path: pathlib.Path) -> nbformat.NotebookNode:
   """Returns a notebook with the outputs that it has now."""
   notebook = nbformat.read(path, as_version=4)
+  metadata = copy.deepcopy(notebook.metadata)
   nbclient.NotebookClient(notebook, timeout=480).execute()
+  # Which Python ran it is nobody's concern.
+  notebook.metadata = metadata
   for cell in _code(notebook):
     cell.metadata.pop('execution', None)
     cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr']
