@@ -153,6 +153,7 @@ def _selected(equation, which, *cases):
 RULES = {
   primitives.MOVES: interval_sums.ends,
   primitives.SUMS: interval_sums.weighted,
+  primitives.PRODUCTS: interval_sums.products,
   primitives.INCREASING: interval_sums.ends,
   **dict.fromkeys(
     'cbrt erf exp exp2 expm1 log log1p logistic sqrt tanh'.split(), increasing

@@ -41,6 +41,19 @@ def weighted(equation: primitives.Equation, *boxes: Interval) -> list[Interval]:
   return [rounding.widened(*box, primitives.facts(eqn).num_terms(eqn), size)]
 
 
+def products(equation: primitives.Equation, *boxes: Interval) -> list[Interval]:
+  """The rule of what is linear in each of two factors that move."""
+  eqn = equation.eqn
+  (a, a_radius), (b, b_radius) = (rounding.split(box) for box in boxes)
+  product = lambda x, y: precise(eqn, x, y)[0]
+  centre = product(a, b)
+  spread = product(jnp.abs(a), b_radius) + product(a_radius, jnp.abs(b))
+  spread += product(a_radius, b_radius)
+  size = product(jnp.abs(a) + a_radius, jnp.abs(b) + b_radius)
+  num_terms = 4 * primitives.facts(eqn).num_terms(eqn)
+  return [rounding.widened(centre - spread, centre + spread, num_terms, size)]
+
+
 def _product(eqn, boxes, place):
   """Bounds a product with a constant: a dense layer, a convolution."""
   middle, radius = rounding.split(boxes[place])

@@ -54,7 +54,15 @@ def bounds(
   Raises:
     ValueError: for a primitive that has no rule, by its name and place.
   """
-  tape = record(fn, box)
+  return output(record(fn, box))
+
+
+def output(tape: tapes.Tape) -> Interval:
+  """Returns bounds of the one output of equations, of their tape.
+
+  Raises:
+    ValueError: unless there is one.
+  """
   if len(tape.closed.jaxpr.outvars) != 1:
     raise ValueError(
       f'expected one output, got {len(tape.closed.jaxpr.outvars)}'
@@ -85,22 +93,50 @@ def record(
     The tape, whose values are intervals where they move.
   """
 
+  closed, shape = jax.make_jaxpr(fn, return_shape=True)(box.low)
+  trees = (jax.tree.structure(tree) for tree in ((box.low,), shape))
+  found = tape(jaxprs.inline(closed), box, rules=rules)
+  return found._replace(in_tree=next(trees), out_tree=next(trees))
+
+
+def tape(
+  closed: core.ClosedJaxpr,
+  *inputs: Any,
+  rules: Mapping[str, Any] = interval_rules.RULES,
+  look: Callable[[tapes.Tape, primitives.Equation], None] | None = None,
+) -> tapes.Tape:
+  """Bounds every value that equations without calls make of some inputs.
+
+  Args:
+    closed: the equations.
+    *inputs: intervals, or arrays that are constant.
+    rules: see `record`.
+    look: called before each equation that moves, with the tape so far, whose
+      intervals it may replace by narrower ones.
+  """
+  values = {}
+  moving = {
+    v
+    for v, a in zip(closed.jaxpr.invars, inputs, strict=True)
+    if isinstance(a, Interval)
+  }
+  found = tapes.Tape(closed, values, moving, None, None)
+
   def rule(eqn, *args):
-    moving = tuple(isinstance(a, Interval) for a in args)
-    if not any(moving):
+    equation = tapes.equation(found, eqn)
+    if not any(equation.moving):
       return interval_sums.precise(eqn, *args)
-    equation = primitives.Equation(eqn, moving)
+    if look is not None:
+      look(found, equation)
+      args = tapes.read(found, eqn.invars)
     bound = primitives.rule(rules, equation, 'interval bounds')
     boxes = (a if isinstance(a, Interval) else Interval(a, a) for a in args)
     out = bound(equation, *boxes)
+    moving.update(eqn.outvars)
     return [out] if isinstance(out, Interval) else out
 
-  closed, shape = jax.make_jaxpr(fn, return_shape=True)(box.low)
-  closed = jaxprs.inline(closed)
-  values = jaxprs.environment(closed, box, rule=rule)
-  moving = {v for v, value in values.items() if isinstance(value, Interval)}
-  trees = (jax.tree.structure(tree) for tree in ((box.low,), shape))
-  return tapes.Tape(closed, values, moving, *trees)
+  jaxprs.environment(closed, *inputs, rule=rule, env=values)
+  return found
 
 
 def _tail(tape: tapes.Tape, v: core.Var) -> Interval:

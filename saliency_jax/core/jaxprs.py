@@ -74,9 +74,19 @@ def environment(
   closed: core.ClosedJaxpr,
   *args: Any,
   rule: Callable[..., list[Any]] = bind,
+  env: dict[core.Var, Any] | None = None,
 ) -> dict[core.Var, Any]:
-  """Returns the value of every variable, by `rule(eqn, *inputs) -> outputs`."""
-  env = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+  """Returns the value of every variable, by `rule(eqn, *inputs) -> outputs`.
+
+  Args:
+    closed: the jaxpr.
+    *args: values of its inputs.
+    rule: what is done at each equation.
+    env: where to put the values, for a rule that reads, or changes, those that
+      are there.
+  """
+  env = {} if env is None else env
+  env.update(zip(closed.jaxpr.constvars, closed.consts, strict=True))
   env.update(zip(closed.jaxpr.invars, args, strict=True))
   for eqn in closed.jaxpr.eqns:
     inputs = [read(env, v) for v in eqn.invars]

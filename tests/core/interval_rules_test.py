@@ -46,7 +46,7 @@ def _primitive(name, *constants):
 
 
 # What calls each primitive that bounds are claimed for.
-_CASES = {
+CASES = {
   'abs': jnp.abs,
   'add': lambda x: x + _SIGNED * x[::-1],
   'add_any': jax.grad(lambda x: jnp.sum(x * _SIGNED) * x[0] + jnp.sum(x**2)),
@@ -143,11 +143,11 @@ def _claimed():
 
 class IntervalRulesTest(parameterized.TestCase):
   def test_every_claim_has_a_case(self):
-    self.assertEqual(_claimed(), set(_CASES))
+    self.assertEqual(_claimed(), set(CASES))
 
-  @parameterized.named_parameters(*((n, n) for n in sorted(_CASES)))
+  @parameterized.named_parameters(*((n, n) for n in sorted(CASES)))
   def test_holds_every_value(self, name):
-    fn = _CASES[name]
+    fn = CASES[name]
     closed = jaxprs.inline(jax.make_jaxpr(fn)(_X))
     found = {eqn.primitive.name for eqn in jaxprs.equations(closed.jaxpr)}
     self.assertIn(name, found)
