@@ -1,4 +1,4 @@
-"""Small networks for 28 x 28 grey images: two convolutions, then dense layers.
+"""Small networks for 28 x 28 grey images: convolutions, if any, dense layers.
 
 References:
   LeCun et al., Gradient-based learning applied to document recognition, 1998.
@@ -116,7 +116,34 @@ def softplus_net(
   return SmallNet(convs, (20, 10), activation=activation, fast=fast, rngs=rngs)
 
 
-NETS = {'lenet': lenet, 'softplus_net': softplus_net}
+def one_hidden(
+  *,
+  activation: layers.Activation = jax.nn.relu,
+  fast: bool = True,
+  rngs: nnx.Rngs,
+) -> SmallNet:
+  """Returns a network of one hidden layer of 100 units."""
+  return SmallNet((), (100, 10), activation=activation, fast=fast, rngs=rngs)
+
+
+def two_hidden(
+  *,
+  activation: layers.Activation = jax.nn.relu,
+  fast: bool = True,
+  rngs: nnx.Rngs,
+) -> SmallNet:
+  """Returns a network of two hidden layers of 100 units each."""
+  return SmallNet(
+    (), (100, 100, 10), activation=activation, fast=fast, rngs=rngs
+  )
+
+
+NETS = {
+  'lenet': lenet,
+  'one_hidden': one_hidden,
+  'softplus_net': softplus_net,
+  'two_hidden': two_hidden,
+}
 
 
 def spec(
@@ -128,7 +155,7 @@ def spec(
     name=name,
     input_shape=(SIZE, SIZE, 1),
     class_names=class_names,
-    taps=('features', *reversed(convs)),
+    taps=('features', *reversed(convs)) if convs else (),
     layers=(
       *(f'convs/{i}' for i in range(len(module.convs))),
       *(f'dense/{i}' for i in range(len(module.dense))),

@@ -50,7 +50,8 @@ def create(
   """Makes a network with random parameters.
 
   Args:
-    name: 'lenet', 'resnet18', 'softplus_net' or 'vit_digits'.
+    name: 'lenet', 'one_hidden', 'resnet18', 'softplus_net', 'two_hidden' or
+      'vit_digits'.
     key: of the parameters; consumed.
     class_names: one name a class, for `spec`.
     **settings: of the network; `activation` by its name, one of `ACTIVATIONS`.

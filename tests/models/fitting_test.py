@@ -95,7 +95,12 @@ class FitSmallTest(parameterized.TestCase):
 
 
 class SmallTest(parameterized.TestCase):
-  @parameterized.parameters((small.lenet, 61_706), (small.softplus_net, 9_050))
+  @parameterized.parameters(
+    (small.lenet, 61_706),
+    (small.one_hidden, 79_510),
+    (small.softplus_net, 9_050),
+    (small.two_hidden, 89_610),
+  )
   def test_parameters_and_taps(self, build, count):
     module = build(rngs=nnx.Rngs(0))
     model = models.from_nnx(module, small.spec('net', module))

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import scores
+from saliency_jax.core import wide
+from saliency_jax.optimization import box_bounds
 from saliency_jax.optimization import boxes
 from saliency_jax.optimization import certified_box
 from tests import equivalence
+from tests.core import linear_bounds_test
 from tests.optimization import linear_invariant_test
 
 _certified_box = equivalence.compiled(certified_box.certified_box)
@@ -26,14 +29,15 @@ def _two_classes(x):
 
 
 class CertifiedBoxTest(parameterized.TestCase):
-  @parameterized.parameters(1.0, 0.2)
-  def test_linear_model_is_a_knapsack(self, max_width):
+  @parameterized.parameters((box_bounds.crown, 0.2), (box_bounds.interval, 1.0))
+  def test_linear_model_is_a_knapsack(self, bound, max_width):
     with jax.enable_x64():
       x = jnp.zeros(20)
       out = jax.jit(
         lambda x: certified_box.certified_box(
           lambda x: _two_classes(x)[0],
           x,
+          bound=bound,
           max_width=max_width,
           num_rounds=1,
           num_halvings=40,
@@ -44,8 +48,30 @@ class CertifiedBoxTest(parameterized.TestCase):
       self.assertLessEqual(-np.sum(out.scores), best)
       self.assertGreater(out.info.margin, 0)
 
-  @parameterized.parameters((1, True), (4, False))
-  def test_no_point_breaks_it(self, patch, per_channel):
+  def test_wide_linear_model_is_a_knapsack_in_float32(self):
+    n, max_width = 20_000, 1e-3
+    weights = jax.random.normal(jax.random.key(0), (n, 2))
+    # The logits share most of their weights, and differ by two at the example.
+    weights += 9 * jax.random.normal(jax.random.key(1), (n, 1))
+    x = jax.random.uniform(jax.random.key(2), (n,))
+    gap = np.asarray(weights, np.float64) @ [1, -1]
+    shift = jnp.float32(2 - gap @ np.asarray(x, np.float64))
+    out = _certified_box(
+      lambda x: (x @ weights)[:1] - (x @ weights)[1:] + shift,
+      x,
+      max_width=max_width,
+      num_rounds=1,
+      num_halvings=30,
+    )
+    margin = gap @ np.asarray(x, np.float64) + np.float64(shift)
+    best = linear_invariant_test.knapsack(gap, margin, max_width)
+    widths = -np.asarray(out.scores, np.float64)
+    self.assertEqual(out.scores.dtype, jnp.float32)
+    np.testing.assert_allclose(widths.sum(), best, rtol=1e-6)
+    self.assertLessEqual(np.abs(gap) @ widths, margin)
+    self.assertGreater(out.info.margin, 0)
+
+  def test_no_point_breaks_it(self):
     apply, params = equivalence.network()
     xs = equivalence.examples(6)
 
@@ -54,9 +80,8 @@ class CertifiedBoxTest(parameterized.TestCase):
     def certify(x):
       label = jnp.argmax(apply(params, x))
       fn = scores.margins(apply, params, label)
-      out = certified_box.certified_box(
-        fn, x, patch=patch, per_channel=per_channel, num_rounds=4
-      )
+      certify = functools.partial(certified_box.certified_box, fn, x)
+      out = certify(bound=box_bounds.crown, num_rounds=4)
       found = boxes.inspect(
         fn,
         x,
@@ -67,20 +92,64 @@ class CertifiedBoxTest(parameterized.TestCase):
         num_ascent=60,
         batch_size=None,
       )
-      return out, found
+      coarse = certify(num_rounds=4, patch=4, per_channel=False)
+      return out, found, coarse
 
-    out, found = certify(xs)
-    self.assertTrue(np.all(out.info.margin > 0))
+    out, found, coarse = certify(xs)
     self.assertTrue(np.all(found.attack_margin >= out.info.margin))
     np.testing.assert_array_equal(found.violation, 0)
-    # No box is empty, and growing pays.
-    self.assertTrue(np.all(out.info.size[:, 0] > 0.01))
-    self.assertTrue(np.all(np.diff(out.info.size) >= 0))
-    self.assertTrue(np.all(out.info.size[:, -1] > 1.2 * out.info.size[:, 0]))
-    mean = -np.mean(out.scores, (1, 2, 3))
-    np.testing.assert_allclose(out.info.size[:, -1], mean, rtol=1e-5)
-    # It is used up: a box half as large again no longer verifies.
-    self.assertTrue(np.all(out.info.margin < 1e-3 * found.margin))
+    for found_one in (out, coarse):
+      info = found_one.info
+      self.assertTrue(np.all(info.margin > 0))
+      # No box is empty, and growing pays.
+      self.assertTrue(np.all(info.size[:, 0] > 0.01))
+      self.assertTrue(np.all(np.diff(info.size) >= 0))
+      mean = -np.mean(found_one.scores, (1, 2, 3))
+      np.testing.assert_allclose(info.size[:, -1], mean, rtol=1e-5)
+      # It is used up: a box half as large again no longer verifies.
+      self.assertTrue(np.all(info.margin < 1e-3 * found.margin))
+    self.assertTrue(np.all(out.info.size[:, -1] > 1.1 * out.info.size[:, 0]))
+    self.assertTrue(np.all(out.info.size[:, -1] > coarse.info.size[:, -1]))
+
+  def test_bounds(self):
+    """Of one box, each bound is nearer to the least margin than the last."""
+    layers = linear_bounds_test.dense_layers([4, 8, 8, 2])
+    x = jnp.array([0.2, -0.1, 0.3, 0.4])
+    logits = lambda x: linear_bounds_test.dense(layers, x)
+    fn = lambda x: logits(x)[:1] - logits(x)[1:]
+    widths = jnp.full(4, 0.2)
+    lows = []
+    for bound in (
+      box_bounds.interval,
+      box_bounds.crown,
+      functools.partial(box_bounds.alpha_crown, num_steps=10),
+    ):
+
+      @jax.jit
+      def read(widths, bound=bound):
+        reader = bound(fn, x)
+        with wide.precision():
+          widths = widths.astype(jnp.float64)
+          learned = reader.learn(widths, reader.start(widths))
+          low, known = reader.low(widths, learned)
+          prices = reader.prices(widths, known)
+          return jax.tree.map(lambda a: a.astype(jnp.float32), (low, prices))
+
+      low, prices = read(widths)
+      lows.append(float(low))
+      self.assertTrue(np.all(prices >= 0))
+      # All accounts are as large in all.
+      totals = np.sum(prices, 1)
+      np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
+    t = jax.random.uniform(jax.random.key(0), (4000, 4), minval=-1, maxval=1)
+    t = t.at[::2].set(jnp.sign(t[::2]))
+    least = np.min(jax.vmap(fn)(x[None] + widths[None] * t))
+    self.assertTrue(np.all(np.diff([*lows, least]) > 0), [*lows, least])
+
+  def test_margin_that_is_left(self):
+    out = _certified_box(lambda x: 1 - x[:1], jnp.zeros(1), min_margin=0.25)
+    self.assertBetween(float(out.info.box.up[0]), 0.7499, 0.75)
+    self.assertBetween(float(out.info.margin), 0.25, 0.2501)
 
   def test_start_is_scaled(self):
     start = jnp.array([1.0, 0.25])
@@ -103,6 +172,7 @@ class CertifiedBoxTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({'max_width': 0.0}, r'max_width must be in \(0, inf\), got 0.0'),
+    ({'min_margin': -1.0}, r'min_margin must be in \[0, inf\), got -1.0'),
     (
       {'num_rounds': -1},
       r'num_rounds must be a whole number of at least 0, got -1',
