@@ -17,11 +17,10 @@ Seen: of scaled maps exchange certifies 5.6, 3.5 and 2.0 times what Hoeffding
   1024 draws come near Hoeffding's 8192, and not above: .720 against .720 (a
   difference of -.001, -.013 to .012) and .698 against .705 (-.007, -.016 to
   .002): undecided; 2048 draws certify .077 and .070 more, and more on each
-  digit. Of the bounds of entries alone the exact one of the
-  distribution is best of few draws (scaled, 1024: .31 and .27, Hoeffding .12
-  and .10), and empirical Bernstein of relaxed maps at 8192. The best of
-  several at a shared level is never better than the best one alone. 15 minutes
-  beside other runs.
+  digit. Of the bounds of entries alone the exact one of the distribution is
+  best of few draws (scaled, 1024: .31 and .27, Hoeffding .12 and .10), and
+  empirical Bernstein of relaxed maps at 8192. The best of several at a shared
+  level is never better than the best one alone. 15 minutes beside other runs.
 Command: python -m experiments.study --workdir=out/certificate_bounds \\
   --config=experiments/configs/certificate_bounds.py
 """

@@ -48,6 +48,7 @@ def get_config():
       ),
     ),
     batch_size=10,
+    bound='interval',
     boxes={'stochastic': stochastic, 'tuned': {'target': 0.01, **stochastic}},
     attack={'num_starts': 8, 'num_steps': 60},
     scales=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0),

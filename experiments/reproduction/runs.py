@@ -59,6 +59,7 @@ LAPTOP = (
   Run('sanity_cascade:vit', 10),
   Run('igos_table_5:squeezenet', 11),
   Run('igos_tables_1_2:28,14,7/squeezenet', 16),
+  Run('invariant_bounds', 12),
   Run('leg_photos', 19),
   Run('invariant_digits', 20),
   Run('training_baselines', 21),

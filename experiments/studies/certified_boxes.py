@@ -22,6 +22,7 @@ from experiments.core import app
 from experiments.core import examples
 from experiments.core import statistics
 from experiments.studies import findings
+from experiments.tables import settings as tables
 from saliency_jax import scores
 from saliency_jax.core import batching
 from saliency_jax.core import sampling
@@ -105,7 +106,9 @@ def _one(apply, config, params, x, key):
   """Returns the boxes of one digit, and what the attack does to them."""
   label = jnp.argmax(apply(params, x))
   fn = scores.margins(apply, params, label)
-  certified = certified_box.certified_box(fn, x).info
+  bound = tables.FUNCTIONS['bound'][config['bound']]
+  certify = functools.partial(certified_box.certified_box, fn, x, bound=bound)
+  certified = certify().info
   stochastic = [
     invariant.invariant_perturbation(
       scores.prob_margins(apply, params, label),
@@ -123,7 +126,7 @@ def _one(apply, config, params, x, key):
     )
 
   def verified(box):
-    scaled = certified_box.certified_box(fn, x, start=box.up, num_rounds=0)
+    scaled = certify(start=box.up, num_rounds=0)
     return scaled.info.size[-1]
 
   # One program attacks all boxes, and one verifies: to compile them takes
@@ -150,7 +153,7 @@ def _one(apply, config, params, x, key):
       )
     },
   }
-  proven = jax.lax.map(verified, _joined(*rows))
+  proven = jax.vmap(verified)(_joined(*rows))
   for i, name in enumerate(config['boxes']):
     found['boxes'][name] = Found(
       jnp.mean(stochastic[i].up), margins[len(scales) + 1 + i], proven[i]

@@ -24,6 +24,7 @@ from saliency_jax.gradients import smoothgrad
 from saliency_jax.metrics import deletion
 from saliency_jax.metrics import fidelity
 from saliency_jax.metrics import information
+from saliency_jax.optimization import box_bounds
 from saliency_jax.optimization import descent
 from saliency_jax.optimization import invariant
 from saliency_jax.optimization import leg_tv
@@ -80,6 +81,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     'channel_magnitude': smoothed_maps.channel_magnitude,
   },
   'baseline': BASELINES,
+  'bound': _by_name(
+    box_bounds.alpha_crown, box_bounds.crown, box_bounds.interval
+  ),
   'composite': _by_name(
     composites.epsilon,
     composites.epsilon_plus,

@@ -20,6 +20,7 @@ from experiments.configs import certificate_evidence
 from experiments.configs import common
 from experiments.configs import igos_pictures
 from experiments.configs import igos_toy
+from experiments.configs import invariant_bounds
 from experiments.configs import invariant_certified
 from experiments.configs import invariant_pictures
 from experiments.configs import leg_facts
@@ -328,6 +329,19 @@ class StudyTest(parameterized.TestCase):
     for name in config.boxes:
       verified = numbers[name]['verified']['mean']
       self.assertLessEqual(verified, numbers[name]['size']['mean'])
+
+  def test_bound_widths(self):
+    config = invariant_bounds.get_config()
+    config.update(num_examples=2, batch_size=2)
+    config.attack.update(num_starts=1, num_steps=5)
+    network = config.networks['one hidden layer']
+    network.update(fit=_FIT, bounds=('intervals', 'CROWN'))
+    config.networks = {'net': network}
+    compared = ('width over the first, net', 'CROWN', 1.0, 'above')
+    numbers, _ = self._run(config, compared)
+    for found in numbers['net'].values():
+      self.assertEqual((found['empty'], found['broken']), (0, 0))
+    self.assertGreater(numbers['net']['CROWN']['least_cube_ratio'], 1)
 
   def test_least_margin_of_a_linear_decision(self):
     w = jnp.array([1.0, -2.0, 0.5])
