@@ -2,12 +2,9 @@
 
 import copy
 import json
-import os
 import pathlib
 import random
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from unittest import mock
@@ -28,11 +25,8 @@ from tests.experiments import tiny_config
 _FILE = 'tests/experiments/tiny_config.py:few'
 
 
-def _command(workdir, *flags):
+def _flags(workdir, *flags):
   return [
-    sys.executable,
-    '-m',
-    'experiments.evaluate',
     f'--config={_FILE}',
     f'--workdir={workdir}',
     f'--compilation_cache_dir={launch.CACHE}',
@@ -324,20 +318,20 @@ class EvaluateTest(parameterized.TestCase):
     self.assertEqual(self._run(whole, config).code, 0)
     path, rng = killed / 'records-0.jsonl', random.Random(0)
     for lines in (1, 3):
-      with subprocess.Popen(
-        _command(killed, '--config.num_examples=6'),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+      process = launch.start(
+        'evaluate',
+        _flags(killed, '--config.num_examples=6'),
+        self._folder(),
         # As many as `launch.run` has, so that rounding is the same.
-        env={**os.environ, 'JAX_NUM_CPU_DEVICES': '2'},
-      ) as process:
-        deadline = time.monotonic() + 300
-        while process.poll() is None and time.monotonic() < deadline:
-          if path.exists() and path.read_bytes().count(b'\n') >= lines:
-            break
-          time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.02))
-        process.kill()
+        num_devices=2,
+      )
+      deadline = time.monotonic() + 300
+      while not process.ended() and time.monotonic() < deadline:
+        if path.exists() and path.read_bytes().count(b'\n') >= lines:
+          break
+        time.sleep(0.001)
+      time.sleep(rng.uniform(0, 0.02))
+      process.kill()
     # As a line looks that was being written.
     with path.open('ab') as f:
       f.write(b'{"index": 5, "name": "dig')
@@ -360,26 +354,24 @@ class EvaluateTest(parameterized.TestCase):
       s.bind(('127.0.0.1', 0))
       address = f'127.0.0.1:{s.getsockname()[1]}'
     processes = [
-      subprocess.Popen(
-        _command(
+      launch.start(
+        'evaluate',
+        _flags(
           folder,
           *flags,
           f'--coordinator_address={address}',
           '--num_processes=2',
           f'--process_id={i}',
         ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'JAX_NUM_CPU_DEVICES': '2'},
+        self._folder(),
+        num_devices=2,
       )
       for i in range(2)
     ]
     for i, process in enumerate(processes):
-      with process:
-        stdout, stderr = process.communicate(timeout=300)
-      self.assertEqual(process.returncode, 0, stderr)
-      self.assertEqual('report.html' in stdout, i == 0)
+      done = process.wait()
+      self.assertEqual(done.code, 0, done.stderr)
+      self.assertEqual('report.html' in done.stdout, i == 0)
     counts = [
       (folder / f'records-{i}.jsonl').read_text().count('\n') for i in range(2)
     ]
@@ -399,7 +391,7 @@ class EvaluateTest(parameterized.TestCase):
 
   def test_command_line(self):
     folder = self._folder()
-    flags = _command(folder)[3:]
+    flags = _flags(folder)
     commands = {
       'nowhere.py': ['--config=nowhere.py', f'--workdir={folder}'],
       '--seed is not used here': [*flags, '--seed=1'],

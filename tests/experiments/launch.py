@@ -1,6 +1,7 @@
 """Runs a launcher's `main` in this process, as its command line would."""
 
-from collections.abc import Callable, Iterator
+import atexit
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
 import io
@@ -8,9 +9,11 @@ import json
 import math
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -79,21 +82,95 @@ class Outcome(NamedTuple):
   stderr: str
 
 
-# One process imports what they share, and each command is a child of its own,
-# as if it were run alone: JAX starts its devices, and threads, in the child.
-_COMMANDS = """
-import importlib, json, os, sys
+# One process imports a launcher, and each command is a child of its own, as if
+# it were run alone: JAX starts its devices, and threads, in the child. What
+# stands between them waits for its end.
+_SERVER = """
+import importlib, json, os, pathlib, sys
+import jax
 from experiments.core import app
-launcher, commands = sys.argv[1], json.loads(sys.argv[2])
+launcher = sys.argv[1]
 main = importlib.import_module('experiments.' + launcher).main
-for arguments, stderr in commands:
+for line in sys.stdin:
+  arguments, out, num_devices = json.loads(line)
+  out = pathlib.Path(out)
+  if os.fork():
+    continue
   child = os.fork()
-  if not child:
-    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
-    sys.argv = [launcher, *arguments]
-    app.run(main)
-  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+  if child:
+    print(child, flush=True)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    (out / 'written').write_text(str(code))
+    (out / 'written').rename(out / 'code')
+    os._exit(0)
+  os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+  for i, name in enumerate(('stdout', 'stderr'), 1):
+    os.dup2(os.open(out / name, os.O_WRONLY | os.O_CREAT), i)
+  if num_devices is not None:
+    jax.config.update('jax_num_cpu_devices', num_devices)
+  sys.argv = [launcher, *arguments]
+  app.run(main)
 """
+
+
+class Process(NamedTuple):
+  """A launcher that runs in a process of its own."""
+
+  pid: int
+  out: pathlib.Path  # Where its code, stdout and stderr are written.
+
+  def ended(self) -> bool:
+    return (self.out / 'code').exists()
+
+  def kill(self) -> None:
+    """Kills it, if it has not ended, and waits until it has."""
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(self.pid, signal.SIGKILL)
+    self.wait()
+
+  def wait(self, seconds: float = 300) -> Outcome:
+    deadline = time.monotonic() + seconds
+    while not self.ended():
+      if time.monotonic() > deadline:
+        raise TimeoutError(f'{self} has not ended')
+      time.sleep(0.01)
+    return Outcome(
+      int((self.out / 'code').read_text()),
+      *((self.out / name).read_text() for name in ('stdout', 'stderr')),
+    )
+
+
+@functools.cache
+def _server(launcher):
+  server = subprocess.Popen(
+    [sys.executable, '-c', _SERVER, launcher],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  atexit.register(server.wait)
+  atexit.register(server.kill)  # Before it waits.
+  return server
+
+
+def start(
+  launcher: str,
+  arguments: Sequence[str],
+  out: pathlib.Path,
+  num_devices: int | None = None,
+) -> Process:
+  """Starts a command line of a launcher in a process.
+
+  Args:
+    launcher: its name.
+    arguments: of the command line.
+    out: an empty folder for what it prints.
+    num_devices: how many JAX has there.
+  """
+  server = _server(launcher)
+  server.stdin.write(json.dumps((arguments, str(out), num_devices)) + '\n')
+  server.stdin.flush()
+  return Process(int(server.stdout.readline()), out)
 
 
 def commands(launcher: str, *commands: list[str]) -> list[Outcome]:
@@ -103,24 +180,11 @@ def commands(launcher: str, *commands: list[str]) -> list[Outcome]:
     launcher: its name.
     *commands: the arguments of each.
   """
-  with tempfile.TemporaryDirectory() as folder:
-    paths = [pathlib.Path(folder, str(i)) for i in range(len(commands))]
-    given = [
-      (command, str(path))
-      for command, path in zip(commands, paths, strict=True)
-    ]
-    done = subprocess.run(
-      [sys.executable, '-c', _COMMANDS, launcher, json.dumps(given)],
-      capture_output=True,
-      text=True,
-      check=True,
-      timeout=200,
-    )
-    codes = map(int, done.stdout.split())
-    return [
-      Outcome(code, '', path.read_text())
-      for code, path in zip(codes, paths, strict=True)
-    ]
+  done = []
+  for command in commands:
+    with tempfile.TemporaryDirectory() as folder:
+      done.append(start(launcher, command, pathlib.Path(folder)).wait())
+  return done
 
 
 def run(main: Callable[[app.Setup], None], **values: Any) -> Outcome:
