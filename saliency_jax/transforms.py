@@ -21,6 +21,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import selection
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 
 
@@ -178,10 +179,12 @@ class SmoothInfo(NamedTuple):
   Attributes:
     stderr: standard error of each score.
     inner: mean over the draws of the wrapped method's own `info`.
+    draws: how many they are, and whether a tolerance is met.
   """
 
   stderr: types.Example
   inner: Any
+  draws: stopping.Draws
 
 
 def smooth(
@@ -190,6 +193,8 @@ def smooth(
   sigma: types.Sigma = 0.15,
   num_samples: int = 64,
   batch_size: int | None = 8,
+  tolerance: types.Scalar | None = None,
+  start: types.Attribution | None = None,
 ) -> types.Method:
   """Averages a method over Gaussian neighbours of the example.
 
@@ -201,9 +206,17 @@ def smooth(
     method: the method to average; it gets a key of its own for each draw.
     sigma: standard deviation of the noise in units of `x`, or a function of
       `x` that returns it (`smoothgrad.of_range`).
-    num_samples: draws of the noise.
+    num_samples: draws of the noise; the most of them with a tolerance.
     batch_size: draws held in memory at once; `None` holds them all.
+    tolerance: draws until the largest standard error is no more: see
+      `core/stopping.py`.
+    start: an earlier smoothed map with the same key and settings, whose draws
+      are the first of these.
   """
+  watched = lambda mean, variance: variance[0]
+  average = functools.partial(
+    stopping.moments, tolerance=tolerance, watched=watched
+  )
 
   @functools.wraps(method)
   def smoothed(fn, x, *, key=None, **settings):
@@ -212,18 +225,34 @@ def smooth(
     def at(neighbour, own_key):
       return method(fn, examples.like(neighbour, x), key=own_key, **settings)
 
-    (scores, inner), (variance, _) = sampling.over_neighbours(
+    (scores, inner), (variance, _), draws = sampling.over_neighbours(
       at,
       examples.wide(x),
       key=key,
       sigma=sigma,
       num_samples=num_samples,
       batch_size=batch_size,
+      average=functools.partial(average, start=_restored(start)),
     )
-    stderr = sampling.standard_error(variance, num_samples)
-    return examples.attribution(x, scores, SmoothInfo(stderr, inner))
+    stderr = stopping.standard_error(variance, draws)
+    return examples.attribution(x, scores, SmoothInfo(stderr, inner, draws))
 
   return smoothed
+
+
+def _restored(start):
+  """Returns the moments of an earlier smoothed map, if there is one."""
+  if start is None:
+    return None
+  info = stopping.info_of(start, SmoothInfo)
+  found = stopping.restored(
+    examples.wide(start.scores), info.stderr, info.draws
+  )
+  # The spread of what the method says is not looked at.
+  nothing = jax.tree.map(jnp.zeros_like, info.inner)
+  return stopping.Moments(
+    (found.mean, info.inner), (found.variance, nothing), info.draws
+  )
 
 
 def _over_channels(reduce: Callable[..., Array], scores: Array) -> Array:

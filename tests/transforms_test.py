@@ -22,6 +22,7 @@ from saliency_jax.gradients import smoothgrad
 from saliency_jax.propagation import deeplift
 from saliency_jax.propagation import lrp
 from tests import equivalence
+from tests import until
 
 
 def _gradient(fn, x, *, key=None):
@@ -135,6 +136,17 @@ class TransformsTest(parameterized.TestCase):
       np.testing.assert_allclose(
         got.info.stderr[name], want.info.stderr[name], rtol=1e-6, atol=1e-6
       )
+
+  def test_smooth_until_it_is_good(self):
+    def explain(fn, num, **settings):
+      method = transforms.smooth(
+        integrated.integrated_gradients, num_samples=num, **settings
+      )
+      return method(fn, _X, key=jax.random.key(2), num_steps=2)
+
+    until.check(self, explain, _cube, few=5, many=12, most=4000, tolerance=0.2)
+    with self.assertRaisesRegex(ValueError, 'start must be .* SmoothInfo'):
+      explain(_cube, 5, start=gradient.gradient(_cube, _X))
 
   def test_smooth_covers_the_expectation(self):
     """`E 3 (x + z)^2 = 3 (x^2 + sigma^2)`: every |z-score| below 4.5."""
