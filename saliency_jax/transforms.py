@@ -251,7 +251,9 @@ def _restored(start):
   # The spread of what the method says is not looked at.
   nothing = jax.tree.map(jnp.zeros_like, info.inner)
   return stopping.Moments(
-    (found.mean, info.inner), (found.variance, nothing), info.draws
+    types.Attribution(found.mean, info.inner),
+    types.Attribution(found.variance, nothing),
+    info.draws,
   )
 
 
