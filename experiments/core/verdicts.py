@@ -28,7 +28,8 @@ REPRODUCED, REFUTED, UNDECIDED, INTERVAL, SEEN = (
   'interval only',
   'seen',
 )
-# Of one value: a number for each example, by the label of a method.
+# Of one value: a number for each example, by the label of a method; or a truth,
+# whose share is counted.
 Columns = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -111,15 +112,20 @@ def _compare(comparison, columns, clusters):
   metric, a, b, direction = comparison
   try:
     by_label = columns[metric]
-    first = np.asarray(by_label[a], np.float64)
+    first = np.asarray(by_label[a])
     second = np.asarray(by_label[b] if isinstance(b, str) else b, np.float64)
   except KeyError as e:
     raise ValueError(
       f'config.claims: {comparison!r}: {e} was not measured'
     ) from e
+  counted = first.dtype == bool and not isinstance(b, str)
+  first = first.astype(np.float64)
   named = {'metric': metric, 'a': a, 'b': b, 'direction': direction}
   if direction in claiming.TRENDS:
     test, p, interval, num = _trend(first, second, clusters)
+  elif counted and clusters is None:
+    hits, num = int(first.sum()), first.size
+    test, p, interval, num = _share(hits, num, float(second))
   else:
     test, p, interval, num = _difference(first, second, clusters)
   return {
@@ -138,8 +144,6 @@ def _difference(a, b, clusters):
   values, num = values[kept], int(kept.sum())
   if clusters is not None:
     values = statistics.collapse(values, np.asarray(clusters)[kept])
-  elif not b.ndim and set(a[kept]) <= {0, 1}:
-    return _share(int(a[kept].sum()), num, float(b))
   interval = statistics.mean_interval(values)
   p = 1.0 if num < 2 else float(significance.of_mean(values))
   return 'sign flips and studentised bootstrap', p, interval, num

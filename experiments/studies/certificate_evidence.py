@@ -158,7 +158,7 @@ def _findings(found, config):
       for k in ('certified', 'overlap')
     )
     columns[f'rho {rho}'] = np.array(
-      [r['overlap'] < r['certified'] for r in mine], float
+      [r['overlap'] < r['certified'] for r in mine], bool
     )
     rows.append(
       (

@@ -242,7 +242,7 @@ def _coverage(n, config):
     covers = np.asarray(away <= radius, np.float64)
     found[name] = {
       'covers': statistics.mean_interval(covers),
-      'draws': covers,
+      'draws': covers > 0.5,
       'radius': float(np.mean(radius)),
       # From L_max on a map is constant.
       'constant': float(np.mean(radius >= largest)),

@@ -163,9 +163,7 @@ def _columns(cascades, num_layers):
       m: values[:, depth] for m, values in ranks.items()
     }
     columns[f'constant, {when}'] = {
-      m: np.where(
-        np.isnan(values[:, 0]), np.nan, np.isnan(values[:, depth])
-      ).astype(float)
+      m: np.isnan(values[~np.isnan(values[:, 0]), depth])
       for m, values in ranks.items()
     }
   return columns

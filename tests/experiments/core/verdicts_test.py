@@ -118,13 +118,19 @@ class JudgeTest(parameterized.TestCase):
     (3, 0.0, 'not_above', 'refuted', 100),
   )
   def test_shares_are_counted(self, hits, against, direction, want, num):
-    column = {'m': {'a': (np.arange(num) < hits).astype(float)}}
+    column = {'m': {'a': np.arange(num) < hits}}
     claim = [_claim(('m', 'a', against, direction))]
     (found,) = verdicts.judge(claim, column)
     self.assertEqual(found['verdict'], want)
     (one,) = found['comparisons']
     self.assertEqual(one['test'], 'binomial')
     self.assertAlmostEqual(one['mean'], hits / num - against)
+
+  def test_numbers_that_are_all_zero_are_no_share(self):
+    column = {'m': {'a': np.zeros(40)}}
+    for direction, want in (('below', 'reproduced'), ('above', 'refuted')):
+      claim = [_claim(('m', 'a', 1e-4, direction))]
+      self.assertEqual(_words(claim, column), [want])
 
   @parameterized.parameters(
     ('rises_with', 'refuted'), ('falls_with', 'reproduced')
