@@ -103,7 +103,9 @@ class IntervalsTest(parameterized.TestCase):
     (lambda x: jnp.max(x), 1),
     (lambda x: jnp.cumsum(jax.nn.relu6(x)), 1),
     (lambda x: x[:2] * x[1:], 1),
-    (lambda x: x[:1] @ x[1:2], 1),
+    # By middles and radii, which widens a product by a half at most (Rump, Fast
+    # and parallel interval arithmetic, 1999).
+    (lambda x: x[:1] @ x[1:2], 1.5),
     # Each entry is used once: nothing is lost.
     (
       lambda x: jnp.sum(jax.nn.relu(x) * jnp.array([1.0, -2.0, 3.0], x.dtype)),
@@ -270,7 +272,7 @@ class IntervalsTest(parameterized.TestCase):
   @parameterized.parameters(
     (lambda x: jnp.sin(x), "no rule for the primitive 'sin'"),
     (lambda x: jnp.sort(x), "primitive 'sort'"),
-    (lambda x: jnp.cos(x), r"'cos' \(elementary\) at .*_test.py"),
+    (lambda x: jax.lax.cos(x), r"'cos' \(elementary\) at .*_test.py"),
     (lambda x: x**-2, 'no rule for the power -2'),
     (lambda x: (x, x), 'expected one output, got 2'),
     (
