@@ -96,8 +96,9 @@ def fill(
 
   Args:
     name: of the network.
-    arrays: of the file. Integers, such as counts of batches, are passed over;
-      the last layer's bias says how many classes there are.
+    arrays: of the file. Integers are passed over, and counts of batches, which
+      are floats where all of a file was cast; the last layer's bias says how
+      many classes there are.
     networks: by name; also those that the file may fit better.
 
   Returns:
@@ -111,6 +112,7 @@ def fill(
     key: array
     for key, array in arrays.items()
     if jnp.issubdtype(array.dtype, jnp.floating)
+    and not key.endswith('num_batches_tracked')
   }
   module, fit = _fit(networks[name], arrays)
   if fit.missing or fit.shapes or fit.extra:

@@ -98,6 +98,10 @@ class FillTest(parameterized.TestCase):
     ('nested', lambda a: {'state_dict': a, 'epoch': 90}),
     ('both', lambda a: {'model': {f'model.{n}': v for n, v in a.items()}}),
     ('counts', lambda a: {**a, 'bn0.num_batches_tracked': np.array(7)}),
+    (
+      'cast counts',
+      lambda a: {**a, 'bn0.num_batches_tracked': np.array(7, np.float16)},
+    ),
     ('flat', lambda a: {**a, 'conv0.weight': a['conv0.weight'].reshape(2, -1)}),
     ('1x1', lambda a: {**a, 'fc.weight': a['fc.weight'][..., None, None]}),
   )
