@@ -237,9 +237,12 @@ def solve(
   carry = _Carry(z, state.coordinates, point, z, state, point, zero, far, far)
   index = jnp.zeros((), jnp.int32)
   trace = jnp.full(num_looks, jnp.inf, dtype)
-  index, _, seen, state, trace = jax.lax.while_loop(
-    unfinished, block, (index, carry, seen, state, trace)
-  )
+  outer = index, carry, seen, state, trace
+  # Under `vmap` JAX goes through the loop again for what only its steps make
+  # depend on the example: all that it carries does so from the start.
+  at_start = _norm(problem.prox(z, state.step, state.aim))
+  outer = _map(lambda v: jnp.where(at_start > 0, v, v), outer)
+  index, _, seen, state, trace = jax.lax.while_loop(unfinished, block, outer)
   return Run(state, seen, CHECK_EVERY * index, trace)
 
 
