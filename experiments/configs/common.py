@@ -34,9 +34,15 @@ from experiments.core import naming
 FIXED, SEEN = claiming.FIXED, claiming.SEEN
 
 # Networks that are trained in a minute, on digits other than those explained.
-LENET, SOFTPLUS_NET, VIT = (
+LENET, ONE_HIDDEN, SOFTPLUS_NET, TWO_HIDDEN, VIT = (
   {'model': name, 'data': fits.DATA, 'fit': fits.SETTINGS[name]}
-  for name in ('lenet', 'softplus_net', 'vit_digits')
+  for name in (
+    'lenet',
+    'one_hidden',
+    'softplus_net',
+    'two_hidden',
+    'vit_digits',
+  )
 )
 
 

@@ -27,11 +27,6 @@ Command: python -m experiments.study --workdir=out/invariant_bounds \\
 
 from experiments.configs import common
 
-_DENSE = {
-  'data': 'digits',
-  'fit': {'split': 'train', 'epochs': 12, 'learning_rate': 1e-3},
-}
-
 
 def get_config():
   """Returns the config: see the top of this file."""
@@ -85,8 +80,8 @@ def get_config():
     ),
     data='digits',
     networks={
-      'one hidden layer': {'model': 'one_hidden', **_DENSE, 'bounds': dense},
-      'two hidden layers': {'model': 'two_hidden', **_DENSE, 'bounds': dense},
+      'one hidden layer': {**common.ONE_HIDDEN, 'bounds': dense},
+      'two hidden layers': {**common.TWO_HIDDEN, 'bounds': dense},
       'LeNet': {**common.LENET, 'bounds': ('intervals', 'CROWN')},
     },
     bounds=bounds,

@@ -14,7 +14,9 @@ DATA = 'digits'
 # What each is trained with: the digits that are explained are others.
 SETTINGS: dict[str, dict[str, Any]] = {
   'lenet': {'split': 'train', 'epochs': 12},
+  'one_hidden': {'split': 'train', 'epochs': 12, 'learning_rate': 1e-3},
   'softplus_net': {'split': 'train', 'epochs': 12},
+  'two_hidden': {'split': 'train', 'epochs': 12, 'learning_rate': 1e-3},
   'vit_digits': {'split': 'train', 'epochs': 24, 'learning_rate': 4e-3},
 }
 

@@ -168,7 +168,7 @@ class GaussianProcessTest(parameterized.TestCase):
       self.assertEqual(nums[2], 95)
       self.assertLess(found.stderr[0].max(), 0.01)
       # As if no more had been asked for.
-      want = jax.jit(lambda: explain(x, num_samples=2 * nums[0]))().info
+      want = jax.jit(lambda: explain(x, num_samples=2 * int(nums[0])))().info
     np.testing.assert_allclose(found.values[0], want.values, rtol=1e-6)
     np.testing.assert_allclose(found.margin[0], want.margin, rtol=1e-6)
 
