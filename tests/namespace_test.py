@@ -46,7 +46,8 @@ class NamespaceTest(absltest.TestCase):
         functions.append(value)
     for function in functions:
       # `.ci/run` runs them.
-      self.assertIn('\n    >>> ', function.__doc__, function.__name__)
+      text = inspect.getdoc(function)
+      self.assertIn('\n  >>> ', text, function.__name__)
 
   def test_unknown_name(self):
     with self.assertRaisesRegex(AttributeError, "attribute:? '?no_such"):
