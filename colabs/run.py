@@ -12,6 +12,7 @@ import base64
 import copy
 import io
 import pathlib
+import re
 import sys
 
 import nbclient
@@ -22,6 +23,9 @@ from PIL import Image
 # pixels and qualities that are tried for it, the best first.
 _ROOM = 110_000
 _SIZES = ((900, 80), (800, 75), (720, 70), (640, 60), (560, 50), (480, 45))
+
+# The folder of a kernel's cells, which has another name each time.
+_KERNEL = re.compile(r'\S*/ipykernel_\d+/')
 
 
 def run(path: pathlib.Path) -> nbformat.NotebookNode:
@@ -34,6 +38,9 @@ def run(path: pathlib.Path) -> nbformat.NotebookNode:
   for cell in _code(notebook):
     cell.metadata.pop('execution', None)
     cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr']
+    for output in cell.outputs:
+      if 'text' in output:
+        output['text'] = _KERNEL.sub('', output['text'])
   return notebook
 
 
