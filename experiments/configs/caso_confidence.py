@@ -36,7 +36,10 @@ def get_config(which: str = 'efficientnet_lite0'):
     chosen = {
       **common.LENET,
       'num_examples': 250,
-      'batch_size': 50,
+      # The program has four batched `eigh`. jaxlib 0.10 shares the batch of one
+      # out to the threads that run it, and where two run at once on two cores
+      # each waits for the other; so small a batch is not shared out.
+      'batch_size': 10,
     }
   return common.study(
     'caso_confidence',
