@@ -30,7 +30,7 @@ def get_config():
     'caso_relaxation',
     about=__doc__,
     **common.LENET,
-    # Others than those of the numbers above.
+    # Not the examples of the numbers above.
     first=100,
     num_examples=100,
     claims=(

@@ -121,7 +121,7 @@ def evaluation(
 
 
 def _given(config, **more):
-  """Returns a config with those of some more fields that are given."""
+  """Returns a config with more fields, those that are given."""
   return _ordered(config | {k: v for k, v in more.items() if v is not None})
 
 
@@ -225,7 +225,7 @@ def attack(
   Args:
     about: the config's docstring.
     methods: by label: the use of a map, and as its `attack` the use of one.
-    claims: on the metrics 'overlap at 3.08' and so on, a radius each.
+    claims: on the metrics 'overlap at 3.08' and so on, one for each radius.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
       `seed` and `fit`.
     data: see `model`.

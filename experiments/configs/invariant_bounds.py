@@ -45,7 +45,7 @@ def get_config():
   return common.study(
     'bound_widths',
     about=__doc__,
-    # Others than those of the numbers above.
+    # Not the examples of the numbers above.
     first=100,
     claims=(
       common.claim(

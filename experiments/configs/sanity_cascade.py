@@ -50,7 +50,7 @@ def get_config(which: str = 'digits'):
   if which == 'digits':
     chosen = {
       **common.LENET,
-      # Others than those of the numbers above.
+      # Not the examples of the numbers above.
       'first': 50,
       'num_examples': 50,
       'batch_size': 10,
