@@ -174,7 +174,8 @@ def _explain(name, given, setup, model, score, sentence, label):
 
 def _part(out, entry, masker, kind):
   values, margin = out.scores, getattr(out.info, 'margin', None)
-  if margin is not None and np.shape(margin) != masker.shape:
+  # Of too few draws there are no intervals.
+  if np.shape(margin) != masker.shape or not np.isfinite(margin).all():
     margin = None
   if kind == WORDS:
     values = np.asarray(masker.pool(values))

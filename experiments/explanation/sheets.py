@@ -104,11 +104,15 @@ class Sheet(NamedTuple):
   def _segments(self, name: str, made: Map) -> figure.Figure:
     """Draws superpixels on the photo, and what each of them is worth."""
     info = made.out.info
+    margin = getattr(info, 'margin', None)
+    # Of too few draws there are no intervals: the values are drawn alone.
+    if margin is not None and not np.isfinite(margin).all():
+      margin = None
     return viz.segments(
       info.values,
       image=np.asarray(self.image),
       labels=made.labels,
-      margin=getattr(info, 'margin', None),
+      margin=margin,
       title=f'{name.replace("_", " ")}: {self.about["class"]}',
       caption=made.info['quality'],
       warning=_first(made.info['warnings']),

@@ -167,6 +167,11 @@ def formatter(values: np.ndarray) -> Callable[[float], str]:
 
 def _margins(margin, shape):
   """Returns margins, or raises."""
+  if np.any(np.isposinf(margin)):
+    raise ValueError(
+      'margin is infinite, since the draws are too few for an interval: take '
+      'more of them, or leave margin out'
+    )
   margin = finite('margins', margin)
   if margin.shape != shape:
     raise ValueError(

@@ -85,6 +85,10 @@ class PlayersTest(parameterized.TestCase):
     ({'margin': np.ones(2)}, r'margin is \(2,\), the values \(3,\): expected'),
     ({'margin': np.array([1, -0.5, 1])}, 'margin has an entry -0.5, expected'),
     ({'margin': np.array([1, np.nan, 1])}, '1 of 3 margins are NaN'),
+    (
+      {'margin': np.array([1, np.inf, 1])},
+      'margin is infinite, since the draws',
+    ),
     ({'values': np.array([1, np.nan, np.inf])}, '2 of 3 values are NaN or'),
     ({'values': np.ones((0, 3))}, r'got values \(0, 3\), expected at least'),
     ({'limit': 0}, 'limit is 0, expected one above 0'),
