@@ -13,8 +13,9 @@ every image. A run that was stopped, or killed, goes on where it was when its
 command is given again. `--workdir` then holds `config.json`; `records-0.jsonl`,
 a line an example; `maps/`; `summary.json`, the means with their intervals, the
 paired differences and the verdicts; figures of the mean curves; and
-`report.html`, all of that in one file that opens from disk. Several processes
-share the folder, and each writes a file of records.
+`report.html`, all of that in one file that opens from disk. Where a config
+tunes its methods, by its first examples, what that measures is in `tuning/`.
+Several processes share the folder, and each writes a file of records.
 """
 
 import functools
@@ -35,6 +36,7 @@ from experiments.core import workdir
 from experiments.evaluation import report
 from experiments.evaluation import runner
 from experiments.evaluation import summaries
+from experiments.evaluation import tuning
 from experiments.tables import contenders
 from experiments.tables import diagnostics
 from experiments.tables import metrics
@@ -49,11 +51,15 @@ def main(setup: app.Setup) -> None:
     chosen = contenders.on_segments(config['methods'], segments.SEGMENTS.value)
     config = {**config, 'methods': chosen}
   _check(config)
+  # As it was given: what is chosen depends on nothing else.
+  folder.mkdir(parents=True, exist_ok=True)
+  records.keep_config(folder, config)
+  tuned, choices = tuning.run(config, folder, _measure)
   found = records.complete(
-    folder, config, functools.partial(_measure, config, folder)
+    folder, config, functools.partial(_measure, tuned, folder)
   )
   if found is not None:
-    _summarize(config, folder, found)
+    _summarize(tuned, folder, found, choices)
 
 
 def _measure(config, folder, missing, append) -> None:
@@ -77,10 +83,14 @@ def _measure(config, folder, missing, append) -> None:
 
 
 def _summarize(
-  config: dict[str, Any], folder: pathlib.Path, found: list[dict[str, Any]]
+  config: dict[str, Any],
+  folder: pathlib.Path,
+  found: list[dict[str, Any]],
+  choices: dict[str, tuning.Choice],
 ) -> None:
   """Writes and prints what all the records say."""
   summary = {**summaries.summarize(found, config), **app.machine()}
+  summary['tuned'] = {k: v._asdict() for k, v in choices.items()}
   files.write_json(folder / 'summary.json', summary)
   report.write(folder, config, found, summary)
   print(report.tables(config, summary))
@@ -115,6 +125,7 @@ def _check(config: dict[str, Any]) -> None:
   if 'image' in config['methods']:
     raise ValueError('config.methods.image: expected another label')
   claims.check(config, columns)
+  tuning.check(config)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ function of one example: `scores.prob(apply, params, c)(x)`. With outputs `z`:
 | `logit` | `z_c` | the evidence for `c` alone |
 | `prob` | `p_c = softmax(z)_c` | confidence in `c`: flat near 0 and 1 |
 | `log_prob`, `loss` | `log p_c`, `-log p_c` | the same, steep at 0 |
+| `log_odds` | `log(p_c / (1 - p_c))` | the same, flat nowhere |
 | `margin` | `z_c - max_{j != c} z_j` | the decision: it changes with the sign |
 | `margins`, `prob_margins` | `z_c - z_j`, `p_c - p_j` | the same, all classes |
 | `contrast` | `p_c - p_o` | why `c`, and not a class `o` |
@@ -74,13 +75,25 @@ def log_prob(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   )
 
 
+def log_odds(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
+  """Returns `x -> log(p_c / (1 - p_c)) = z_c - log sum_{j != c} exp(z_j)`.
+
+  It is made of the logits: of a probability that rounds to 1 it would be lost.
+  """
+
+  def fn(x):
+    z = _classes(apply(params, x))
+    return classes.at(z, label) - jax.nn.logsumexp(_others(z, label))
+
+  return fn
+
+
 def margin(apply: types.Apply, params: Any, label: Label) -> types.ScoreFn:
   """Returns `x -> z_c - max_{j != c} z_j`: positive while `c` is predicted."""
 
   def fn(x):
     z = _classes(apply(params, x))
-    own = jnp.arange(z.size) == jnp.asarray(label, jnp.int32)
-    return classes.at(z, label) - jnp.max(jnp.where(own, -jnp.inf, z))
+    return classes.at(z, label) - jnp.max(_others(z, label))
 
   return fn
 
@@ -153,6 +166,12 @@ def _classes(values: Array) -> Array:
       'scores.sigmoid for its probability, or scores.logit'
     )
   return values
+
+
+def _others(values: Array, label: Label) -> Array:
+  """Returns the values with minus infinity in the place of the label's."""
+  own = jnp.arange(values.size) == jnp.asarray(label, jnp.int32)
+  return jnp.where(own, -jnp.inf, values)
 
 
 def _against(values: Array, label: Label) -> Array:

@@ -27,6 +27,7 @@ class ScoresTest(parameterized.TestCase):
     (scores.prob, np.exp(2.5) / np.exp(_Z).sum()),
     (scores.log_prob, 2.5 - np.log(np.exp(_Z).sum())),
     (scores.loss, np.log(np.exp(_Z).sum()) - 2.5),
+    (scores.log_odds, 2.5 - np.log(np.exp(-3) + np.exp(3))),
     (scores.margin, -0.5),
   )
   def test_values(self, score, want):
@@ -54,6 +55,7 @@ class ScoresTest(parameterized.TestCase):
     scores.prob,
     scores.log_prob,
     scores.loss,
+    scores.log_odds,
     scores.margin,
     scores.margins,
     scores.prob_margins,

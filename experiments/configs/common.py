@@ -8,14 +8,15 @@ An evaluation has `model` (a name that `models.load` knows; or 'lenet',
 'softplus_net' or 'vit_digits', trained as `fit` says on the training part of
 the data), `data` (a name that `data.load` knows, or a folder), `num_examples`,
 `seed`, and `methods` and `metrics` by label, each with the `name` of a row of
-the launchers' tables and `settings` of it (see `use`). Where some of its
-examples chose a setting, `tune` is the first of them and the one after the
-last, and `judge` the same of those that judge, which are others; where examples
-depend on one another, `cluster` in a row count as one. Configs of `certify` and
-`attack` have the same fields but `metrics`: theirs is the overlap of two maps.
+the launchers' tables and `settings` of it (see `use`). The first
+`tune` of its examples chose a setting, or their numbers were seen before the
+rule, and judge nothing; `tuning` says how the launcher chooses by them. Where
+examples depend on one another, `cluster` in a row count as one. Configs of
+`certify` and `attack` have the same fields but `metrics`: theirs is the overlap
+of two maps.
 
 Only `about`, `num_examples`, `batch_size` (examples at once on each device),
-`num_maps` (examples whose maps are kept for the report) and what judges may
+`num_maps` (examples whose maps are kept for the report) and the claims may
 change between the runs in one folder.
 
 What a config says was "Seen" is of earlier runs, whose verdicts took ten
@@ -46,9 +47,39 @@ LENET, ONE_HIDDEN, SOFTPLUS_NET, TWO_HIDDEN, VIT = (
 )
 
 
-def use(name: str, **settings: Any) -> dict[str, Any]:
-  """Returns a method or a metric of the launchers' tables, with settings."""
-  return {'name': name, 'settings': settings}
+def use(
+  name: str, *, explains: str | None = None, **settings: Any
+) -> dict[str, Any]:
+  """Returns a method or a metric of the launchers' tables, with settings.
+
+  Args:
+    name: of the row.
+    explains: a score, such as 'log_odds', that a method of an evaluation is to
+      explain in the place of its own.
+    **settings: of the method or metric.
+  """
+  found = {'name': name, 'settings': settings}
+  return found if explains is None else {**found, 'explains': explains}
+
+
+def tuning(
+  by: Sequence[str], grids: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+  """Returns how the methods of an evaluation are tuned: by one rule for all.
+
+  Of the settings of its grid a method takes those whose mean over the first
+  `tune` examples is the best.
+
+  Args:
+    by: values of metrics, 'igos_protocol.deletion'; of several, their sum, less
+      those that a good map has low.
+    grids: by the label of a method, settings to choose among, which go over
+      those that it has.
+  """
+  return {
+    'by': tuple(by),
+    'grids': {label: tuple(grid) for label, grid in grids.items()},
+  }
 
 
 def claim(
@@ -98,8 +129,8 @@ def evaluation(
   batch_size: int = 1,
   num_maps: int = 20,
   fit: Mapping[str, Any] | None = None,
-  tune: tuple[int, int] | None = None,
-  judge: tuple[int, int] | None = None,
+  tune: int = 0,
+  tuning: Mapping[str, Any] | None = None,
   cluster: int = 1,
 ) -> ml_collections.ConfigDict:
   """Returns a config of `evaluate`: see the top of this file."""
@@ -115,9 +146,10 @@ def evaluation(
     'num_maps': num_maps,
     'methods': methods,
     'metrics': metrics,
+    'tune': tune,
     'cluster': cluster,
   }
-  return _given(config, fit=fit, tune=tune, judge=judge)
+  return _given(config, fit=fit, tuning=tuning)
 
 
 def _given(config, **more):
@@ -161,8 +193,7 @@ def certification(
   seed: int = 0,
   fit: Mapping[str, Any] | None = None,
   claims: Sequence[dict[str, Any]] = (),
-  tune: tuple[int, int] | None = None,
-  judge: tuple[int, int] | None = None,
+  tune: int = 0,
 ) -> ml_collections.ConfigDict:
   """Returns a config of `certify`.
 
@@ -182,8 +213,7 @@ def certification(
     fit: see `model`.
     claims: on the metrics 'overlap at .03' and so on, a radius each, of maps
       and bounds, 'relaxed, hoeffding', for the first of `k`.
-    tune: see the top of this file; so is `judge`.
-    judge: see `tune`.
+    tune: see the top of this file.
   """
   config = {
     'launcher': 'certify',
@@ -197,10 +227,11 @@ def certification(
     'methods': methods,
     'k': tuple(k),
     'rho': tuple(rho),
+    'tune': tune,
     'confidence': confidence,
     'share': share,
   }
-  return _given(config, fit=fit, tune=tune, judge=judge)
+  return _given(config, fit=fit)
 
 
 def attack(

@@ -13,8 +13,18 @@ from typing import Any
 
 from experiments.configs import common
 
+# Of digits: among what each is tuned. A cell more or less changes the number of
+# calls of the balls alone.
+_NOISE = tuple({'sigma': sigma} for sigma in (0.05, 0.1, 0.2, 'auto'))
+_CELLS = tuple({'cells': cells} for cells in (7, 10, 14, 28))
+GRIDS = {
+  'leg': _NOISE,
+  'leg0': _NOISE,
+  'lime': _CELLS,
+  'kernel_shap': _CELLS,
+  'c_shapley': _CELLS,
+}
 RIVALS = ('lime', 'kernel_shap', 'c_shapley', 'grad_cam', 'random')
-
 
 # A word after a config's colon to what it runs on.
 _PHOTOS = {'data': 'photos', 'num_examples': 20}

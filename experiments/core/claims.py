@@ -40,7 +40,7 @@ def check(config: Mapping[str, Any], metrics: Collection[str]) -> None:
     metrics: the values that can be compared.
 
   Raises:
-    ValueError: no comparison, an unknown name, or splits that overlap.
+    ValueError: no comparison, an unknown name, or no example that judges.
   """
   for claim in config['claims']:
     naming.check('config.claims: paper', claim['paper'], PAPERS)
@@ -68,27 +68,20 @@ def judged(config: Mapping[str, Any]) -> range:
   """Returns the indices of the examples that judge.
 
   Args:
-    config: has `num_examples`; and, where examples chose a setting, `tune`, the
-      first of them and the one after the last, and `judge`, the same of those
-      that judge.
+    config: has `num_examples`; and `tune`, the number of the first examples,
+      where these chose a setting, or were seen before the rule.
 
   Raises:
-    ValueError: examples that chose a setting would judge it, or there are none.
+    ValueError: there are none, or none that choose the settings of `tuning`.
   """
-  start, stop = config.get('judge', (0, config['num_examples']))
-  if not 0 <= start < stop:
+  num, tune = config['num_examples'], config.get('tune', 0)
+  least = 1 if 'tuning' in config else 0
+  if not least <= tune < num:
     raise ValueError(
-      f'config.judge is {(start, stop)}, expected a first index and a larger '
-      'one'
+      f'config.tune is {tune}, expected {least} to {num - 1}: what chose a '
+      f'setting does not judge it, and there are {num} examples'
     )
-  if 'tune' in config:
-    first, last = config['tune']
-    if max(first, start) < min(last, stop):
-      raise ValueError(
-        f'config.tune is {(first, last)} and config.judge {(start, stop)}: '
-        'what chose a setting does not judge it, expected other indices'
-      )
-  return range(start, min(stop, config['num_examples']))
+  return range(tune, num)
 
 
 def without(

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from experiments.core import app
+from experiments.core import claims
 from experiments.core import files
 
 # What a config has made, and no run may take for its own without that config.
@@ -32,11 +33,9 @@ FREE = (
   'batch_size',
   'claims',
   'cluster',
-  'judge',
   'launcher',
   'num_examples',
   'num_maps',
-  'tune',
 )
 
 
@@ -154,7 +153,8 @@ def complete(
       appends the record of one.
 
   Returns:
-    Those of all examples, in the first process, and `None` in the others.
+    Those of all examples that judge, in the first process, and `None` in the
+    others.
 
   Raises:
     ValueError: the folder is another config's, or not the one that the other
@@ -165,20 +165,20 @@ def complete(
   process, num = jax.process_index(), jax.process_count()
   with appending(folder, process) as append:
     done = read(folder)
-    mine = range(process, config['num_examples'], num)
-    if missing := [i for i in mine if i not in done]:
+    wanted = claims.judged(config)
+    if missing := [i for i in wanted[process::num] if i not in done]:
       add(missing, append)
   app.wait_for_all('records')
   if not app.is_first():
     return None
   found = read(folder)
-  lost = [i for i in range(config['num_examples']) if i not in found]
+  lost = [i for i in wanted if i not in found]
   if lost:
     raise ValueError(
       f'{str(folder)!r} has no records of examples {lost[:5]}: expected a '
       '--workdir that all processes share'
     )
-  return [found[i] for i in range(config['num_examples'])]
+  return [found[i] for i in wanted]
 
 
 def _bound(config: Any) -> Any:

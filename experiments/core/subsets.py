@@ -35,6 +35,10 @@ def restrict(config: dict[str, Any]) -> dict[str, Any]:
   if not absent:
     return config
   chosen = {k: v for k, v in config['methods'].items() if k not in absent}
+  if 'tuning' in config:
+    grids = config['tuning']['grids']
+    grids = {k: v for k, v in grids.items() if k not in absent}
+    config['tuning'] = {**config['tuning'], 'grids': grids}
   told = f'without {", ".join(absent)}'
   config = {**config, 'methods': chosen, 'absent': tuple(absent)}
   if config.get('claims'):

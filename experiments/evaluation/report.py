@@ -71,6 +71,7 @@ def write(
     _absent(config),
     pages.section('Claims', _verdicts(summary['verdicts'])),
     pages.section('Warnings', _warnings(records)),
+    pages.section('Tuned', _tuned(config, summary)),
     pages.section('Means', _means(config, summary) + _agreement(summary)),
     pages.section('Curves', ''.join(figures)),
     pages.section('Paired differences', _differences(methods, summary)),
@@ -144,6 +145,34 @@ def _verdicts(found) -> str:
     'by itself',
   )
   return pages.table(header, rows) if rows else ''
+
+
+def _tuned(config, summary) -> str:
+  """Returns a line a point of the grids, the chosen ones marked."""
+  if not summary.get('tuned'):
+    return ''
+  tuning = config['tuning']
+  rows = []
+  for label, choice in summary['tuned'].items():
+    grid = tuning['grids'][label]
+    for settings, worth in zip(grid, choice['worth'], strict=True):
+      best = 'best' if settings == choice['settings'] else ''
+      words = ', '.join(f'{k} = {v}' for k, v in settings.items())
+      number = '' if worth is None else _number(worth)
+      rows.append(
+        [
+          (label, html.escape(label), ''),
+          (words, html.escape(words), f'text {best}'),
+          (worth or 0, number, best),
+        ]
+      )
+  told = (
+    f'The first {config["tune"]} images chose settings, and judge '
+    f'nothing; the larger the better: {", ".join(tuning["by"])}, those that a '
+    'good map has low with the other sign.'
+  )
+  header = ('method', 'settings', 'mean')
+  return f'<p>{html.escape(told)}</p>{pages.table(header, rows)}'
 
 
 def _kind(verdict) -> str:

@@ -56,6 +56,7 @@ LAPTOP = (
   Run('sanity_cascade', 9),
   Run('leg_known', 9),
   Run('leg_rivals_masked', 10),
+  Run('leg_rivals', 20),
   Run('sanity_cascade:vit', 10),
   Run('igos_table_5:squeezenet', 11),
   Run('igos_tables_1_2:28,14,7/squeezenet', 16),
@@ -70,7 +71,6 @@ LAPTOP = (
 )
 # What wants files of `--data_dir`, or an accelerator.
 OTHERS = (
-  Run('leg_rivals', 14),
   Run('invariant_digits:mnist', 14),
   Run('training_mnist', 30),
   Run('training_certificates', 24),

@@ -1,7 +1,8 @@
 """What an evaluation compares: methods with their settings, and chance.
 
 A contender is an entry of a config, `{'name': ..., 'settings': {...}}`, its
-name one of `methods.METHODS` or 'random'; two of them may share a name.
+name one of `methods.METHODS` or 'random'; two of them may share a name. Where
+it has `explains`, that score is explained in the place of the method's own.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,10 +72,17 @@ def choose(
   """
   if not config:
     raise ValueError('config.methods is empty, expected at least one')
-  return {
-    label: _contender(chosen['name'], check(label, chosen), spec)
-    for label, chosen in config.items()
-  }
+  found = {}
+  for label, chosen in config.items():
+    given = check(label, chosen)
+    contender = _contender(chosen['name'], given, spec)
+    if 'explains' in chosen:
+      score = settings.FUNCTIONS['score'][chosen['explains']]
+      contender = contender._replace(
+        entry=contender.entry._replace(score=score)
+      )
+    found[label] = contender
+  return found
 
 
 def check(label: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +97,9 @@ def check(label: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
   """
   where, name = f'config.methods.{label}', chosen['name']
   naming.check(f'{where}: name', name, ('random', *methods.METHODS))
+  if 'explains' in chosen:
+    known = settings.FUNCTIONS['score']
+    naming.check(f'{where}: explains', chosen['explains'], known)
   fn = random_map if name == 'random' else methods.METHODS[name].method
   try:
     return settings.check(name, fn, chosen['settings'])

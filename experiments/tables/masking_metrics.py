@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from experiments.tables import cases
+from saliency_jax import explainer
 from saliency_jax import maskers
 from saliency_jax import metrics
+from saliency_jax import scores as score_functions
 from saliency_jax.core import baselines
 from saliency_jax.core import stretching
 from saliency_jax.metrics import deletion
@@ -28,13 +30,15 @@ def igos_protocol(
   key: Key[Array, ''],
   resolution: int | None = 28,
   baseline: baselines.Baseline = baselines.gaussian_blur,
+  score: explainer.Score = score_functions.prob,
   normalize: bool = False,
   batch_size: int = 32,
 ) -> cases.Result:
   """Measures deletion and insertion as I-GOS's paper does.
 
   `None` takes the resolution of the method's own mask, or else the image's.
-  Normalised, the areas are in units of the image's probability.
+  The areas are of the class's probability, or of another score where that is 1
+  to the last digit; normalised, in units of the whole image's.
   """
   if resolution is None:
     own = getattr(case.method, 'keywords', {})
@@ -45,7 +49,7 @@ def igos_protocol(
     baseline=baseline,
   )
   return _deletion_insertion(
-    case, x, scores, key, protocol, normalize, batch_size
+    case, x, scores, key, protocol, score, normalize, batch_size
   )
 
 
@@ -58,12 +62,13 @@ def rise_protocol(
   num_steps: int = 28,
   deleted: baselines.Baseline = baselines.constant,
   start: baselines.Baseline = deletion.rise_blur,
+  score: explainer.Score = score_functions.prob,
   normalize: bool = False,
   batch_size: int = 32,
 ) -> cases.Result:
   """Measures deletion and insertion as RISE's paper does.
 
-  Normalised, the areas are in units of the image's probability.
+  Of which score, and in which units: see `igos_protocol`.
   """
   protocol = functools.partial(
     metrics.rise_protocol,
@@ -72,7 +77,7 @@ def rise_protocol(
     start=start,
   )
   return _deletion_insertion(
-    case, x, scores, key, protocol, normalize, batch_size
+    case, x, scores, key, protocol, score, normalize, batch_size
   )
 
 
@@ -246,9 +251,11 @@ def mask_objective(
   return cases.Result(maps.if_finite(values, scores), {})
 
 
-def _deletion_insertion(case, x, scores, key, protocol, normalize, batch_size):
+def _deletion_insertion(
+  case, x, scores, key, protocol, score, normalize, batch_size
+):
   out = metrics.deletion_insertion(
-    case.prob_fn,
+    score(case.apply, case.params, case.label),
     x,
     scores,
     key=key,

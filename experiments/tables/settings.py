@@ -17,6 +17,7 @@ import jax
 import optax
 import typing_extensions
 
+from saliency_jax import scores
 from saliency_jax.certificates import smoothed_maps
 from saliency_jax.core import baselines
 from saliency_jax.gradients import quadrature
@@ -119,6 +120,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     leg_tv.absolute,
     leg_tv.paper,
     leg_tv.mcdiarmid,
+  ),
+  'score': _by_name(
+    scores.log_odds, scores.log_prob, scores.logit, scores.margin, scores.prob
   ),
   'sigma': _by_name(smoothgrad.of_range),
   'start': BASELINES,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from saliency_jax import maskers
 from saliency_jax import scores as score_functions
@@ -97,15 +97,18 @@ def log_odds_curves(
     batch_size=batch_size,
   )
   label = jnp.argmax(flips.whole) if label is None else label
-  log_odds, log_prob = jax.vmap(functools.partial(_odds, label=label))(
-    flips.logits
+  # Of the probability alone the odds are lost to rounding where it nears one.
+  log_odds_fn, log_prob_fn = (
+    score(lambda _, z: z, (), label)
+    for score in (score_functions.log_odds, score_functions.log_prob)
   )
-  whole, _ = _odds(flips.whole, label)
+  log_odds = jax.vmap(log_odds_fn)(flips.logits)
+  log_prob = jax.vmap(log_prob_fn)(flips.logits)
   key_size = jnp.min(jnp.where(flips.flipped == 1, flips.fractions, jnp.inf))
   return LogOddsCurves(
     fractions=flips.fractions,
     log_odds=log_odds,
-    log_odds_ratio=log_odds - whole,
+    log_odds_ratio=log_odds - log_odds_fn(flips.whole),
     log_prob=log_prob,
     prob=jnp.exp(log_prob),
     flipped=flips.flipped,
@@ -125,17 +128,3 @@ def summarize_log_odds(curves: LogOddsCurves) -> LogOddsSummary:
     mean_log_prob=jnp.mean(curves.log_prob, 0),
     log_odds_of_mean=jnp.log(mean) - jnp.log1p(-mean),
   )
-
-
-def _odds(
-  logits: Float[Array, 'k'], label: Int[Array, ''] | int
-) -> tuple[Float[Array, ''], Float[Array, '']]:
-  """Returns the log-odds and the log-probability, from the logits.
-
-  Of the probability alone they are lost to rounding where it nears one.
-  """
-  identity = lambda _, z: z
-  log_prob = score_functions.log_prob(identity, (), label)(logits)
-  logit = score_functions.logit(identity, (), label)(logits)
-  others = jnp.where(jnp.arange(logits.size) == label, -jnp.inf, logits)
-  return logit - jax.nn.logsumexp(others), log_prob

@@ -17,6 +17,7 @@ import numpy as np
 from experiments import evaluate
 from experiments.configs import common
 from experiments.core import records
+from experiments.evaluation import tuning
 from experiments.tables import methods
 from saliency_jax.core import types
 from tests.experiments import launch
@@ -51,6 +52,10 @@ def _claims(*comparisons, paper='none', rule=common.FIXED):
   return {'claims': (claim,)}
 
 
+def _tuning(grids=None, num=1, by=('flipping.flipped',)):
+  return {'tune': num, 'tuning': common.tuning(by, grids or {})}
+
+
 class EvaluateTest(parameterized.TestCase):
   def _folder(self):
     return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -74,6 +79,28 @@ class EvaluateTest(parameterized.TestCase):
     )
     self.assert_one_line(
       self._run(folder, config, methods=['rise']), "--methods is 'rise', exp"
+    )
+
+  def test_what_chose_settings_judges_nothing(self):
+    folder, config = self._folder(), tiny_config.get_config('few')
+    config.num_examples, by = 3, ('igos_protocol.deletion',)
+    grid = ({'num_samples': 1}, {'num_samples': 3, 'sigma': 0.3})
+    config.methods.odds = common.use('gradient', explains='log_odds')
+    config.update(_tuning({'smooth': grid}, by=by))
+    done = self._run(folder, config)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    self.assertEqual(list(records.read(folder)), [1, 2])
+    self.assertEqual(list(records.read(folder / tuning.FOLDER)), [0])
+    summary = json.loads((folder / 'summary.json').read_text())
+    (choice,) = summary['tuned'].values()
+    self.assertEqual(choice['settings'], grid[np.argmax(choice['worth'])])
+    self.assertEqual(summary['num_examples'], 2)
+    # The row of the settings that were taken is marked.
+    report = (folder / 'report.html').read_text()
+    words = ', '.join(f'{k} = {v}' for k, v in choice['settings'].items())
+    self.assertRegex(report, f'text best"[^>]*>{words}<')
+    self.assert_one_line(
+      self._run(folder, tiny_config.get_config('few')), 'tune: 1 became 0'
     )
 
   def test_superpixels_are_players(self):
@@ -281,12 +308,20 @@ class EvaluateTest(parameterized.TestCase):
     (_claims('a'), 'expected .metric, a, b, direction., got'),
     (_claims(paper='Bible'), "paper is 'Bible', expected one of LEG, CASO"),
     (_claims(rule='guessed'), "rule is 'guessed', expected one of fixed"),
+    (_tuning(num=0), 'config.tune is 0, expected 1 to 2'),
+    (_tuning(num=3), 'what chose a setting does not judge it'),
+    (_tuning(by=()), 'config.tuning.by is empty'),
+    (_tuning(by=('flipping.sign',)), "tuning.by is 'flipping.sign', expected"),
     (
-      {'tune': (0, 2), 'judge': (1, 3)},
-      'what chose a setting does not judge it',
+      _tuning({'mask': ({},)}),
+      "config.tuning.grids is 'mask', expected one of",
     ),
-    ({'tune': (0, 2)}, 'what chose a setting does not judge it'),
-    ({'judge': (3, 3)}, 'config.judge is .3, 3., expected a first index'),
+    (_tuning({'rise': ()}), 'config.tuning.grids.rise has no settings'),
+    (_tuning({'rise': ({'masks': 1},)}), 'methods.rise: no such setting as'),
+    (
+      {'methods.rise.explains': 'fame'},
+      "config.methods.rise: explains is 'fame', expected one of log_odds",
+    ),
   )
   def test_bad_config(self, changes, message):
     folder, config = self._folder(), tiny_config.get_config()

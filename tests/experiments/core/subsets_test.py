@@ -53,6 +53,13 @@ class SubsetsTest(parameterized.TestCase):
     self.assertEqual((config['absent'], config['seed']), (('c',), 3))
     self.assertEqual(told, 'without c: 3 of 5 comparisons are dropped\n')
 
+  def test_grids_of_others_are_not_measured(self):
+    grids = {'c': ({'a': 1},), 'd': ({'b': 2},)}
+    tuning = {'by': ('x',), 'grids': grids}
+    config, _ = self._restrict('c', {**_CONFIG, 'tuning': tuning})
+    self.assertEqual(config['tuning']['grids'], {'c': ({'a': 1},)})
+    self.assertEqual(config['tuning']['by'], ('x',))
+
   def test_config_without_claims(self):
     config, told = self._restrict('c', {'methods': _CONFIG['methods']})
     self.assertEqual(config, {'methods': {'c': {}}, 'absent': ('a, b', 'd')})

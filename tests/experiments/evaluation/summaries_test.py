@@ -60,8 +60,7 @@ class SummarizeTest(parameterized.TestCase):
       'b',
       comparisons=[('areas.deletion', 'a', 'b', 'below')],
       num=50,
-      tune=(0, 10),
-      judge=(10, 50),
+      tune=10,
     )
     found = summaries.summarize(_records(values), config)
     self.assertEqual(found['num_examples'], 40)
