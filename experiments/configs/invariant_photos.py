@@ -4,8 +4,9 @@ Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
   optimization, 2018, https://arxiv.org/abs/1807.05077.
 Claim: of what the maps score lowest, a part tau is set to grey; the ratio of
   images whose decision changes stays near zero up to tau = .5 for the
-  stochastic box, below the gradient, SmoothGrad, integrated gradients and
-  occlusion (Figure 1, of VGG16, ResNet and Inception on ImageNet).
+  stochastic box, below the gradient, SmoothGrad, integrated gradients, guided
+  backpropagation, LRP, DeepLIFT and occlusion (Figure 1, of VGG16, ResNet and
+  Inception on ImageNet).
 Here: SqueezeNet and the 20 photos, which are no validation images of ImageNet;
   the area under that ratio over tau = 0, .05, ..., 1, by pixels, ties broken at
   random. 200 steps of 16 draws for 500 of 32, a width a pixel. `invariant` has
@@ -37,6 +38,9 @@ _RIVALS = (
   'gradient',
   'smooth_grad',
   'integrated_gradients',
+  'guided_backprop',
+  'lrp',
+  'deeplift',
   'occlusion',
   'random',
 )
@@ -82,6 +86,7 @@ def get_config(model: str = 'squeezenet'):
       )
       for whose, rivals in (
         ('maps of gradients', _RIVALS[:3]),
+        ('maps of propagation', _RIVALS[3:6]),
         ('occlusion', ('occlusion',)),
         ('chance', ('random',)),
       )

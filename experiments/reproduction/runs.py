@@ -32,7 +32,6 @@ LAPTOP = (
   Run('caso_confidence', 2),
   Run('caso_collages', 2),
   Run('certificates:budget', 2),
-  Run('training_digits', 2),
   Run('caso_spectrum', 3),
   Run('leg_masked', 3),
   Run('attacks', 4),
@@ -67,6 +66,7 @@ LAPTOP = (
   Run('invariant_settings', 23),
   Run('igos_photos', 26),
   Run('shapley_budgets', 36),
+  Run('training_digits:seeds', 40),
   Run('invariant_photos', 59),
 )
 # What wants files of `--data_dir`, or an accelerator.
