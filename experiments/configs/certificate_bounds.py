@@ -38,7 +38,7 @@ def get_config():
         'exchange of 1024 draws certifies what Hoeffding needs 8192 for',
         'none',
         '',
-        ('sparsified', 'exchange, 1024', 'hoeffding, 8192', 'not_below'),
+        ('sparsified', 'exchange, 1024', 'hoeffding, 8192', 'not_below', 0.01),
       ),
       common.claim(
         'exchange certifies scaled maps for more than Hoeffding',

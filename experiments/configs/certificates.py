@@ -108,7 +108,7 @@ _CLAIMS = {
       'Clopper-Pearson of 1024 draws certifies like Hoeffding of 8192',
       'none',
       '',
-      (_AT, 'q 1024, clopper_pearson', 'q 8192, hoeffding', 'not_below'),
+      (_AT, 'q 1024, clopper_pearson', 'q 8192, hoeffding', 'not_below', 0.01),
     ),
   ),
 }

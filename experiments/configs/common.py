@@ -86,7 +86,7 @@ def claim(
   words: str,
   paper: str,
   where: str,
-  *decides: tuple[str, str, str | float, str],
+  *decides: tuple[Any, ...],
   rule: str = FIXED,
 ) -> dict[str, Any]:
   """Returns a claim of a config: see `core/claims.py`.
@@ -95,7 +95,8 @@ def claim(
     words: what is claimed, in about eight words.
     paper: a key of `claims.PAPERS`.
     where: its figure, table or section.
-    *decides: comparisons `(metric, a, b, direction)`, all of which it takes.
+    *decides: comparisons `(metric, a, b, direction)`, some with a margin, all
+      of which it takes.
     rule: `FIXED`, or `SEEN` where the numbers were known before the rule.
   """
   return {

@@ -109,8 +109,8 @@ def get_config():
         'I-GOS inserts no less than Mask, both tuned',
         'I-GOS',
         'Table 1',
-        (_INSERTION, 'igos, tuned', 'mask, tuned', 'not_below'),
-        (_BY_ODDS[1], 'igos of odds', 'mask of odds', 'not_below'),
+        (_INSERTION, 'igos, tuned', 'mask, tuned', 'not_below', 0.02),
+        (_BY_ODDS[1], 'igos of odds', 'mask of odds', 'not_below', 0.1),
       ),
       *(
         common.claim(

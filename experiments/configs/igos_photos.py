@@ -60,7 +60,7 @@ def get_config(model: str = 'efficientnet_lite0'):
         'I-GOS inserts no less than Mask',
         'I-GOS',
         'Table 1',
-        (_INSERTION, 'igos', 'mask', 'not_below'),
+        (_INSERTION, 'igos', 'mask', 'not_below', 0.02),
       ),
       *(
         common.claim(

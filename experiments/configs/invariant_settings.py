@@ -50,8 +50,8 @@ def get_config():
     },
     metrics={'flipping': common.use('flipping')},
     claims=tuple(
-      common.claim(words, 'none', '', (metric, a, b, direction))
-      for words, a, b, direction in (
+      common.claim(words, 'none', '', (metric, a, b, *direction))
+      for words, a, b, *direction in (
         ("ten times the paper's weight is better", 'lam_10', 'lam_1', 'below'),
         ('a hundred times is better still', 'lam_100', 'lam_10', 'below'),
         (
@@ -71,6 +71,7 @@ def get_config():
           'draws_32',
           'target_1e-2',
           'not_below',
+          0.02,
         ),
         (
           'an asymmetric box is better',
@@ -90,6 +91,7 @@ def get_config():
           'target_1e-2',
           'rmsprop',
           'not_above',
+          0.02,
         ),
       )
     ),

@@ -50,7 +50,7 @@ def get_config():
         'our best estimate is no worse than shap and shapiq',
         'none',
         '',
-        ('log of the squared error', 'ours', 'theirs', 'not_above'),
+        ('log of the squared error', 'ours', 'theirs', 'not_above', 0.1),
         rule=common.SEEN,
       ),
     ),

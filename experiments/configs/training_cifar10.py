@@ -35,7 +35,7 @@ def get_config():
         'it costs no accuracy',
         'Certificates',
         'Figure 6',
-        ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below'),
+        ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below', 0.01),
       ),
     ),
     network={'name': 'resnet18', 'settings': {'activation': 'softplus'}},

@@ -8,7 +8,10 @@ A claim is a dict, made by `configs.common.claim`:
   rule: `FIXED`, or `SEEN` where the numbers were known when it was written.
   decides: comparisons `(metric, a, b, direction)`, all of which it takes: the
     paired difference of two methods, or of one and a number `b`, is below,
-    above, not below or not above zero; or `a` rises or falls with `b`.
+    above, not below or not above zero; or `a` rises or falls with `b`. "Not
+    below" and "not above" may have a fifth part, a margin: the difference is
+    not that far on the other side of zero, which can be shown of two that are
+    equal.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,6 +33,8 @@ FIXED, SEEN = 'fixed before the run', 'seen'
 DIFFERENCES = {'below': -1, 'above': 1, 'not_below': 1, 'not_above': -1}
 TRENDS = {'rises_with': 1, 'falls_with': -1}
 DIRECTIONS = {**DIFFERENCES, **TRENDS}
+# These say that there is no difference to speak of: they may have a margin.
+MARGINAL = ('not_below', 'not_above')
 
 
 def check(config: Mapping[str, Any], metrics: Collection[str]) -> None:
@@ -46,12 +51,7 @@ def check(config: Mapping[str, Any], metrics: Collection[str]) -> None:
     naming.check('config.claims: paper', claim['paper'], PAPERS)
     naming.check('config.claims: rule', claim['rule'], (FIXED, SEEN))
     for comparison in claim['decides']:
-      if len(comparison) != 4 or isinstance(comparison, str):
-        raise ValueError(
-          'config.claims: expected (metric, a, b, direction), got '
-          f'{comparison!r}'
-        )
-      metric, a, b, direction = comparison
+      metric, a, b, direction, margin = parts(comparison)
       names = [
         ('metric', metric, metrics),
         ('method', a, config['methods']),
@@ -61,7 +61,27 @@ def check(config: Mapping[str, Any], metrics: Collection[str]) -> None:
         names.append(('method', b, config['methods']))
       for what, name, known in names:
         naming.check(f'config.claims: {what}', name, known)
+      if margin < 0 or (margin and direction not in MARGINAL):
+        raise ValueError(
+          f'config.claims: {comparison!r} has the margin {margin}, expected '
+          f'one above 0, and a direction of {", ".join(MARGINAL)}'
+        )
   judged(config)
+
+
+def parts(comparison: Sequence[Any]) -> tuple[str, str, Any, str, float]:
+  """Returns metric, a, b, direction and margin, which is 0 if not given.
+
+  Raises:
+    ValueError: it has not four parts or five.
+  """
+  if isinstance(comparison, str) or len(comparison) not in (4, 5):
+    raise ValueError(
+      'config.claims: expected (metric, a, b, direction), and perhaps a '
+      f'margin, got {comparison!r}'
+    )
+  metric, a, b, direction, *margin = comparison
+  return metric, a, b, direction, float(*margin)
 
 
 def judged(config: Mapping[str, Any]) -> range:
@@ -102,7 +122,7 @@ def without(
 
 def _names(comparison, methods):
   """Returns whether a comparison is of a method, or of its bound."""
-  _, a, b, _ = comparison
+  _, a, b, *_ = comparison
   return any(
     f'{name}, '.startswith(f'{m}, ') for name in (a, b) for m in methods
   )

@@ -2,11 +2,12 @@
 
 A verdict is `reproduced` or `refuted` where the p-value of its comparison,
 corrected by Holm's procedure over all comparisons of the config, is at most
-.05, by the side that the difference is on; else it is `undecided`. Fewer than
-30 examples, or clusters of examples that depend on one another, have an
-`interval only`. Where the rule was written when the numbers were known, what is
-decided is only `seen`. A claim that takes several comparisons is refuted if one
-of them is, and reproduced if all are.
+.05, by the side that the difference is on; else it is `undecided`. With a
+margin it is the side of the margin, not of zero (a test of non-inferiority, or
+non-superiority). Fewer than 30 examples, or clusters of examples that depend on
+one another, have an `interval only`. Where the rule was written when the
+numbers were known, what is decided is only `seen`. A claim that takes several
+comparisons is refuted if one of them is, and reproduced if all are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def judge(
   for c in asked:
     found[c] |= {'p': None, 'verdict': INTERVAL}
   for c, p in zip(family, corrected, strict=True):
-    found[c] |= {'p': p, 'verdict': _word(c[3], found[c]['mean'], p)}
+    found[c] |= {'p': p, 'verdict': _word(found[c] | {'p': p})}
   return [
     {
       **{k: v for k, v in claim.items() if k != 'decides'},
@@ -90,7 +91,8 @@ def told(comparison: Mapping[str, Any]) -> str:
   c = comparison
   direction = c['direction'].replace('_', ' ')
   b = c['b'] if isinstance(c['b'], str) else f'{c["b"]:g}'
-  return f'{c["metric"]}: {c["a"]} {direction} {b}'
+  by = f' by {c["margin"]:g}' if c.get('margin') else ''
+  return f'{c["metric"]}: {c["a"]} {direction} {b}{by}'
 
 
 def effect(comparison: Mapping[str, Any]) -> str:
@@ -109,7 +111,7 @@ def chance(comparison: Mapping[str, Any]) -> str:
 
 def _compare(comparison, columns, clusters):
   """Returns the numbers of one comparison, its p-value not yet corrected."""
-  metric, a, b, direction = comparison
+  metric, a, b, direction, margin = claiming.parts(comparison)
   try:
     by_label = columns[metric]
     first = np.asarray(by_label[a])
@@ -120,14 +122,21 @@ def _compare(comparison, columns, clusters):
     ) from e
   counted = first.dtype == bool and not isinstance(b, str)
   first = first.astype(np.float64)
-  named = {'metric': metric, 'a': a, 'b': b, 'direction': direction}
+  named = {
+    'metric': metric,
+    'a': a,
+    'b': b,
+    'direction': direction,
+    'margin': margin,
+  }
   if direction in claiming.TRENDS:
     test, p, interval, num = _trend(first, second, clusters)
-  elif counted and clusters is None:
+  elif counted and clusters is None and not margin:
     hits, num = int(first.sum()), first.size
     test, p, interval, num = _share(hits, num, float(second))
   else:
-    test, p, interval, num = _difference(first, second, clusters)
+    edge = -margin * claiming.DIRECTIONS[direction]
+    test, p, interval, num = _difference(first, second, clusters, edge)
   return {
     **named,
     'num': num,
@@ -138,14 +147,14 @@ def _compare(comparison, columns, clusters):
   }
 
 
-def _difference(a, b, clusters):
+def _difference(a, b, clusters, edge):
   values = a - b
   kept = ~np.isnan(values)
   values, num = values[kept], int(kept.sum())
   if clusters is not None:
     values = statistics.collapse(values, np.asarray(clusters)[kept])
   interval = statistics.mean_interval(values)
-  p = 1.0 if num < 2 else float(significance.of_mean(values))
+  p = 1.0 if num < 2 else float(significance.of_mean(values - edge))
   return 'sign flips and studentised bootstrap', p, interval, num
 
 
@@ -169,10 +178,11 @@ def _trend(a, b, clusters):
   return 'rank correlation', p, interval, int(kept.sum())
 
 
-def _word(direction, mean, p):
-  if p > significance.LEVEL:
+def _word(comparison):
+  if comparison['p'] > significance.LEVEL:
     return UNDECIDED
-  holds = np.sign(mean) == claiming.DIRECTIONS[direction]
+  side = claiming.DIRECTIONS[comparison['direction']]
+  holds = np.sign(comparison['mean'] + side * comparison['margin']) == side
   return REPRODUCED if holds else REFUTED
 
 

@@ -92,8 +92,8 @@ class ConfigsTest(parameterized.TestCase):
       self.assertBetween(len(claim['claim']), 10, 64, claim['claim'])
       self.assertEqual(claim['where'] == '', claim['paper'] == 'none')
       self.assertNotEmpty(claim['decides'])
-      for *_, direction in claim['decides']:
-        self.assertIn(direction, claims.DIRECTIONS)
+      for comparison in claim['decides']:
+        self.assertIn(claims.parts(comparison)[3], claims.DIRECTIONS)
 
   @parameterized.parameters(*_NAMES)
   def test_says_what_it_is(self, name):

@@ -305,7 +305,11 @@ class EvaluateTest(parameterized.TestCase):
       _claims(('flipping.flipped', 'smooth', 'rise', 'best')),
       "direction is 'best', expected one of below, above",
     ),
-    (_claims('a'), 'expected .metric, a, b, direction., got'),
+    (_claims('a'), 'expected .metric, a, b, direction., and .*, got'),
+    (
+      _claims(('flipping.flipped', 'smooth', 'rise', 'below', 0.1)),
+      'has the margin 0.1, expected one above 0, and a direction of not_below',
+    ),
     (_claims(paper='Bible'), "paper is 'Bible', expected one of LEG, CASO"),
     (_claims(rule='guessed'), "rule is 'guessed', expected one of fixed"),
     (_tuning(num=0), 'config.tune is 0, expected 1 to 2'),

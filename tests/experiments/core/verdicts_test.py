@@ -43,6 +43,27 @@ class JudgeTest(parameterized.TestCase):
     few = {'m': {k: v[:29] for k, v in _columns(a=0, b=1)['m'].items()}}
     self.assertEqual(_words(claim, few), ['interval only'])
 
+  @parameterized.parameters(
+    (0, 0.5, 'not_below', 'reproduced'),
+    (0, 0.001, 'not_below', 'undecided'),
+    (-0.3, 0.5, 'not_below', 'reproduced'),
+    (-0.3, 0.1, 'not_below', 'refuted'),
+    (0.3, 0.5, 'not_above', 'reproduced'),
+    (0.3, 0.1, 'not_above', 'refuted'),
+    (-0.3, 0.1, 'not_above', 'reproduced'),
+  )
+  def test_of_two_that_are_equal_a_margin_is_shown(
+    self, shift, margin, direction, want
+  ):
+    columns = {'m': {'a': np.tile([1.0, -1.0], 20) / 10 + shift}}
+    claim = _claim(('m', 'a', 0.0, direction, margin))
+    (found,) = verdicts.judge([claim], columns)
+    (one,) = found['comparisons']
+    self.assertEqual(found['verdict'], want)
+    # The effect and its interval are of the difference itself.
+    self.assertAlmostEqual(one['mean'], shift)
+    self.assertIn(f'by {margin:g}', verdicts.told(one))
+
   def test_says_all_that_decided(self):
     (found,) = verdicts.judge(
       [_claim(('m', 'a', 'b', 'below'))], _columns(a=0, b=1)
