@@ -44,13 +44,14 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
   """
   for run in runs.ALL:
     result = results.get(run.name, {'verdicts': [], 'minutes': run.minutes})
-    kept = {_key(v, v['comparisons']): v for v in result['verdicts']}
+    kept = {
+      _key(v, map(_parts, v['comparisons'])): v for v in result['verdicts']
+    }
     config = runs.config_of(run.name)
     data = config.get('data', 'functions')
     data = data if isinstance(data, str) else data['name']
     for claim in config['claims']:
-      named = ('metric', 'a', 'b', 'direction')
-      decides = [dict(zip(named, c, strict=True)) for c in claim['decides']]
+      decides = map(claiming.parts, claim['decides'])
       found = kept.get(_key(claim, decides))
       yield Row(run, claim, found, result['minutes'], data)
 
@@ -100,11 +101,13 @@ def write(root: pathlib.Path = runs.ROOT) -> None:
 
 
 def _key(claim, comparisons):
-  words = (claim['claim'], claim['where'], claim['rule'])
-  return (
-    *words,
-    *((c['metric'], c['a'], c['b'], c['direction']) for c in comparisons),
-  )
+  return (claim['claim'], claim['where'], claim['rule'], *comparisons)
+
+
+def _parts(c):
+  """Returns what `claims.parts` does, of a comparison that was made."""
+  named = (c['metric'], c['a'], c['b'], c['direction'])
+  return (*named, c.get('margin', 0.0))
 
 
 def _line(row):
@@ -134,14 +137,16 @@ def _effect(row):
   """Returns the effect that decides: of all, the one that supports least."""
   if row.verdict is None:
     return ''
-  sides = claiming.DIRECTIONS
 
   def support(c):
-    sign = 1 if float(c['mean']) * sides[c['direction']] > 0 else -1
-    return sign * (1 - (c['p'] or 0))
+    side = claiming.DIRECTIONS[c['direction']]
+    holds = side * float(c['mean']) + c.get('margin', 0) > 0
+    return (1 if holds else -1) * (1 - (c['p'] or 0))
 
   c = min(row.verdict['comparisons'], key=support)
   against = f'`{c["b"]}`' if isinstance(c['b'], str) else f'{c["b"]:g}'
   trend = c['direction'] in claiming.TRENDS
   compared = f'`{c["a"]}` {"with" if trend else "less"} {against}'
-  return f'{c["metric"]}, {compared}: {verdicts.effect(c)}, n = {c["clusters"]}'
+  by = f', margin {c["margin"]:g}' if c.get('margin') else ''
+  n = c['clusters']
+  return f'{c["metric"]}, {compared}: {verdicts.effect(c)}, n = {n}{by}'
