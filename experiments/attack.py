@@ -3,7 +3,8 @@
   python -m experiments.attack --workdir=out/attacks \\
       --config=experiments/configs/attacks.py
 
-Every contender is a map and an attack on it. An example on which one of them
+Every contender is a map and an attack on it; a map that is piecewise constant
+is attacked along another one, its `relaxed`. An example on which one of them
 found no neighbour of the same class is left out for all, and counted. A run
 that was stopped, or killed, goes on where it was. `--workdir` then holds
 `config.json`; `records-0.jsonl`, a line an example; `summary.json`, with the
@@ -117,7 +118,10 @@ def _one(apply, surrogate, config, chosen, shared, x, key):
   attack, bound = _bound(chosen['attack'], ATTACKS)
   if surrogate is not None and attack is not attacks.random_search:
     bound['surrogate'] = functools.partial(surrogate, params)
-  method = _fixed(chosen, jax.random.fold_in(key, 1))
+  noise = jax.random.fold_in(key, 1)
+  method = _fixed(chosen, noise)
+  if 'relaxed' in chosen:
+    bound['relaxed'] = _fixed(chosen['relaxed'], noise)
   objective = OBJECTIVES[config['objective']]
   if config['objective'] == 'top_k_share':
     objective = functools.partial(
@@ -164,10 +168,10 @@ def _check(config):
   naming.check('config.objective', config['objective'], OBJECTIVES)
   naming.check('config.ball', config['ball'], BALLS)
   for label, chosen in config['methods'].items():
-    for what, used, table in (
-      ('', chosen, MAPS),
-      ('attack.', chosen['attack'], ATTACKS),
-    ):
+    parts = [('', chosen, MAPS), ('attack.', chosen['attack'], ATTACKS)]
+    if 'relaxed' in chosen:
+      parts.append(('relaxed.', chosen['relaxed'], MAPS))
+    for what, used, table in parts:
       where = f'config.methods.{label}'
       naming.check(f'{where}: {what}name', used['name'], table)
       try:

@@ -256,7 +256,9 @@ def attack(
 
   Args:
     about: the config's docstring.
-    methods: by label: the use of a map, and as its `attack` the use of one.
+    methods: by label: the use of a map, and as its `attack` the use of one; of
+      a map without slopes also as `relaxed` the use of the map whose slopes are
+      taken in its place.
     claims: on the metrics 'overlap at 3.08' and so on, one for each radius.
     model: as in evaluations; so are `data`, `num_examples`, `batch_size`,
       `seed` and `fit`.

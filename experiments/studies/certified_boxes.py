@@ -23,9 +23,9 @@ from experiments.core import examples
 from experiments.core import statistics
 from experiments.studies import findings
 from experiments.tables import settings as tables
+from saliency_jax import attacks
 from saliency_jax import scores
 from saliency_jax.core import batching
-from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.optimization import boxes
 from saliency_jax.optimization import certified_box
@@ -76,30 +76,26 @@ def least_margin(
   num_starts: int,
   num_steps: int,
 ) -> Float[Array, '']:
-  """Attacks a decision within a box, by steps of signs from random corners.
+  """Returns the least margin that an attack finds within a box.
 
   Args:
     fn: margins of the decision.
     x: the example.
     box: how far it may move.
-    key: of the corners; the middle of the box is one more start.
-    num_starts: corners.
-    num_steps: of each descent, from half of the box's half width on downward.
+    key: of the random corners that ascents start in.
+    num_starts: such corners; the middle of the box is one more start.
+    num_steps: of each ascent.
   """
-  at = lambda t: jnp.min(fn(boxes.place(x, box, t)))
-
-  def descend(t, i):
-    value, slope = jax.value_and_grad(at)(t)
-    length = (0.5 * (1 - i / num_steps)).astype(x.dtype)
-    return jnp.clip(t - length * jnp.sign(slope), -1, 1), value
-
-  def least(i):
-    corner = sampling.signs(sampling.draw_key(key, i), x)
-    start = jnp.where(i == 0, jnp.zeros_like(x), corner)
-    last, values = jax.lax.scan(descend, start, jnp.arange(num_steps))
-    return jnp.minimum(at(last), jnp.min(values))
-
-  return jnp.min(sampling.batched_map(least, jnp.arange(num_starts + 1)))
+  found = attacks.in_box(
+    lambda x: -jnp.min(fn(x)),
+    x,
+    box,
+    key=key,
+    num_restarts=num_starts + 1,
+    num_steps=num_steps,
+    batch_size=None,
+  )
+  return -found.objective
 
 
 def _one(apply, config, params, x, key):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -17,11 +18,14 @@ class Ball(NamedTuple):
     norm: of a step.
     project: `(step, rho)` to the nearest step in the ball.
     draw: `(key, like, rho)` to a random step on its surface.
+    steepest: from a gradient to the step of norm one along which it rises
+      fastest; zeros stay.
   """
 
   norm: Callable[[Float[Array, '...']], Float[Array, '']]
   project: Callable[..., Float[Array, '...']]
   draw: Callable[..., Float[Array, '...']]
+  steepest: Callable[[Float[Array, '...']], Float[Array, '...']]
 
 
 def _l2_norm(step):
@@ -47,9 +51,20 @@ def _linf_draw(key, like, rho):
   return jnp.asarray(rho, like.dtype) * sampling.signs(key, like)
 
 
-l2 = Ball(_l2_norm, _l2_project, _l2_draw)
+def _unit(grad):
+  """Divides by the L2 norm; zeros stay, and have the derivative zero."""
+  # The result does not depend on this scale, so neither does its derivative:
+  # squares of small gradients would be lost.
+  peak = jax.lax.stop_gradient(jnp.max(jnp.abs(grad)))
+  grad = grad / jnp.where(peak > 0, peak, 1)
+  squared = jnp.sum(grad**2)
+  return grad / jnp.sqrt(jnp.where(squared > 0, squared, 1))
+
+
+l2 = Ball(_l2_norm, _l2_project, _l2_draw, _unit)
 linf = Ball(
   lambda step: jnp.max(jnp.abs(step)),
   lambda step, rho: jnp.clip(step, -rho, rho),
   _linf_draw,
+  jnp.sign,
 )

@@ -8,8 +8,9 @@ as `1 / i` and are halved where the class would change (Algorithm 1 of Levine
 et al.). Other objectives and the steps by signs come from Ghorbani et al.
 
 Networks of ReLUs have no second derivatives to descend along: `surrogate` is
-the same network with smooth activations, or another one; what counts is judged
-by the network itself.
+the same network with smooth activations, or another one. Likewise a map that is
+piecewise constant, as the sparsified one, is descended along another map,
+`relaxed`. What counts is judged by the network and the map themselves.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
@@ -27,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from saliency_jax import transforms
+from saliency_jax.attacks import adversaries
 from saliency_jax.attacks import balls
 from saliency_jax.core import checks
 from saliency_jax.core import examples
@@ -42,27 +44,6 @@ magnitude = transforms.absolute(gradient.gradient)
 Objective = Callable[[Float[Array, '...'], Float[Array, '...']], Array]
 # `(gradient, i, rho, norm of the first gradient) -> step to take away`.
 Step = Callable[..., Float[Array, '...']]
-
-
-class Adversary(NamedTuple):
-  """The neighbour that was found, of the class of the example.
-
-  Attributes:
-    x: the neighbour; the example itself where no start kept its class.
-    objective: at the neighbour.
-    clean_objective: at the example.
-    trace: the least objective so far, from the starts on, `[num_steps + 1]`;
-      NaN while no restart had a start.
-    feasible: whether a start kept the class.
-    norm: of the step from the example.
-  """
-
-  x: Float[Array, '...']
-  objective: Float[Array, '']
-  clean_objective: Float[Array, '']
-  trace: Float[Array, 'n']
-  feasible: Bool[Array, '']
-  norm: Float[Array, '']
 
 
 def top_k_share(
@@ -160,6 +141,7 @@ def top_k_attack(
   method: types.Method = magnitude,
   objective: Objective = top_k_share,
   surrogate: types.LogitsFn | None = None,
+  relaxed: types.Method | None = None,
   ball: balls.Ball = balls.l2,
   box: Sequence[float | int] | None = (0, 1),
   num_restarts: int = 5,
@@ -168,7 +150,7 @@ def top_k_attack(
   num_halvings: int = 8,
   step: Step = decaying_step,
   batch_size: int | None = 1,
-) -> Adversary:
+) -> adversaries.Adversary:
   """Looks for the neighbour whose map least resembles the map of `x`.
 
   Args:
@@ -180,6 +162,8 @@ def top_k_attack(
     objective: what is made small: `top_k_share`, `mass_centre`,
       `target_share`, their settings bound by `functools.partial`.
     surrogate: logits that are differentiated in the place of `logits_fn`.
+    relaxed: a map that is differentiated in the place of `method`, such as
+      `certificates.relaxed_map` in the place of `sparsified_map`.
     ball: `balls.l2` or `balls.linf`.
     box: least and largest value of an entry; `None` for no box.
     num_restarts: descents, of which the best counts.
@@ -201,7 +185,7 @@ def top_k_attack(
   ):
     checks.count(name, count)
   task = _task(logits_fn, x, rho, method, objective, ball, box)
-  judge = _judge(task, logits_fn, surrogate)
+  judge = _judge(task, logits_fn, surrogate, relaxed)
 
   def advance(first, carry, i):
     now, slope, best, least = carry
@@ -254,7 +238,7 @@ def random_search(
   box: Sequence[float | int] | None = (0, 1),
   num_draws: int = 100,
   batch_size: int | None = 8,
-) -> Adversary:
+) -> adversaries.Adversary:
   """Takes the best of random points of the ball's surface: the baseline.
 
   Args:
@@ -309,7 +293,7 @@ def _task(logits_fn, x, rho, method, objective, ball, box):
   radius = jnp.asarray(rho, x.dtype)
   label = jnp.argmax(logits_fn(x))
 
-  def map_of(logits_fn, x):
+  def map_of(logits_fn, x, method=method):
     return method(lambda x: logits_fn(x)[label], x, key=None).scores
 
   def confine(point):
@@ -340,8 +324,8 @@ def _task(logits_fn, x, rho, method, objective, ball, box):
   clean_map = map_of(logits_fn, x)
   return _Task(
     clean=objective(clean_map, clean_map),
-    measure=lambda logits_fn, point: objective(
-      map_of(logits_fn, point), clean_map
+    measure=lambda logits_fn, point, **other: objective(
+      map_of(logits_fn, point, **other), clean_map
     ),
     keeps=keeps,
     confine=confine,
@@ -350,12 +334,15 @@ def _task(logits_fn, x, rho, method, objective, ball, box):
   )
 
 
-def _judge(task, logits_fn, surrogate):
+def _judge(task, logits_fn, surrogate, relaxed):
   """Returns `point -> (objective, slope)`; one network gives both at once."""
-  if surrogate is None:
-    return jax.value_and_grad(functools.partial(task.measure, logits_fn))
-  slope = jax.grad(functools.partial(task.measure, surrogate))
-  return lambda point: (task.measure(logits_fn, point), slope(point))
+  measure = functools.partial(task.measure, logits_fn)
+  if surrogate is None and relaxed is None:
+    return jax.value_and_grad(measure)
+  other = {} if relaxed is None else {'method': relaxed}
+  network = logits_fn if surrogate is None else surrogate
+  slope = jax.grad(functools.partial(task.measure, network, **other))
+  return lambda point: (measure(point), slope(point))
 
 
 def _best(task, x, tried, ball):
@@ -364,7 +351,7 @@ def _best(task, x, tried, ball):
   feasible = jnp.any(kept)
   best = jnp.where(feasible, best, x)
   trace = jnp.min(traces, 0)
-  return Adversary(
+  return adversaries.Adversary(
     x=best,
     objective=jnp.where(feasible, trace[-1], task.clean),
     clean_objective=task.clean,

@@ -7,7 +7,6 @@ outside: sums of its parts add up (`accumulate`).
 
 from saliency_jax.training.adversarial import classification
 from saliency_jax.training.adversarial import interpretation
-from saliency_jax.training.adversarial import l2_pgd
 from saliency_jax.training.augmentation import crop_and_flip
 from saliency_jax.training.losses import Terms
 from saliency_jax.training.losses import compute_in
@@ -40,7 +39,6 @@ __all__ = [
   'init',
   'input_gradient',
   'interpretation',
-  'l2_pgd',
   'measure',
   'plain',
   'step',

@@ -25,20 +25,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from saliency_jax import attacks
 from saliency_jax import transforms
 from saliency_jax.attacks import balls
-from saliency_jax.attacks import top_k
-from saliency_jax.core import checks
 from saliency_jax.core import classes
 from saliency_jax.core import examples
-from saliency_jax.core import sampling
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 from saliency_jax.training import losses
 
 # The attack of the paper's training on MNIST.
 _attack = functools.partial(
-  top_k.top_k_attack, num_restarts=3, num_steps=15, batch_size=None
+  attacks.top_k_attack, num_restarts=3, num_steps=15, batch_size=None
 )
 
 
@@ -52,7 +50,7 @@ def interpretation(
   lam: types.Scalar,
   rho: types.Scalar,
   method: types.Method = gradient.gradient,
-  attack: Callable[..., top_k.Adversary] = _attack,
+  attack: Callable[..., attacks.Adversary] = _attack,
 ) -> losses.Terms:
   """Returns the cross-entropy, and how far an attack moves the map.
 
@@ -82,7 +80,7 @@ def interpretation(
 
   def u(point):
     fn = lambda x: apply(params, x)[top]
-    return _unit(jnp.abs(method(fn, point, key=None).scores))
+    return balls.l2.steepest(jnp.abs(method(fn, point, key=None).scores))
 
   neighbour = jax.lax.stop_gradient(adversary.x)
   moved = jnp.mean((u(neighbour) - u(x)) ** 2)
@@ -122,7 +120,7 @@ def classification(
   loss = lambda params, x: (
     -classes.at(jax.nn.log_softmax(apply(params, x)), label)
   )
-  neighbour = l2_pgd(
+  adversary = attacks.pgd(
     functools.partial(loss, fixed),
     x,
     rho=rho,
@@ -132,59 +130,6 @@ def classification(
   )
   logits = apply(params, x)
   clean = -classes.at(jax.nn.log_softmax(logits), label)
-  attacked = loss(params, jax.lax.stop_gradient(neighbour))
+  attacked = loss(params, jax.lax.stop_gradient(adversary.x))
   terms = losses.terms(logits, label, penalty=attacked - clean)
   return terms._replace(loss=attacked)
-
-
-def l2_pgd(
-  fn: types.ScoreFn,
-  x: Float[Array, '...'],
-  *,
-  rho: types.Scalar,
-  key: Key[Array, ''] | None = None,
-  num_steps: int = 40,
-  step_size: types.Scalar | None = None,
-  box: Sequence[float | int] | None = (0, 1),
-) -> Float[Array, '...']:
-  """Climbs `fn` in an L2 ball, by steps along the unit gradient.
-
-  Args:
-    fn: one example in, one number out.
-    x: the example, the centre of the ball.
-    rho: its radius.
-    key: of the start, a point of the sphere; consumed, required.
-    num_steps: steps taken.
-    step_size: length of each; `None` takes `2.5 rho / num_steps`.
-    box: least and largest value of an entry; `None` for no box.
-
-  Returns:
-    The last point.
-  """
-  checks.within('rho', rho, '(0, inf)')
-  checks.count('num_steps', num_steps)
-  x = examples.floats(x)
-  fn, wide = examples.widened(fn, x)
-  rho = jnp.asarray(rho, wide.dtype)
-  size = 2.5 * rho / num_steps if step_size is None else step_size
-
-  def confine(point):
-    point = wide + balls.l2.project(point - wide, rho)
-    return point if box is None else jnp.clip(point, *box)
-
-  def climb(point, _):
-    return confine(point + size * _unit(jax.grad(fn)(point))), None
-
-  start = confine(wide + balls.l2.draw(sampling.draw_key(key, 0), wide, rho))
-  last = jax.lax.scan(climb, start, None, length=num_steps)[0]
-  return examples.like(last, x)
-
-
-def _unit(values: Float[Array, '...']) -> Float[Array, '...']:
-  """Divides by the L2 norm; zeros stay, and have the derivative zero."""
-  # The result does not depend on this scale, so neither does its derivative:
-  # squares of small gradients would be lost.
-  peak = jax.lax.stop_gradient(jnp.max(jnp.abs(values)))
-  values = values / jnp.where(peak > 0, peak, 1)
-  squared = jnp.sum(values**2)
-  return values / jnp.sqrt(jnp.where(squared > 0, squared, 1))

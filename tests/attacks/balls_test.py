@@ -24,6 +24,14 @@ class BallTest(parameterized.TestCase):
     np.testing.assert_allclose(ball.norm(near), 0.1, rtol=1e-6)
     np.testing.assert_array_equal(ball.project(like, 0.1), like)
 
+  @parameterized.parameters(('l2', [0.6, -0.8, 0]), ('linf', [1.0, -1.0, 0.0]))
+  def test_steepest(self, name, want):
+    ball = getattr(balls, name)
+    for scale in (1.0, 1e-25):
+      got = ball.steepest(scale * jnp.array([3.0, -4.0, 0.0]))
+      np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_array_equal(ball.steepest(jnp.zeros(2)), 0)
+
   def test_projection_is_the_nearest_point(self):
     step = jnp.array([3.0, -4.0])
     np.testing.assert_allclose(

@@ -11,6 +11,7 @@ import numpy as np
 from saliency_jax import attacks
 from saliency_jax.attacks import balls
 from saliency_jax.attacks import top_k
+from saliency_jax.core import types
 
 _D, _RHO = 12, 0.3
 
@@ -125,6 +126,33 @@ class AttackTest(parameterized.TestCase):
     out = run(surrogate=_logits)
     self.assertLess(out.objective, out.clean_objective)
     self.assertEqual(jnp.argmax(relu(out.x)), jnp.argmax(relu(x)))
+
+  def test_a_map_of_steps_is_attacked_along_a_relaxed_one(self):
+    # The votes of the larger half: their slope is zero.
+    def votes(fn, x, *, key):
+      m, info = top_k.magnitude(fn, x, key=key)
+      held = (m >= jnp.sort(m)[_D // 2]).astype(m.dtype)
+      return types.Attribution(held, info)
+
+    xs, keys = _examples(16), jax.random.split(jax.random.key(0), 16)
+
+    def run(**settings):
+      attack = functools.partial(_attack, method=votes, **settings)
+      return jax.jit(jax.vmap(attack))(xs, keys)
+
+    out, still = run(relaxed=top_k.magnitude), run()
+    gain = np.asarray(still.objective - out.objective)
+    self.assertTrue(np.all(gain >= 0))
+    self.assertGreater(gain.mean(), 3 * gain.std(ddof=1) / 4)
+    # What counts is the map itself: votes are of six entries.
+    label = jnp.argmax(_logits(out.x[0]))
+    found, clean = (
+      votes(lambda x: _logits(x)[label], x, key=None).scores
+      for x in (out.x[0], xs[0])
+    )
+    np.testing.assert_allclose(
+      out.objective[0], attacks.top_k_share(found, clean), rtol=1e-5
+    )
 
   def test_beats_random_search_at_equal_cost(self):
     xs = _examples(16)

@@ -116,6 +116,29 @@ class AttackTest(parameterized.TestCase):
     )
     self.assertEqual(flat['chance'], own['chance'])
 
+  def test_map_of_steps_is_attacked_along_its_relaxed_map(self):
+    settings = {'sigma': 0.2, 'tau': 0.2, 'num_samples': 4}
+    steps = {
+      **common.use('sparsified_map', **settings),
+      'attack': common.use('top_k', **_ALGORITHM),
+    }
+    relaxed = {'relaxed': common.use('relaxed_map', **settings)}
+    methods = {'alone': steps, 'relaxed': steps | relaxed}
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = self._run(folder, methods=methods, claims=())
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    alone, relaxed = (
+      np.array(
+        [r['maps'][m]['2']['objective'] for r in records.read(folder).values()]
+      )
+      for m in methods
+    )
+    self.assertTrue(np.all(relaxed <= alone))
+    self.assertLess(relaxed.mean(), alone.mean())
+    steps['relaxed'] = common.use('relaxd_map')
+    done = self._run(folder, methods={'steps': steps}, claims=())
+    self.assertIn("relaxed.name is 'relaxd_map'", done.stderr)
+
   def test_surrogate_of_published_weights_is_near_the_network(self):
     model = models.load('squeezenet')
     soft = attack._surrogate({'model': 'squeezenet', 'sharpness': 3.0})
