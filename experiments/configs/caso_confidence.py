@@ -36,10 +36,7 @@ def get_config(which: str = 'efficientnet_lite0'):
     chosen = {
       **common.LENET,
       'num_examples': 250,
-      # The program has four batched `eigh`. jaxlib 0.10 shares the batch of one
-      # out to the threads that run it, and where two run at once on two cores
-      # each waits for the other; so small a batch is not shared out.
-      'batch_size': 10,
+      'batch_size': 50,
     }
   return common.study(
     'caso_confidence',

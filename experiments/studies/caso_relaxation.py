@@ -24,6 +24,7 @@ from experiments.studies import findings
 from saliency_jax import scores
 from saliency_jax.core import batching
 from saliency_jax.core import curvature
+from saliency_jax.core import lapack
 from saliency_jax.core import selection
 from saliency_jax.optimization import caso
 from saliency_jax.solvers import proximal
@@ -110,7 +111,7 @@ def _relax(apply, config, kappa, count, params, x, label, key):
 
   zero = jnp.zeros(rows * columns, x.dtype)
   g, h = jax.grad(fn)(zero), jax.hessian(fn)(zero)
-  lam2 = jnp.maximum(jnp.linalg.eigvalsh(h)[-1], 0) / 2 + kappa
+  lam2 = jnp.maximum(lapack.eigvalsh(h)[-1], 0) / 2 + kappa
   curved = 2 * lam2 * jnp.eye(zero.size) - h
   supports = jnp.asarray(
     list(itertools.combinations(range(zero.size), count)), jnp.int32
@@ -119,8 +120,8 @@ def _relax(apply, config, kappa, count, params, x, label, key):
   def look(support):
     """Returns the best gain on a support, and its least eigenvalue."""
     part = curved[jnp.ix_(support, support)]
-    gain = jnp.vdot(g[support], jnp.linalg.solve(part, g[support])) / 2
-    return gain, jnp.linalg.eigvalsh(part)[0]
+    gain = jnp.vdot(g[support], lapack.solve(part, g[support])) / 2
+    return gain, lapack.eigvalsh(part)[0]
 
   gains, least = jax.vmap(look)(supports)
   d = caso.caso(

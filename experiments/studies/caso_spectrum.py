@@ -23,6 +23,7 @@ from experiments.studies import findings
 from saliency_jax import models
 from saliency_jax import scores
 from saliency_jax.core import batching
+from saliency_jax.core import lapack
 from saliency_jax.core import piecewise_linear
 from saliency_jax.optimization import caso
 
@@ -97,7 +98,7 @@ def rank_one_error(values: np.ndarray) -> float:
 def _spectrum(logits_fn, x):
   rows = piecewise_linear.factor(logits_fn, x, batch_size=8)
   gram = jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
-  return jnp.linalg.eigvalsh(gram)
+  return lapack.eigvalsh(gram)
 
 
 def _random(config):

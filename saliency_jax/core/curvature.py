@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Key
 from saliency_jax.core import checks
 from saliency_jax.core import host
 from saliency_jax.core import jaxprs
+from saliency_jax.core import lapack
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -262,7 +263,7 @@ def shifted_solve(
     krylov.alphas.size, dtype=flat.dtype
   ) - _tridiagonal(krylov)
   first = jnp.zeros_like(krylov.alphas).at[0].set(1)
-  y = jnp.linalg.solve(matrix, first)
+  y = lapack.solve(matrix, first)
   info = ShiftedSolveInfo(
     residual=jnp.abs(y[-1] * krylov.betas[-1]), num_products=_count(krylov)
   )
@@ -355,7 +356,7 @@ def _ritz(krylov):
   # Steps past the end must not add zeros to the spectrum of a negative one.
   floor = -jnp.sum(jnp.abs(krylov.alphas) + 2 * krylov.betas) - 1
   unused = jnp.diag(jnp.where(krylov.used, 0, floor))
-  values, vectors = jnp.linalg.eigh(_tridiagonal(krylov) + unused)
+  values, vectors = lapack.eigh(_tridiagonal(krylov) + unused)
   return values[::-1], vectors[:, ::-1]
 
 

@@ -25,6 +25,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import classes
 from saliency_jax.core import curvature
 from saliency_jax.core import examples
+from saliency_jax.core import lapack
 from saliency_jax.core import sampling
 from saliency_jax.core import types
 
@@ -103,7 +104,7 @@ def eigenpairs(
   rows = factor(logits_fn, x, batch_size=batch_size)
   checks.count('num_pairs', num_pairs, 1, rows.shape[0])
   gram = jnp.matmul(rows, rows.T, precision=_HIGHEST)
-  values, coefficients = jnp.linalg.eigh(gram)
+  values, coefficients = lapack.eigh(gram)
   values, coefficients = values[::-1], coefficients[:, ::-1]
   # Rounding; the Hessian has no negative eigenvalue (Theorem 2).
   values = jnp.maximum(values, 0)

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key
 import numpy as np
 
 from saliency_jax.core import checks
+from saliency_jax.core import lapack
 from saliency_jax.core import sampling
 from saliency_jax.core import stopping
 from saliency_jax.core import types
@@ -155,14 +156,12 @@ def _fit(signs, delta, num, shares):
   product = _times(signs * log_odds[None], signs.T)
   linear = _times(signs * t[None], signs.T)
   covariance = (scale * jnp.sinh(product) - linear) / whole
-  factor = jnp.linalg.cholesky(
-    covariance + _NOISE * jnp.eye(size, dtype=t.dtype)
-  )
+  factor = lapack.cholesky(covariance + _NOISE * jnp.eye(size, dtype=t.dtype))
   cross, prior = (a / whole for a in _moments(signs, t))
-  solve = lambda a: jax.scipy.linalg.solve_triangular(factor, a, lower=True)
+  solve = lambda a: lapack.solve_triangular(factor, a)
   rest, trend, cross = solve(delta[:, None])[:, 0], solve(signs), solve(cross)
-  inner = jnp.linalg.cholesky(_times(trend.T, trend))
-  back = lambda a: jax.scipy.linalg.cho_solve((inner, True), a)
+  inner = lapack.cholesky(_times(trend.T, trend))
+  back = lambda a: lapack.cho_solve(inner, a)
   slope = back(_times(trend.T, rest))
   rest = rest - _times(trend, slope)
   variance = jnp.sum(rest**2) / freedom

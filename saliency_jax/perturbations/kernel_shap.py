@@ -28,6 +28,7 @@ from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
+from saliency_jax.core import lapack
 from saliency_jax.core import sampling
 from saliency_jax.core import stopping
 from saliency_jax.core import types
@@ -242,8 +243,8 @@ def _least_squares(plan, problem):
   matrix = _times(centred.T * weights[None], centred)
   # Equal shares are no part of the problem, and would make it singular.
   matrix = matrix + jnp.mean(jnp.diag(matrix)) / plan.num_players
-  factor = jax.scipy.linalg.cho_factor(matrix)
-  directions = jax.scipy.linalg.cho_solve(factor, centred.T).T
+  factor = lapack.cholesky(matrix)
+  directions = lapack.cho_solve(factor, centred.T).T
   excess = _times(weights * delta, directions)
   # What is left of each pair where the others alone are fitted.
   own = 1 - weights * jnp.sum(centred * directions, 1)

@@ -23,6 +23,7 @@ from saliency_jax import maskers
 from saliency_jax.core import checks
 from saliency_jax.core import completeness
 from saliency_jax.core import examples
+from saliency_jax.core import lapack
 from saliency_jax.core import sampling
 from saliency_jax.core import stopping
 from saliency_jax.core import types
@@ -207,9 +208,9 @@ def ridge(
   centred = members - middle[None]
   penalty = alpha * jnp.eye(len(middle), dtype=worth.dtype)
   matrix = _times(centred.T * weights[None], centred) + penalty
-  factor = jax.scipy.linalg.cho_factor(matrix)
+  factor = lapack.cholesky(matrix)
   # What each draw adds to the slope, by a unit of its residual.
-  gains = jax.scipy.linalg.cho_solve(factor, centred.T * weights[None]).T
+  gains = lapack.cho_solve(factor, centred.T * weights[None]).T
   slope = _times(worth - level, gains)
   residual = worth - level - _times(centred, slope)
   # What is left of each draw where the others alone are fitted.
