@@ -11,13 +11,13 @@ from . import taps as taps
 from . import training as training
 from . import transforms as transforms
 from .core.describing import describe as describe
+from .gradients.expected import expected_gradients as expected_gradients
 from .gradients.grad_cam import grad_cam as grad_cam
 from .gradients.grad_cam import grad_cam_pp as grad_cam_pp
 from .gradients.gradient import gradient as gradient
 from .gradients.integrated import (
   adaptive_integrated_gradients as adaptive_integrated_gradients,
 )
-from .gradients.integrated import expected_gradients as expected_gradients
 from .gradients.integrated import integrated_gradients as integrated_gradients
 from .gradients.smoothgrad import smooth_grad as smooth_grad
 from .gradients.smoothgrad import smooth_grad_squared as smooth_grad_squared

@@ -28,6 +28,7 @@ from saliency_jax.perturbations import ablation
 from saliency_jax.perturbations import gaussian_process
 from saliency_jax.perturbations import kernel_shap
 from saliency_jax.perturbations import shapley
+from saliency_jax.perturbations import stratified
 
 
 class _Shared(NamedTuple):
@@ -200,9 +201,10 @@ def _permutation(num_players, num_samples):
 
 
 def _stratified(num_players, num_samples):
-  an_order = shapley.calls_an_order(num_players)
+  an_order = stratified.calls_an_order(num_players)
   estimator = functools.partial(
-    shapley.stratified, num_orders=(num_samples - 2 * num_players) // an_order
+    stratified.stratified,
+    num_orders=(num_samples - 2 * num_players) // an_order,
   )
   return functools.partial(shapley.shapley, estimator=estimator)
 

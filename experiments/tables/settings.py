@@ -35,6 +35,7 @@ from saliency_jax.optimization import sparsity_weight
 from saliency_jax.perturbations import gaussian_process
 from saliency_jax.perturbations import leg
 from saliency_jax.perturbations import shapley
+from saliency_jax.perturbations import stratified
 from saliency_jax.propagation import attention
 from saliency_jax.propagation import composites
 
@@ -100,7 +101,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
   'estimator': _by_name(
     shapley.exact,
     shapley.permutation,
-    shapley.stratified,
+    stratified.stratified,
     gaussian_process.gaussian_process,
   ),
   'lam1': _by_name(sparsity_weight.search),

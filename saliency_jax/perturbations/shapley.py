@@ -9,8 +9,6 @@ References:
     sampling, 2009. https://doi.org/10.1016/j.cor.2008.04.004
   Mitchell, Cooper, Frank, Holmes, Sampling permutations for Shapley value
     estimation, 2022. https://arxiv.org/abs/2104.12199
-  Kolpaczki, Bengs, Muschalik, Huellermeier, Approximating the Shapley value
-    without marginal contributions, 2024. https://arxiv.org/abs/2302.00736
 """
 
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 import numpy as np
 from typing_extensions import TypeAliasType
 
@@ -102,9 +100,9 @@ def shapley(
     x: the example.
     key: consumed; required by the estimators that draw.
     masker: the players.
-    estimator: `exact`, `permutation`, `stratified` or, closest at most numbers
-      of calls, `gaussian_process.gaussian_process`, its settings bound by
-      `functools.partial`; `None` is `permutation`.
+    estimator: `exact`, `permutation`, `stratified.stratified` or, closest at
+      most numbers of calls, `gaussian_process.gaussian_process`, its settings
+      bound by `functools.partial`; `None` is `permutation`.
     batch_size: coalitions held in memory at once; `None` holds them all.
 
   Returns:
@@ -182,7 +180,7 @@ def exact(
   size = jnp.sum(members, 1)
   weights = jnp.where(members, inside[size][:, None], -outside[size][:, None])
   # Scores less the baseline's are small numbers, which float32 sums well.
-  values = _times(worths.of - worths.nobody, weights) + worths.total / p
+  values = times(worths.of - worths.nobody, weights) + worths.total / p
   return Estimate(values, jnp.zeros_like(values), worths)
 
 
@@ -214,12 +212,12 @@ def permutation(
   checks.count('num_pairs', num_pairs, 2)
   p = game.num
   if tolerance is None and start is None:
-    places = _random_orders(key, game, num_pairs)
+    places = random_orders(key, game, num_pairs)
     num = num_pairs * (2 * p - 2)
     worths = games.worths(
       game, lambda i: _arrived(places, i), num, batch_size=batch_size
     )
-    return _mean(_added(places, worths), worths)
+    return mean(_added(places, worths), worths)
   ends = games.ends(game)
 
   def terms(i):
@@ -236,10 +234,10 @@ def permutation(
     num_pairs,
     batch_size=1,
     tolerance=tolerance,
-    start=_restored(start, game),
+    start=restored(start, game),
   )
   num = found.draws.num * (2 * p - 2)
-  return _estimate(found, ends._replace(num_more=num))
+  return estimate(found, ends._replace(num_more=num))
 
 
 def _arrived(places, i):
@@ -264,153 +262,44 @@ def _added(places, worths):
   return terms / 2
 
 
-def stratified(
-  game: games.Game,
-  *,
-  key: Key[Array, ''] | None,
-  batch_size: int | None,
-  num_orders: int = 10,
-  tolerance: types.Scalar | None = None,
-  start: types.Attribution | None = None,
-) -> Estimate:
-  """Averages sets with and without a player, for each size apart.
-
-  `phi_i = 1/p sum_s (E[v(S) | i in S, |S| = s + 1] - E[v(S) | i not in S, |S| =
-  s])`: as in stratified SVARM, the worth of a set tells of every player. The
-  sets of a size are windows that cover a random order, and their complements;
-  single players and their complements are enumerated. What is missing from the
-  sum of all is then shared equally, which moves no expectation. An order takes
-  about `2 p log(p)` calls. It is closer than `permutation` for games that are
-  far from adding up; where players nearly do, `permutation` and `kernel_shap`
-  are closer.
-
-  Args:
-    game: whose values are wanted.
-    key: consumed; required.
-    batch_size: coalitions held in memory at once; `None` holds them all.
-    num_orders: 2 at least: standard errors come from their differences. The
-      most of them with a tolerance.
-    tolerance: draws orders until the largest standard error is no more: see
-      `core/stopping.py`.
-    start: an earlier map with the same key and settings, whose orders are the
-      first of these.
-  """
-  checks.count('num_orders', num_orders, 2)
-  p = game.num
-  if p < 4:
-    raise ValueError(
-      f'stratified draws for 4 players or more, got {p}: use estimator=exact'
-    )
-  singles, by_window = np.eye(p, dtype=bool), _windows(p)
-  whole = np.concatenate([singles, ~singles])
-  table, by_place = jnp.asarray(whole), jnp.asarray(by_window)
-
-  def term(place, windows, fixed, worths):
-    """Returns the estimate of an order, from what its windows are worth."""
-    drawn = _times(windows - worths.nobody, _shares(by_window))
-    values = drawn[place] + _times(fixed - worths.nobody, _shares(whole))
-    return values + (worths.total - jnp.sum(values)) / p
-
-  if tolerance is None and start is None:
-    places = _random_orders(key, game, num_orders)
-
-    def coalition(i):
-      j = jnp.maximum(i - 2 * p, 0)
-      drawn = by_place[j % len(by_window)][places[j // len(by_window)]]
-      return jnp.where(i < 2 * p, table[jnp.minimum(i, 2 * p - 1)], drawn)
-
-    num = 2 * p + num_orders * len(by_window)
-    worths = games.worths(game, coalition, num, batch_size=batch_size)
-    fixed, drawn = worths.of[: 2 * p], worths.of[2 * p :]
-    terms = jax.vmap(lambda place, v: term(place, v, fixed, worths))(
-      places, drawn.reshape(num_orders, -1)
-    )
-    return _mean(terms, worths)
-  worths = games.worths(game, lambda i: table[i], 2 * p, batch_size=batch_size)
-
-  def draw(i):
-    place = games.random_order(sampling.draw_key(key, i), p)
-    drawn = sampling.batched_map(
-      lambda j: game.worth(by_place[j][place]),
-      jnp.arange(len(by_window)),
-      batch_size=batch_size,
-    )
-    return term(place, drawn, worths.of, worths)
-
-  found = stopping.moments(
-    draw,
-    num_orders,
-    batch_size=1,
-    tolerance=tolerance,
-    start=_restored(start, game),
-  )
-  num = found.draws.num * len(by_window)
-  return _estimate(found, worths._replace(num_more=num))
-
-
-def calls_an_order(num_players: int) -> int:
-  """Returns how many coalitions an order of `stratified` takes."""
-  return len(_windows(num_players))
-
-
-def _random_orders(key, game, num):
-  """Draws the places `[num, p]` of the players in random orders."""
+def random_orders(
+  key: Key[Array, ''] | None, game: games.Game, num: int
+) -> Int[Array, 'num p']:
+  """Draws the places of the players in random orders."""
   draw = lambda i: games.random_order(sampling.draw_key(key, i), game.num)
   return jax.vmap(draw)(jnp.arange(num))
 
 
-def _windows(p):
-  """Returns sets of places, of sizes 2 to `p - 2`, that cover all places.
-
-  Each place is in one or two windows of a size, the last of which begins anew,
-  and out of one at least; and the other way round for their complements.
-  """
-  sets = []
-  for size in range(2, p // 2 + 1):
-    starts = size * np.arange(-(-p // size))
-    windows = np.zeros((len(starts), p), bool)
-    np.put_along_axis(
-      windows, (starts[:, None] + np.arange(size)) % p, True, axis=1
-    )
-    # Two halves are each other's complements.
-    sets += [windows] if 2 * size == p else [windows, ~windows]
-  return np.concatenate(sets)
-
-
-def _shares(sets: Bool[np.ndarray, 'n p']) -> Float[np.ndarray, 'n p']:
-  """Returns the share of each set in each player's value, over all sizes."""
-  p = sets.shape[1]
-  shares = np.zeros(sets.shape)
-  size = sets.sum(1)
-  for s in np.unique(size):
-    rows = sets[size == s]
-    shares[size == s] = np.where(
-      rows, 1 / np.maximum(rows.sum(0), 1), -1 / np.maximum((~rows).sum(0), 1)
-    )
-  return shares / p
-
-
-def _times(worths, shares):
+def times(
+  worths: Float[Array, 'n'], shares: Float[Array | np.ndarray, 'n p']
+) -> Float[Array, 'p']:
+  """Returns what the worths of sets give each player, by their shares."""
   shares = jnp.asarray(shares, worths.dtype)
   return jnp.matmul(worths, shares, precision=_HIGHEST)
 
 
-def _mean(terms, worths):
-  """Returns the mean of independent estimates `[n, p]`, and its error."""
+def mean(terms: Float[Array, 'n p'], worths: games.Worths) -> Estimate:
+  """Returns the mean of independent estimates, and its error."""
   draws = stopping.drawn(len(terms))
   found = stopping.Moments(jnp.mean(terms, 0), jnp.var(terms, 0), draws)
-  return _estimate(found, worths)
+  return estimate(found, worths)
 
 
-def _estimate(found, worths):
+def estimate(found: stopping.Moments, worths: games.Worths) -> Estimate:
   """Returns the estimate of the moments of independent ones."""
   stderr = stopping.standard_error(found.variance, found.draws)
   freedom = found.draws.num - 1
   return Estimate(found.mean, stderr, worths, found.draws, freedom)
 
 
-def _restored(start, game):
-  """Returns the moments of an earlier map, if there is one."""
+def restored(
+  start: types.Attribution | None, game: games.Game
+) -> stopping.Moments | None:
+  """Returns the moments of an earlier map, if there is one.
+
+  Raises:
+    ValueError: it is of an estimator that does not count its draws.
+  """
   if start is None:
     return None
   info = stopping.info_of(start, ShapleyInfo)

@@ -19,6 +19,7 @@ from saliency_jax.perturbations import banzhaf
 from saliency_jax.perturbations import kernel_shap
 from saliency_jax.perturbations import lime
 from saliency_jax.perturbations import shapley
+from saliency_jax.perturbations import stratified
 from tests import equivalence
 from tests import random_games
 
@@ -116,7 +117,7 @@ class ShapTest(absltest.TestCase):
         row, max_evals=num_pairs * (2 * num + 1), silent=True
       ).values[0]
       theirs.append(np.mean((got - want) ** 2))
-    estimator = functools.partial(shapley.stratified, num_orders=num_orders)
+    estimator = functools.partial(stratified.stratified, num_orders=num_orders)
     ours = []
     for seed in seeds:
       out = _explain(

@@ -18,6 +18,7 @@ from saliency_jax.perturbations import gaussian_process
 from saliency_jax.perturbations import kernel_shap
 from saliency_jax.perturbations import lime
 from saliency_jax.perturbations import shapley
+from saliency_jax.perturbations import stratified
 from tests import equivalence
 
 _SHAPE, _BATCH_SIZE = (56, 56, 3), 8
@@ -38,7 +39,7 @@ _METHODS = {
     _shapley(shapley.permutation, num_pairs=2, tolerance=0.1),
     0,
   ),
-  'stratified': (_shapley(shapley.stratified, num_orders=2), 0),
+  'stratified': (_shapley(stratified.stratified, num_orders=2), 0),
   'banzhaf': (functools.partial(banzhaf.banzhaf, num_samples=1000), 3 * 1000),
   'lime': (
     functools.partial(lime.lime, num_samples=900, num_fresh=100),

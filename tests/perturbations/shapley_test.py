@@ -10,6 +10,7 @@ import numpy as np
 
 from saliency_jax import maskers
 from saliency_jax.perturbations import shapley
+from saliency_jax.perturbations import stratified
 from tests import equivalence
 from tests import random_games
 from tests import until
@@ -19,7 +20,7 @@ _explain = _partial(shapley.shapley, masker=maskers.entries, batch_size=None)
 _run = equivalence.compiled(_explain)
 SAMPLED = {
   'permutation': _partial(shapley.permutation, num_pairs=8),
-  'stratified': _partial(shapley.stratified, num_orders=5),
+  'stratified': _partial(stratified.stratified, num_orders=5),
 }
 ESTIMATORS = SAMPLED | {'exact': shapley.exact}
 
@@ -182,7 +183,7 @@ class ShapleyTest(parameterized.TestCase):
     self.assertLess(errors['stratified'], errors['permutation'])
 
   @parameterized.parameters(
-    ('permutation', 8, 0), ('stratified', shapley.calls_an_order(5), 10)
+    ('permutation', 8, 0), ('stratified', stratified.calls_an_order(5), 10)
   )
   def test_until_it_is_good_and_on(self, name, calls, singles):
     worths = random_games.numbers(5)
@@ -215,7 +216,7 @@ class ShapleyTest(parameterized.TestCase):
       masker=_partial(maskers.grid, cells=(2, 3)),
       estimator={
         'permutation': _partial(shapley.permutation, num_pairs=2),
-        'stratified': _partial(shapley.stratified, num_orders=2),
+        'stratified': _partial(stratified.stratified, num_orders=2),
         'exact': shapley.exact,
       }[name],
     )
@@ -223,14 +224,18 @@ class ShapleyTest(parameterized.TestCase):
 
   @parameterized.parameters(
     (shapley.exact, 17, 'at most 16 players, got 17: .*permutation'),
-    (shapley.stratified, 3, '4 players or more, got 3: use estimator=exact'),
+    (
+      stratified.stratified,
+      3,
+      '4 players or more, got 3: use estimator=shapley.exact',
+    ),
     (
       _partial(shapley.permutation, num_pairs=1),
       5,
       'num_pairs must be .* at least 2, got 1',
     ),
     (
-      _partial(shapley.stratified, num_orders=1),
+      _partial(stratified.stratified, num_orders=1),
       5,
       'num_orders must be .* at least 2, got 1',
     ),
