@@ -119,7 +119,7 @@ def grid(
     ValueError: for more cells than entries, axes that `x` has not, or a
       baseline unlike `x`.
   """
-  x = _one_array('grid', x)
+  x = examples.one_array('maskers.grid', x)
   if axes is None:
     checks.image(x)
     axes = (0, 1)
@@ -176,8 +176,8 @@ def segments(
       least once, or that do not fit `x`, or a baseline unlike `x`; for labels
       of a running program without `num`.
   """
-  x = _one_array('segments', x)
-  labels = _labels(labels, num)
+  x = examples.one_array('maskers.segments', x)
+  labels = checks.players_of(labels, num)
   shape = labels.shape
   if labels.ndim < x.ndim and shape == x.shape[: labels.ndim]:
     labels = labels.reshape(shape + (1,) * (x.ndim - labels.ndim))
@@ -226,7 +226,7 @@ def entries(
     >>> print(masker.hide(jnp.array([1.0, 0.0, 1.0])))
     [ 0. -1.  2.]
   """
-  x = _one_array('entries', x)
+  x = examples.one_array('maskers.entries', x)
   axes = [*range(x.ndim)]
   masker = grid(x, key=key, cells=x.shape, axes=axes, baseline=baseline)
   return masker._replace(ordered=False)
@@ -252,7 +252,7 @@ def groups(
   Raises:
     ValueError: as `segments`.
   """
-  x = _one_array('groups', x)
+  x = examples.one_array('maskers.groups', x)
   (axis,) = checks.axes((axis,), x)
   labels = checks.players(labels)
   if labels.shape != (x.shape[axis],):
@@ -284,7 +284,7 @@ def steps(
   Raises:
     ValueError: for a width larger than the axis, or a baseline unlike `x`.
   """
-  x = _one_array('steps', x)
+  x = examples.one_array('maskers.steps', x)
   (axis,) = checks.axes((axis,), x)
   checks.count('width', width, 1, x.shape[axis])
   labels = np.arange(x.shape[axis]) // width
@@ -318,7 +318,7 @@ def tokens(
   Raises:
     ValueError: for tokens that are not integers, or words that do not fit them.
   """
-  x = _one_array('tokens', x)
+  x = examples.one_array('maskers.tokens', x)
   if not jnp.issubdtype(x.dtype, jnp.integer):
     raise ValueError(
       f'expected tokens, which are integers, got {x.dtype}: embeddings take '
@@ -384,19 +384,6 @@ def leaves(
   return masker._replace(ordered=False)
 
 
-def _labels(labels, num):
-  """Returns labels that are checked, as far as they are known."""
-  if num is None and isinstance(labels, jax.core.Tracer):
-    raise ValueError(
-      f'labels {labels.shape} are known only when the program runs: pass num=, '
-      'how many players they name'
-    )
-  if num is None:
-    return checks.players(labels)
-  checks.count('num', num)
-  return jnp.asarray(labels)
-
-
 def _masker(x, key, baseline, shape, spread, pool):
   """Returns a masker that mixes floats with a baseline, or with several."""
   return _finished(x, shape, spread, pool, fillings.of(x, key, baseline))
@@ -405,17 +392,6 @@ def _masker(x, key, baseline, shape, spread, pool):
 def _finished(x, shape, spread, pool, filling):
   hide = lambda keep: examples.like(filling.blend(spread(keep)), x)
   return Masker(tuple(shape), hide, spread, pool, *filling)
-
-
-def _one_array(name, x):
-  x = examples.arrays(x)
-  if not isinstance(x, jax.Array):
-    raise ValueError(
-      f'maskers.{name} takes one array, got a tree {jax.tree.structure(x)}: '
-      'maskers.leaves takes its arrays for players; a list of numbers is a '
-      'tree too, and jnp.asarray(x) one array'
-    )
-  return x
 
 
 def _back(axes, ndim):

@@ -9,6 +9,7 @@ import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 # The largest number of draws, steps or pixels that an index of 32 bits counts.
@@ -151,6 +152,27 @@ def players(labels: Any, least: int = 0) -> np.ndarray:
       f'once: {int(np.argmin(counts))} is missing'
     )
   return labels
+
+
+def players_of(labels: Any, num: int | None = None) -> Any:
+  """Returns the player of each entry, checked as far as it is known.
+
+  Args:
+    labels: see `players`; of a running program, with `num`, anything.
+    num: players, or `None`, where the labels name all of them.
+
+  Raises:
+    ValueError: as `players`, and for labels of a running program without `num`.
+  """
+  if num is not None:
+    count('num', num)
+    return jnp.asarray(labels)
+  if isinstance(labels, jax.core.Tracer):
+    raise ValueError(
+      f'labels {labels.shape} are known only when the program runs: pass num=, '
+      'how many players they name'
+    )
+  return players(labels)
 
 
 def _number(value):

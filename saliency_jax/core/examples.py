@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from saliency_jax.core import types
 
@@ -25,6 +26,26 @@ def arrays(x: Any) -> types.Example:
     ValueError: for complex numbers, text or objects.
   """
   return jax.tree.map(_array, x)
+
+
+def one_array(where: str, x: Any) -> Array:
+  """Returns an example that is one array, as JAX's.
+
+  Args:
+    where: what takes no other, for the message.
+    x: the example.
+
+  Raises:
+    ValueError: for a tree of arrays, and as `arrays`.
+  """
+  x = arrays(x)
+  if not isinstance(x, jax.Array):
+    raise ValueError(
+      f'{where} takes one array, got a tree {jax.tree.structure(x)}: '
+      'maskers.leaves takes its arrays for players; a list of numbers is a '
+      'tree too, and jnp.asarray(x) one array'
+    )
+  return x
 
 
 def floats(x: Any) -> types.Example:
