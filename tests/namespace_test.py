@@ -38,6 +38,7 @@ class NamespaceTest(absltest.TestCase):
     maps = ('scaled', 'quadratic', 'sparsified', 'relaxed')
     functions = [
       certificates.median_rank,
+      certificates.percentile_map,
       *(getattr(certificates, f'{name}_map') for name in maps),
     ]
     for name in saliency_jax.__all__:

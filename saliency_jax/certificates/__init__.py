@@ -3,7 +3,9 @@
 `smoothed_maps` makes them, `several` makes many of the same draws, in the ways
 of the module `draws`, and each carries its terms; `confidence` bounds what
 was sampled, and `top_k_overlap`, `overlap_radius`, `entry_radii` and
-`certified_rank` say what is certain; `certify` is all of it in one call.
+`certified_rank` say what is certain; `certify` is all of it in one call, and
+`certify_until` draws until it is good. `percentile_map` is for maps without a
+range, and has bounds and a certificate of its own.
 Certificates are numbers for a report: they are computed on the host, in double
 precision.
 """
@@ -21,9 +23,15 @@ from saliency_jax.certificates.overlap import gaussian_shift
 from saliency_jax.certificates.overlap import guaranteed
 from saliency_jax.certificates.overlap import privacy_shift
 from saliency_jax.certificates.overlap import top_k_overlap
+from saliency_jax.certificates.percentiles import percentile_bounds
+from saliency_jax.certificates.percentiles import percentile_map
+from saliency_jax.certificates.percentiles import percentile_overlap
+from saliency_jax.certificates.percentiles import stated_percentiles
 from saliency_jax.certificates.radii import entry_radii
 from saliency_jax.certificates.radii import overlap_radius
 from saliency_jax.certificates.rank import certified_rank
+from saliency_jax.certificates.rounds import certify_until
+from saliency_jax.certificates.rounds import in_rounds
 from saliency_jax.certificates.shared_draws import merged
 from saliency_jax.certificates.shared_draws import several
 from saliency_jax.certificates.smoothed_maps import median_rank
@@ -48,6 +56,7 @@ __all__ = [
   'certified_rank',
   'certify',
   'certify_map',
+  'certify_until',
   'closest',
   'clopper_pearson',
   'empirical_bernstein',
@@ -58,9 +67,13 @@ __all__ = [
   'gaussian_shift',
   'guaranteed',
   'hoeffding',
+  'in_rounds',
   'median_rank',
   'merged',
   'overlap_radius',
+  'percentile_bounds',
+  'percentile_map',
+  'percentile_overlap',
   'population',
   'privacy_shift',
   'quadratic_map',
@@ -70,6 +83,7 @@ __all__ = [
   'sparsified_map',
   'split_map',
   'stated_map',
+  'stated_percentiles',
   'stated_split',
   'stated_tails',
   'top_k_overlap',

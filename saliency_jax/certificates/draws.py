@@ -30,10 +30,35 @@ import numpy as np
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import selection
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 
 # `rank -> entry` of a map, the largest first; past the last it is zero.
 Largest = Callable[[int], Float[Array, '']]
+
+
+class Begun(NamedTuple):
+  """What an earlier map says of its draws, to go on from.
+
+  Attributes:
+    values: means of the values.
+    also: means of what is averaged beside them.
+    info: the terms, with the variance of the values.
+  """
+
+  values: Any
+  also: Any
+  info: terms.SmoothedInfo
+
+
+def begun(start: types.Attribution | None) -> Begun:
+  """Returns what a map of means with its terms says.
+
+  Raises:
+    ValueError: for another map.
+  """
+  info = stopping.info_of(start, terms.SmoothedInfo)
+  return Begun(start.scores, (), info)
 
 
 class Kind(NamedTuple):
@@ -47,6 +72,7 @@ class Kind(NamedTuple):
     also: what is averaged beside the values: a function of them to a pytree.
     finish: makes the map of the mean of the values, its terms, the mean of what
       is averaged beside them, and the shape of the base map.
+    begun: what the map that `finish` made says, to go on from.
   """
 
   values: Callable[[terms.Map, Largest], terms.Map]
@@ -56,6 +82,7 @@ class Kind(NamedTuple):
   finish: Callable[..., types.Attribution] = lambda mean, info, also, shape: (
     types.Attribution(mean, info)
   )
+  begun: Callable[[types.Attribution | None], Begun] = begun
 
 
 class MedianRankInfo(NamedTuple):
@@ -68,6 +95,9 @@ class MedianRankInfo(NamedTuple):
       the draws plus two standard errors.
     high: upper end: the rank reached by half of the draws less two standard
       errors.
+    sigma: deviation of the noise, in units of the example.
+    num_samples: draws.
+    base_zeros: mean share of the entries of the base map that are zero.
     num_nonfinite: draws with NaN or infinite entries, which have no ranks. With
       one such draw the scores are NaN.
   """
@@ -75,6 +105,9 @@ class MedianRankInfo(NamedTuple):
   below: Float[Array, 'n b']
   low: terms.Map
   high: terms.Map
+  sigma: Float[Array, '']
+  num_samples: Int[Array, '']
+  base_zeros: Float[Array, '']
   num_nonfinite: Int[Array, '']
 
 
@@ -178,11 +211,35 @@ def ranked(num_bins: int = 64) -> Kind:
         below=share,
         low=score(half + 2 * error),
         high=score(half - 2 * error),
+        sigma=info.sigma,
+        num_samples=info.num_samples,
+        base_zeros=info.base_zeros,
         num_nonfinite=info.num_nonfinite,
       ),
     )
 
-  return Kind(values, finish=finish)
+  def begun(start):
+    info = stopping.info_of(start, MedianRankInfo)
+    n, bins = info.below.shape
+    if bins != num_bins:
+      raise ValueError(
+        f'start must be a map of the same settings, got one of {bins} bins, '
+        f'expected {num_bins}'
+      )
+    variance = info.below * (1 - info.below)
+    stated = terms.SmoothedInfo(
+      variance=variance,
+      stderr=jnp.sqrt(variance),
+      base_zeros=info.base_zeros,
+      sigma=info.sigma,
+      num_samples=info.num_samples,
+      mass=np.asarray(n),
+      binary=np.asarray(False),
+      num_nonfinite=info.num_nonfinite,
+    )
+    return Begun(info.below, (), stated)
+
+  return Kind(values, finish=finish, begun=begun)
 
 
 def of_sizes(m: terms.Map) -> Largest:

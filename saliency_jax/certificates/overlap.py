@@ -155,7 +155,6 @@ def top_k_overlap(
   level = confidence if num_new_samples is None else (1 + confidence) / 2
   found = bound(smoothed, level)
   order = np.argsort(-evidence.mean.ravel(), kind='stable')
-  place = 1 + np.arange(n)
   overlaps = []
   for radius in rhos:
     least, most = ordered(
@@ -165,11 +164,7 @@ def top_k_overlap(
       least, most = bounds.of_new_draws(
         least, most, num_new_samples, level, binary=evidence.binary
       )
-    # Entries that `i` does not beat are a head of the list; what it must beat
-    # starts at 2K - i + 1. Both sides grow with i: valid i are a prefix.
-    unbeaten = n - np.searchsorted(most[::-1], least, side='left')
-    count = np.searchsorted(unbeaten + place, 2 * ks, side='right')
-    overlaps.append(np.minimum(count, ks) / ks)
+    overlaps.append(staying(least, most, ks) / ks)
   return Certificate(
     overlap=np.stack(overlaps),
     k=ks,
@@ -208,6 +203,21 @@ def ordered(
   lower = np.minimum.accumulate(lower.ravel()[order])
   upper = np.maximum.accumulate(upper.ravel()[order][::-1])[::-1]
   return lower, upper
+
+
+def staying(least: np.ndarray, most: np.ndarray, ks: np.ndarray) -> np.ndarray:
+  """Returns how many of the top `K` are certain to stay, `[num_k]`.
+
+  Args:
+    least: lower bounds in the order of the map, as `ordered` has them.
+    most: upper bounds, likewise.
+    ks: numbers of entries in the top.
+  """
+  # Entries that `i` does not beat are a head of the list; what it must beat
+  # starts at 2K - i + 1. Both sides grow with i: valid i are a prefix.
+  unbeaten = least.size - np.searchsorted(most[::-1], least, side='left')
+  place = 1 + np.arange(least.size)
+  return np.minimum(np.searchsorted(unbeaten + place, 2 * ks, side='right'), ks)
 
 
 def guaranteed(

@@ -70,8 +70,8 @@ def several(
       the same key, see `merged`.
     batch_size: draws held in memory at once; `None` holds them all.
     start: earlier maps by name, with the same key and settings, whose draws are
-      the first of these; of kinds that average values alone. See
-      `smoothed_maps` for what their certificates hold of.
+      the first of these. See `smoothed_maps` for what their certificates hold
+      of.
 
   Raises:
     ValueError: without a key or a kind, for `sigma <= 0` or no draw.
@@ -123,36 +123,49 @@ def _whole(share, num):
 
 
 def _restored(start, kinds, sigma, shape):
-  """Returns the moments of earlier maps, or raises if they are of others.
-
-  What is traced is not known, and passes.
-  """
-  means, variances = {}, {}
+  """Returns the moments of earlier maps, or raises if they are of others."""
+  means, also, variances = {}, {}, {}
   for name, kind in kinds.items():
-    info = stopping.info_of(start.get(name), terms.SmoothedInfo)
+    begun = kind.begun(start.get(name))
     mass = selection.count(kind.share, math.prod(shape))
-    settings = {'sigma': sigma, 'mass': mass, 'binary': kind.binary}
-    for field, value in settings.items():
-      known = getattr(info, field)
-      if any(isinstance(v, jax.core.Tracer) for v in (known, value)):
-        continue
-      known = np.asarray(known)
-      if np.any(known != np.asarray(value, known.dtype)):
-        raise ValueError(
-          f'start must be a map of the same settings, got one with {field} = '
-          f'{known}, expected {value}'
-        )
-    means[name], variances[name] = start[name].scores, info.variance
+    check_same(begun.info, sigma=sigma, mass=mass, binary=kind.binary)
+    means[name], also[name] = begun.values, begun.also
+    variances[name] = begun.info.variance
   # The base maps, and what they tell, are the same for all.
+  info = begun.info
   num = jnp.asarray(info.num_samples, jnp.int32)
   bad = jnp.asarray(info.num_nonfinite).astype(info.base_zeros.dtype)
   told = {'zeros': info.base_zeros, 'bad': bad / num.astype(bad.dtype)}
-  none = {name: () for name in kinds}
+  unknown = jax.tree.map(jnp.zeros_like, (also, told))
   return stopping.Moments(
-    (means, none, told),
-    (variances, none, jax.tree.map(jnp.zeros_like, told)),
+    (means, also, told),
+    (variances, *unknown),
     stopping.Draws(num, jnp.asarray(False)),
   )
+
+
+def check_same(info: Any, **settings: Any) -> None:
+  """Raises unless an earlier map has the settings of the one that goes on.
+
+  What is traced is not known, and passes.
+
+  Args:
+    info: of the earlier map, with fields of the names of the settings.
+    **settings: of the map that goes on.
+
+  Raises:
+    ValueError: for other settings.
+  """
+  for field, value in settings.items():
+    known = getattr(info, field)
+    if any(isinstance(v, jax.core.Tracer) for v in (known, value)):
+      continue
+    known = np.asarray(known)
+    if np.any(known != np.asarray(value, known.dtype)):
+      raise ValueError(
+        f'start must be a map of the same settings, got one with {field} = '
+        f'{known}, expected {value}'
+      )
 
 
 def values_at(

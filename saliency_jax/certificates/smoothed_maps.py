@@ -9,9 +9,9 @@ ways of `draws`. Each smoothed map carries what its certificate needs, in
 A map goes on from an earlier one by `start`: with the same key and settings it
 is the map of `num_samples` draws. Its certificates hold for a number of draws
 that was settled before any certificate was looked at; they do not for one to
-which draws were added until the certificate pleased. For the same reason there
-is no `tolerance`: a number of draws that depends on what they show has another
-confidence than the bounds state.
+which draws were added until the certificate pleased: `rounds` is for that. For
+the same reason there is no `tolerance`: a number of draws that depends on what
+they show has another confidence than the bounds state.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
@@ -206,6 +206,7 @@ def median_rank(
   sigma: types.Scalar = 0.2,
   num_samples: int = 256,
   batch_size: int | None = 1,
+  start: types.Attribution | None = None,
 ) -> types.Attribution:
   """Bounds the median over noise of the rank of each entry, 1 for the largest.
 
@@ -223,6 +224,8 @@ def median_rank(
     sigma: standard deviation of the noise, in units of `x`.
     num_samples: draws of the noise.
     batch_size: draws held in memory at once; `None` holds them all.
+    start: an earlier map with the same key and settings, whose draws are the
+      first of these.
 
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
@@ -238,7 +241,7 @@ def median_rank(
     >>> print(jnp.argsort(-found.scores)[0])
     4
   """
-  settings = (key, sigma, num_samples, batch_size, None)
+  settings = (key, sigma, num_samples, batch_size, start)
   return _smoothed(draws.ranked(num_bins), fn, x, base, settings)
 
 

@@ -29,6 +29,7 @@ from collections.abc import Sequence
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
@@ -37,6 +38,7 @@ from saliency_jax.certificates import confidence as bounds
 from saliency_jax.certificates import draws
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
+from saliency_jax.core import stopping
 from saliency_jax.core import types
 
 # Fine where values are small: each edge is a twentieth above the last.
@@ -82,7 +84,18 @@ def with_tails(kind: draws.Kind, edges: Sequence[float] = EDGES) -> draws.Kind:
     above = jnp.round(above * num) / num
     return types.Attribution(mean, TailsInfo(info, above, limits))
 
-  return kind._replace(also=also, finish=finish)
+  def begun(start):
+    info = stopping.info_of(start, TailsInfo)
+    if not isinstance(info.edges, jax.core.Tracer) and not np.array_equal(
+      info.edges, np.asarray(edges, info.edges.dtype)
+    ):
+      raise ValueError(
+        f'start must be a map of the same edges, got {info.edges!r:.80}'
+      )
+    found = kind.begun(start._replace(info=info.smoothed))
+    return found._replace(also=info.above)
+
+  return kind._replace(also=also, finish=finish, begun=begun)
 
 
 def stated_tails(

@@ -44,21 +44,47 @@ def kth_smallest(
     values: at least zero, without NaN; of 16, 32 or 64 bits.
     k: from 1 to the number of entries; it may be traced.
   """
-  width = 8 * values.dtype.itemsize
-  integer = jnp.dtype(f'int{width}')
+  integer = jnp.dtype(f'int{8 * values.dtype.itemsize}')
   bits = lambda a: jax.lax.bitcast_convert_type(a, integer)
-  below = bits(values)
+  ends = (jnp.zeros((), integer), bits(jnp.asarray(jnp.inf, values.dtype)))
+  found = _halved(bits(values).ravel(), k, ends)
+  return jax.lax.bitcast_convert_type(found, values.dtype)
+
+
+def kth_of_each(
+  values: Float[Array, 'q ...'], k: types.Scalar
+) -> Float[Array, '...']:
+  """Returns of each place the `k`-th smallest of its values, exactly.
+
+  Args:
+    values: along the first axis, without NaN; of 16, 32 or 64 bits.
+    k: from 1 to the number of values; it may be traced.
+  """
+  integer = jnp.dtype(f'int{8 * values.dtype.itemsize}')
+  info = jnp.iinfo(integer)
+  # The other bits of negative floats are ordered the other way round.
+  turned = lambda b: jnp.where(b < 0, b ^ info.max, b)
+  bits = turned(jax.lax.bitcast_convert_type(values, integer))
+  ends = tuple(
+    jnp.full(values.shape[1:], end, integer) for end in (info.min, info.max)
+  )
+  found = _halved(bits, k, ends)
+  return jax.lax.bitcast_convert_type(turned(found), values.dtype)
+
+
+def _halved(bits, k, ends):
+  """Returns the `k`-th smallest along the first axis, between two ends."""
   k = jnp.asarray(k, jnp.int32)
 
   def halve(ends, _):
     low, high = ends
-    middle = low + (high - low) // 2
-    enough = jnp.sum(below <= middle, dtype=jnp.int32) >= k
+    middle = (low & high) + ((low ^ high) >> 1)  # Their mean, rounded down.
+    enough = jnp.sum(bits <= middle[None], 0, dtype=jnp.int32) >= k
     return (
       jnp.where(enough, low, middle + 1),
       jnp.where(enough, middle, high),
     ), None
 
-  ends = (jnp.zeros((), integer), bits(jnp.asarray(jnp.inf, values.dtype)))
+  width = 8 * bits.dtype.itemsize
   (_, high), _ = jax.lax.scan(halve, ends, None, length=width)
-  return jax.lax.bitcast_convert_type(high, values.dtype)
+  return high

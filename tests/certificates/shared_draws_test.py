@@ -103,6 +103,27 @@ class SeveralTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'two maps of draws of the same'):
       certificates.merged(parts[0]['scaled'], parts[1]['sparsified'])
 
+  @parameterized.parameters(jnp.float32, jnp.bfloat16)
+  def test_all_kinds_go_on(self, dtype):
+    (x,) = equivalence.examples(1, dtype)
+    tails = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.2, 0.5, 1))
+    of = functools.partial(
+      certificates.several,
+      equivalence.score_fn(dtype),
+      x,
+      kinds={**_KINDS, 'tails': tails},
+      **_SETTINGS,
+    )
+    whole, resumed = jax.jit(
+      lambda: (of(num_samples=11), of(num_samples=11, start=of(num_samples=5)))
+    )()
+    equivalence.assert_close(resumed, whole)
+    for out in jax.tree.leaves([out.scores for out in resumed.values()]):
+      self.assertEqual(out.dtype, jnp.float32)
+    other = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.5, 1))
+    with self.assertRaisesRegex(ValueError, 'a map of the same edges'):
+      of(num_samples=20, kinds={'tails': other}, start=resumed)
+
   def test_half_precision_is_of_the_network_alone(self):
     x = equivalence.examples(1, jnp.bfloat16)[0]
     apply, params = equivalence.network()

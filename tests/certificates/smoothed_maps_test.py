@@ -251,6 +251,29 @@ class MedianRankTest(parameterized.TestCase):
     self.assertGreater(np.mean(covered), 0.95)
     self.assertBetween(np.mean(width), 1 / x.size, 0.5)
 
+  def test_goes_on(self):
+    of = functools.partial(
+      certificates.median_rank,
+      equivalence.score_fn(),
+      equivalence.examples(1)[0],
+      key=jax.random.key(0),
+      sigma=0.4,
+      num_bins=12,
+      batch_size=4,
+    )
+    whole, resumed = jax.jit(
+      lambda: (of(num_samples=25), of(num_samples=25, start=of(num_samples=10)))
+    )()
+    equivalence.assert_close(resumed, whole)
+    self.assertEqual(resumed.info.num_samples, 25)
+    start = of(num_samples=2)
+    with self.assertRaisesRegex(ValueError, 'got one of 12 bins, expected 8'):
+      of(num_samples=4, num_bins=8, start=start)
+    with self.assertRaisesRegex(
+      ValueError, r'got one with sigma = 0.4\d*, exp'
+    ):
+      of(num_samples=4, sigma=0.1, start=start)
+
   def test_equivalence(self):
     method = functools.partial(
       certificates.median_rank, num_samples=5, num_bins=4

@@ -43,6 +43,22 @@ class KthSmallestTest(parameterized.TestCase):
       want = np.sort(np.asarray(values), axis=None)
       np.testing.assert_array_equal(got, np.concatenate([[0], want]))
 
+  @parameterized.parameters(jnp.float16, jnp.float32, jnp.float64)
+  def test_of_each_place_is_that_of_a_sort(self, dtype):
+    equivalence.skip_without(self, dtype)
+    with jax.enable_x64(dtype == jnp.float64):
+      values = jax.random.normal(jax.random.key(0), (9, 4, 5), dtype)
+      # Ties, zeros of both signs, and what has no larger or smaller number.
+      values = values.at[:4, 0].set(-0.5).at[:3, 1].set(0.0)
+      values = values.at[3:5, 1].set(-0.0).at[0, 2].set(jnp.inf)
+      values = values.at[1, 2].set(-jnp.inf).at[:, 3, 0].set(jnp.inf)
+      values = values.at[2, 2].set(-jnp.finfo(dtype).smallest_subnormal)
+      want = np.sort(np.asarray(values), axis=0)
+      for k in range(1, 10):
+        got = jax.jit(selection.kth_of_each)(values, k)
+        self.assertEqual(got.dtype, dtype)
+        np.testing.assert_array_equal(got, want[k - 1])
+
 
 if __name__ == '__main__':
   absltest.main()
