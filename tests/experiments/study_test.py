@@ -17,6 +17,7 @@ from experiments.configs import caso_relaxation
 from experiments.configs import caso_sparsity
 from experiments.configs import caso_spectrum
 from experiments.configs import certificate_evidence
+from experiments.configs import certificate_rounds
 from experiments.configs import common
 from experiments.configs import igos_pictures
 from experiments.configs import igos_toy
@@ -421,6 +422,18 @@ class StudyTest(parameterized.TestCase):
       self.assertLessEqual(row['overlap'], row['at_most'])
       self.assertLessEqual(row['norm'], 0.03 + 1e-6)
     self.assertIn('0 (0 for certain)', table)
+
+  def test_certificate_rounds(self):
+    config = certificate_rounds.get_config()
+    config.num_runs = 20
+    numbers, table = self._run(
+      config, ('failure of certificates', 'shared level', 0.5, 'below')
+    )
+    self.assertEqual(numbers['num_runs'], 20)
+    for by_level in numbers['failed'].values():
+      shared, whole = by_level.values()
+      self.assertLess(shared, whole)
+    self.assertIn('certificates  level of one round', table)
 
   def test_invariant_pictures(self):
     config = invariant_pictures.get_config()
