@@ -106,7 +106,7 @@ class SeveralTest(parameterized.TestCase):
   @parameterized.parameters(jnp.float32, jnp.bfloat16)
   def test_all_kinds_go_on(self, dtype):
     (x,) = equivalence.examples(1, dtype)
-    tails = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.2, 0.5, 1))
+    tails = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.2, 0.5, 1.0))
     of = functools.partial(
       certificates.several,
       equivalence.score_fn(dtype),
@@ -120,7 +120,7 @@ class SeveralTest(parameterized.TestCase):
     equivalence.assert_close(resumed, whole)
     for out in jax.tree.leaves([out.scores for out in resumed.values()]):
       self.assertEqual(out.dtype, jnp.float32)
-    other = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.5, 1))
+    other = certificates.with_tails(draws.relaxed(0.3, 0.1), (0.5, 1.0))
     with self.assertRaisesRegex(ValueError, 'a map of the same edges'):
       of(num_samples=20, kinds={'tails': other}, start=resumed)
 
