@@ -25,6 +25,7 @@ LAPTOP = (
   Run('igos_toy', 0.2),
   Run('leg_facts', 0.5),
   Run('training_cost', 1),
+  Run('certificate_cost', 1),
   Run('certificate_rounds', 1),
   Run('caso_relaxation', 1),
   Run('caso_confidence:digits', 1),

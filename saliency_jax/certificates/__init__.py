@@ -11,6 +11,7 @@ precision.
 """
 
 from saliency_jax.certificates import draws as draws
+from saliency_jax.certificates import noises as noises
 from saliency_jax.certificates.confidence import best_of
 from saliency_jax.certificates.confidence import clopper_pearson
 from saliency_jax.certificates.confidence import closest
@@ -70,6 +71,7 @@ __all__ = [
   'in_rounds',
   'median_rank',
   'merged',
+  'noises',
   'overlap_radius',
   'percentile_bounds',
   'percentile_map',

@@ -96,6 +96,7 @@ class MedianRankInfo(NamedTuple):
     high: upper end: the rank reached by half of the draws less two standard
       errors.
     sigma: deviation of the noise, in units of the example.
+    noise: which, by its place in `noises.ALL`.
     num_samples: draws.
     base_zeros: mean share of the entries of the base map that are zero.
     num_nonfinite: draws with NaN or infinite entries, which have no ranks. With
@@ -106,6 +107,7 @@ class MedianRankInfo(NamedTuple):
   low: terms.Map
   high: terms.Map
   sigma: Float[Array, '']
+  noise: Int[Array, '']
   num_samples: Int[Array, '']
   base_zeros: Float[Array, '']
   num_nonfinite: Int[Array, '']
@@ -212,6 +214,7 @@ def ranked(num_bins: int = 64) -> Kind:
         low=score(half + 2 * error),
         high=score(half - 2 * error),
         sigma=info.sigma,
+        noise=info.noise,
         num_samples=info.num_samples,
         base_zeros=info.base_zeros,
         num_nonfinite=info.num_nonfinite,
@@ -236,6 +239,7 @@ def ranked(num_bins: int = 64) -> Kind:
       mass=np.asarray(n),
       binary=np.asarray(False),
       num_nonfinite=info.num_nonfinite,
+      noise=info.noise,
     )
     return Begun(info.below, (), stated)
 

@@ -5,12 +5,13 @@ For every perturbation of L2 norm at most rho, with `r = rho / sigma`,
     h'_i >= Phi(Phi^-1(h_i) - r)   and   h'_j <= Phi(Phi^-1(h_j) + r)
 
 (Theorem 2 of the paper has `Phi(Phi^-1(h_i) - 2 r) > h_j` for the first to be
-above the second.) Of entries in the order of `h`, at least `i` of the top `K`
-stay if the first of `h_[i]` is above the second of `h_[2K - i + 1]`: entries of
-the top `i` that leave would have to give way to more entries than there are.
-The certificate is `i / K` of the largest such `i <= K`; entries beyond the last
-one count as beaten. What was sampled enters by its confidence bounds, `h_i` by
-the lower and `h_j` by the upper one.
+above the second.) So it is in L1, with the distribution function of other
+`noises` in the place of `Phi`. Of entries in the order of `h`, at least `i` of
+the top `K` stay if the first of `h_[i]` is above the second of `h_[2K - i +
+1]`: entries of the top `i` that leave would have to give way to more entries
+than there are. The certificate is `i / K` of the largest such `i <= K`; entries
+beyond the last one count as beaten. What was sampled enters by its confidence
+bounds, `h_i` by the lower and `h_j` by the upper one.
 
 A map that is estimated anew at one perturbed point, from `q'` draws of their
 own, has chances of its own. Of the failures allowed, half are for the bounds
@@ -40,11 +41,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 from scipy import stats
 from typing_extensions import TypeAliasType
 
 from saliency_jax.certificates import confidence as bounds
+from saliency_jax.certificates import noises
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import types
@@ -63,7 +64,7 @@ class Certificate(NamedTuple):
   Attributes:
     overlap: certified share of the top K that stays, `[num_rho, num_k]`.
     k: entries in the top, `[num_k]`.
-    rho: radius of the L2 ball, `[num_rho]`, in units of the example.
+    rho: radius of the ball, `[num_rho]`, in units of the example.
     sigma: deviation of the noise, in the same units.
     num_samples: draws `q` of the map.
     num_new_samples: draws with which the map is estimated anew at a perturbed
@@ -71,6 +72,7 @@ class Certificate(NamedTuple):
     confidence: with which all overlaps hold at once, at every point of the
       ball; of a map that is estimated anew, at any one point.
     bound: name of the confidence bound.
+    norm: of the ball: 2, or 1 for noise of it.
   """
 
   overlap: np.ndarray
@@ -81,6 +83,7 @@ class Certificate(NamedTuple):
   num_new_samples: int | None
   confidence: float
   bound: str
+  norm: int = 2
 
 
 class Guaranteed(NamedTuple):
@@ -95,10 +98,7 @@ def gaussian_shift(
   lower: np.ndarray, upper: np.ndarray, ratio: float | int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns `Phi(Phi^-1(h) -+ ratio)`: the paper's, and the best there is."""
-  return (
-    special.ndtr(special.ndtri(lower) - ratio),
-    special.ndtr(special.ndtri(upper) + ratio),
-  )
+  return noises.GAUSSIAN.shift(lower, upper, ratio)
 
 
 def privacy_shift(
@@ -127,7 +127,7 @@ def top_k_overlap(
   rho: Any,
   confidence: float | int = 0.95,
   bound: bounds.Bound = bounds.hoeffding,
-  shift: Shift = gaussian_shift,
+  shift: Shift | None = None,
   num_new_samples: int | None = None,
 ) -> Certificate:
   """Certifies the overlap of the top K, for all K and radii at once.
@@ -135,10 +135,12 @@ def top_k_overlap(
   Args:
     smoothed: map of `smoothed_maps`, which carries sigma and its draws.
     k: number of entries in the top, or several numbers.
-    rho: radius of the L2 ball, in units of the example, or several.
+    rho: radius of the ball, in units of the example, or several; of L2, or of
+      L1 for noise of it.
     confidence: with which all of it holds at once.
     bound: one of `confidence`.
-    shift: `gaussian_shift`, or `privacy_shift` to compare with.
+    shift: `None` is the one of the map's noise; `privacy_shift` is there to
+      compare with, for Gaussian noise.
     num_new_samples: draws of the map at a perturbed point, where that is
       estimated anew too; `confidence` then shares out between the two.
 
@@ -151,6 +153,13 @@ def top_k_overlap(
   ks, rhos = check_k(k, n), np.atleast_1d(np.asarray(rho, float))
   for radius in rhos:
     checks.within('rho', radius, '[0, inf)')
+  if shift is None:
+    shift = evidence.noise.shift
+  elif evidence.noise is not noises.GAUSSIAN:
+    raise ValueError(
+      f'{shift.__name__} is for Gaussian noise, and the map has other: leave '
+      'shift out'
+    )
   # Half of the failures for the draws that there are, half for new ones.
   level = confidence if num_new_samples is None else (1 + confidence) / 2
   found = bound(smoothed, level)
@@ -174,6 +183,7 @@ def top_k_overlap(
     num_new_samples=num_new_samples,
     confidence=confidence,
     bound=getattr(bound, 'func', bound).__name__,
+    norm=evidence.noise.norm,
   )
 
 

@@ -23,7 +23,6 @@ References:
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from saliency_jax.certificates import confidence as bounds
 from saliency_jax.certificates import overlap
@@ -87,7 +86,7 @@ def overlap_radius(
   rival = 2 * ks - counts  # The place of h_[2K - i + 1], from 0.
   beyond = rival >= lower.size
   rivals = upper[np.minimum(rival, lower.size - 1)]
-  radius = _radius(lower[counts - 1], rivals, evidence.sigma)
+  radius = _radius(lower[counts - 1], rivals, evidence)
   return np.where(beyond, np.inf, radius)
 
 
@@ -124,13 +123,13 @@ def entry_radii(
   rival = np.partition(upper.ravel(), n - k - 1)[n - k - 1]
   last = np.partition(lower.ravel(), n - k)[n - k]
   return EntryRadii(
-    _radius(lower, rival, evidence.sigma), _radius(last, upper, evidence.sigma)
+    _radius(lower, rival, evidence), _radius(last, upper, evidence)
   )
 
 
-def _radius(low, high, sigma):
+def _radius(low, high, evidence):
   """Returns the radius until which `low` stays above `high`, 0 for none."""
   above = low > high
   with np.errstate(invalid='ignore'):
-    gap = special.ndtri(low) - special.ndtri(high)
-  return np.where(above, sigma / 2 * np.where(above, gap, 0), 0)
+    gap = evidence.noise.quantile(low) - evidence.noise.quantile(high)
+  return np.where(above, evidence.sigma / 2 * np.where(above, gap, 0), 0)

@@ -14,7 +14,6 @@ References:
 """
 
 import numpy as np
-from scipy import special
 
 from saliency_jax.certificates import confidence as bounds
 from saliency_jax.certificates import terms
@@ -34,7 +33,8 @@ def certified_rank(
 
   Args:
     smoothed: map of `smoothed_maps`, which carries sigma and mass.
-    rho: radius of the L2 ball, in units of the example.
+    rho: radius of the ball, in units of the example; of L2, or of L1 for noise
+      of it.
     confidence: with which all ranks hold at once.
     bound: one of `confidence`.
     factor: of the shift `rho / sigma`; 2 is the paper's.
@@ -47,7 +47,7 @@ def certified_rank(
   checks.within('rho', rho, '[0, inf)')
   checks.within('factor', factor, '[1, inf)')
   lower, _ = bounds.of_entries(bound(smoothed, confidence))
-  least = special.ndtr(special.ndtri(lower) - factor * rho / evidence.sigma)
+  least, _ = evidence.noise.shift(lower, lower, factor * rho / evidence.sigma)
   # Entries that are as many as `mass / least` but for rounding are as many.
   with np.errstate(divide='ignore'):
     worst = np.floor(evidence.mass / least * (1 + 1e-12))

@@ -1,9 +1,10 @@
 """Several smoothed maps of the same draws: one pass of gradients for all.
 
-    h^k_i(x) = E[v^k_i(x + z)],  z ~ N(0, sigma^2 I)
+    h^k_i(x) = E[v^k_i(x + z)]
 
-At each neighbour the base map is made once, and each kind of `draws` makes its
-values of it. Every map is the one that its own method makes of the same key.
+over noise `z`, Gaussian or another of `noises`. At each neighbour the base map
+is made once, and each kind of `draws` makes its values of it. Every map is the
+one that its own method makes of the same key.
 
 In half precision only the network sees rounded neighbours: noise is drawn, and
 values are ranked and averaged, in float32. The rounding is then a part of the
@@ -26,6 +27,7 @@ import numpy as np
 
 from saliency_jax import transforms
 from saliency_jax.certificates import draws
+from saliency_jax.certificates import noises
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
 from saliency_jax.core import examples
@@ -53,6 +55,7 @@ def several(
   first: types.Scalar = 0,
   batch_size: int | None = 8,
   start: Mapping[str, types.Attribution] | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> dict[str, types.Attribution]:
   """Returns smoothed maps by name, made of the same base maps.
 
@@ -72,6 +75,7 @@ def several(
     start: earlier maps by name, with the same key and settings, whose draws are
       the first of these. See `smoothed_maps` for what their certificates hold
       of.
+    noise: one of `noises`.
 
   Raises:
     ValueError: without a key or a kind, for `sigma <= 0` or no draw.
@@ -84,7 +88,7 @@ def several(
 
   def average(at, num, *, batch_size):
     if start is not None:
-      earlier = _restored(start, kinds, sigma, shape)
+      earlier = _restored(start, kinds, sigma, noise, shape)
       return stopping.moments(at, num, batch_size=batch_size, start=earlier)
     rows = jnp.asarray(first, jnp.int32) + jnp.arange(num, dtype=jnp.int32)
     moments = sampling.batched_moments(at, rows, batch_size=batch_size)
@@ -98,6 +102,7 @@ def several(
     num_samples=num_samples,
     batch_size=batch_size,
     average=average,
+    noise=noise.draw,
   )
   found = {}
   for name, kind in kinds.items():
@@ -112,6 +117,7 @@ def several(
       ),
       binary=jnp.asarray(kind.binary),
       num_nonfinite=_whole(told['bad'], drawn.num),
+      noise=jnp.asarray(noises.ALL.index(noise), jnp.int32),
     )
     found[name] = kind.finish(means[name], info, also[name], shape)
   return found
@@ -122,13 +128,15 @@ def _whole(share, num):
   return jnp.round(share * num.astype(share.dtype)).astype(jnp.int32)
 
 
-def _restored(start, kinds, sigma, shape):
+def _restored(start, kinds, sigma, noise, shape):
   """Returns the moments of earlier maps, or raises if they are of others."""
   means, also, variances = {}, {}, {}
+  of_all = noises.ALL.index(noise)
   for name, kind in kinds.items():
     begun = kind.begun(start.get(name))
     mass = selection.count(kind.share, math.prod(shape))
-    check_same(begun.info, sigma=sigma, mass=mass, binary=kind.binary)
+    settings = {'mass': mass, 'binary': kind.binary, 'noise': of_all}
+    check_same(begun.info, sigma=sigma, **settings)
     means[name], also[name] = begun.values, begun.also
     variances[name] = begun.info.variance
   # The base maps, and what they tell, are the same for all.
@@ -212,16 +220,17 @@ def merged(
     ValueError: for maps of other terms, or of no draws.
   """
   a, b = terms.read(first), terms.read(second)
-  same = (a.mean.shape, a.sigma, a.mass, a.binary) == (
+  same = (a.mean.shape, a.sigma, a.mass, a.binary, a.noise) == (
     b.mean.shape,
     b.sigma,
     b.mass,
     b.binary,
+    b.noise,
   )
   if not same or not a.num_samples or not b.num_samples:
     raise ValueError(
-      'expected two maps of draws of the same kind, sigma and shape, got '
-      f'{a.mean.shape}, sigma {a.sigma:g}, {a.num_samples} draws and '
+      'expected two maps of draws of the same kind, noise, sigma and shape, '
+      f'got {a.mean.shape}, sigma {a.sigma:g}, {a.num_samples} draws and '
       f'{b.mean.shape}, sigma {b.sigma:g}, {b.num_samples} draws'
     )
   num = a.num_samples + b.num_samples

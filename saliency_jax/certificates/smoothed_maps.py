@@ -1,9 +1,10 @@
 """Smoothed maps with entries in [0, 1], whose change can be bounded.
 
-    h_i(x) = E[v_i(x + z)],  z ~ N(0, sigma^2 I),  v(x) in [0, 1]^n
+    h_i(x) = E[v_i(x + z)],  v(x) in [0, 1]^n
 
-The map `v` is made from a base map `m`, by default `|grad f|`, in one of the
-ways of `draws`. Each smoothed map carries what its certificate needs, in
+The noise `z` is Gaussian, `N(0, sigma^2 I)`, or another of `noises`. The map
+`v` is made from a base map `m`, by default `|grad f|`, in one of the ways of
+`draws`. Each smoothed map carries what its certificate needs, in
 `terms.SmoothedInfo`.
 
 A map goes on from an earlier one by `start`: with the same key and settings it
@@ -21,6 +22,7 @@ References:
 from jaxtyping import Array, Key
 
 from saliency_jax.certificates import draws
+from saliency_jax.certificates import noises
 from saliency_jax.certificates import shared_draws
 from saliency_jax.core import types
 
@@ -38,6 +40,7 @@ def scaled_map(
   num_samples: int = 256,
   batch_size: int | None = 8,
   start: types.Attribution | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Averages base maps divided by their maximum.
 
@@ -51,6 +54,7 @@ def scaled_map(
     batch_size: draws held in memory at once; `None` holds them all.
     start: an earlier map with the same key and settings, whose draws are the
       first of these: see the top of this file.
+    noise: one of `noises`, for balls of L2 or of L1.
 
   Raises:
     ValueError: without a key, for `sigma <= 0` or fewer than one draw.
@@ -67,7 +71,7 @@ def scaled_map(
     >>> print(np.asarray(found.scores).round(2))
     [0.   0.25 0.5  0.75 1.  ]
   """
-  settings = (key, sigma, num_samples, batch_size, start)
+  settings = (key, sigma, num_samples, batch_size, start, noise)
   return _smoothed(draws.scaled(), fn, x, base, settings)
 
 
@@ -81,6 +85,7 @@ def quadratic_map(
   num_samples: int = 256,
   batch_size: int | None = 8,
   start: types.Attribution | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Averages the squares of what `scaled_map` averages; its arguments.
 
@@ -96,7 +101,7 @@ def quadratic_map(
     >>> print(np.asarray(found.scores).round(2))
     [0.   0.06 0.25 0.56 1.  ]
   """
-  settings = (key, sigma, num_samples, batch_size, start)
+  settings = (key, sigma, num_samples, batch_size, start, noise)
   return _smoothed(draws.quadratic(), fn, x, base, settings)
 
 
@@ -111,6 +116,7 @@ def sparsified_map(
   num_samples: int = 256,
   batch_size: int | None = 8,
   start: types.Attribution | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Counts how often each entry is among the `tau n` largest of a base map.
 
@@ -128,6 +134,7 @@ def sparsified_map(
     batch_size: draws held in memory at once; `None` holds them all.
     start: an earlier map with the same key and settings, whose draws are the
       first of these: see the top of this file.
+    noise: one of `noises`, for balls of L2 or of L1.
 
   Raises:
     ValueError: without a key, for a bad share, `sigma <= 0` or no draw.
@@ -144,7 +151,7 @@ def sparsified_map(
     >>> print(np.asarray(found.scores).round(2))
     [0. 0. 0. 0. 1.]
   """
-  settings = (key, sigma, num_samples, batch_size, start)
+  settings = (key, sigma, num_samples, batch_size, start, noise)
   return _smoothed(draws.sparsified(tau), fn, x, base, settings)
 
 
@@ -160,6 +167,7 @@ def relaxed_map(
   num_samples: int = 256,
   batch_size: int | None = 8,
   start: types.Attribution | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Averages base maps that keep their sizes among the `tau n` largest.
 
@@ -176,6 +184,7 @@ def relaxed_map(
     batch_size: draws held in memory at once; `None` holds them all.
     start: an earlier map with the same key and settings, whose draws are the
       first of these: see the top of this file.
+    noise: one of `noises`, for balls of L2 or of L1.
 
   Raises:
     ValueError: without a key, for bad shares, `sigma <= 0` or no draw.
@@ -192,7 +201,7 @@ def relaxed_map(
     >>> print(np.asarray(found.scores).round(2))
     [0. 0. 0. 0. 1.]
   """
-  settings = (key, sigma, num_samples, batch_size, start)
+  settings = (key, sigma, num_samples, batch_size, start, noise)
   return _smoothed(draws.relaxed(tau, gamma), fn, x, base, settings)
 
 
@@ -207,6 +216,7 @@ def median_rank(
   num_samples: int = 256,
   batch_size: int | None = 1,
   start: types.Attribution | None = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Bounds the median over noise of the rank of each entry, 1 for the largest.
 
@@ -226,6 +236,7 @@ def median_rank(
     batch_size: draws held in memory at once; `None` holds them all.
     start: an earlier map with the same key and settings, whose draws are the
       first of these.
+    noise: one of `noises`.
 
   Returns:
     Scores `-rank / n`, in [-1, 0), of the upper ends of the bins.
@@ -241,13 +252,13 @@ def median_rank(
     >>> print(jnp.argsort(-found.scores)[0])
     4
   """
-  settings = (key, sigma, num_samples, batch_size, start)
+  settings = (key, sigma, num_samples, batch_size, start, noise)
   return _smoothed(draws.ranked(num_bins), fn, x, base, settings)
 
 
 def _smoothed(kind, fn, x, base, settings):
   """Averages the values of a kind over Gaussian neighbours of `x`."""
-  key, sigma, num_samples, batch_size, start = settings
+  key, sigma, num_samples, batch_size, start, noise = settings
   found = shared_draws.several(
     fn,
     x,
@@ -258,5 +269,6 @@ def _smoothed(kind, fn, x, base, settings):
     num_samples=num_samples,
     batch_size=batch_size,
     start=None if start is None else {'map': start},
+    noise=noise,
   )
   return found['map']

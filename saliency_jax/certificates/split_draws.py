@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 import numpy as np
 
 from saliency_jax.certificates import draws
+from saliency_jax.certificates import noises
 from saliency_jax.certificates import shared_draws
 from saliency_jax.certificates import terms
 from saliency_jax.core import checks
@@ -114,6 +115,7 @@ def split_map(
     mass=jnp.asarray(selection.count(kind.share, n), jnp.int32),
     binary=jnp.asarray(kind.binary),
     num_nonfinite=jnp.round(told['bad']).astype(jnp.int32),
+    noise=jnp.asarray(noises.ALL.index(noises.GAUSSIAN), jnp.int32),
   )
   scores, info = kind.finish(mean, info, (), shape)
   info = SplitInfo(

@@ -1,8 +1,8 @@
 """The terms of a smoothed map: what a certificate of it needs to know.
 
-A smoothed map is a mean of draws `v(x + z)`, `z ~ N(0, sigma^2 I)`, with values
-in [0, 1]. The map carries its own terms in `info`, so that no caller has to
-remember them: the noise, the number of draws and what one draw is.
+A smoothed map is a mean of draws `v(x + z)`, `z` noise of deviation sigma, with
+values in [0, 1]. The map carries its own terms in `info`, so that no caller has
+to remember them: the noise, the number of draws and what one draw is.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int
 import numpy as np
 
+from saliency_jax.certificates import noises
 from saliency_jax.core import checks
 from saliency_jax.core import types
 
@@ -31,6 +32,7 @@ class SmoothedInfo(NamedTuple):
     binary: whether each entry of each draw is 0 or 1.
     num_nonfinite: draws whose base map has entries that are NaN or infinite.
       The scores are NaN where there is one: nothing is certain then.
+    noise: which, by its place in `noises.ALL`; 0 is Gaussian.
   """
 
   variance: Map
@@ -41,6 +43,7 @@ class SmoothedInfo(NamedTuple):
   mass: Int[Array, '']
   binary: Bool[Array, '']
   num_nonfinite: Int[Array, '']
+  noise: Int[Array, '']
 
 
 class Terms(NamedTuple):
@@ -52,6 +55,7 @@ class Terms(NamedTuple):
   num_samples: int
   mass: float
   binary: bool
+  noise: noises.Noise
 
 
 def stated_map(
@@ -62,17 +66,19 @@ def stated_map(
   binary: bool = False,
   mass: float | int | None = None,
   variance: Any = None,
+  noise: noises.Noise = noises.GAUSSIAN,
 ) -> types.Attribution:
   """Returns a smoothed map that was made elsewhere, with its terms as stated.
 
   Args:
     mean: of the draws, entries in [0, 1].
-    sigma: deviation of the Gaussian noise, in units of the example.
+    sigma: deviation of the noise, in units of the example.
     num_samples: draws; 0 states that `mean` is the population's, exactly.
     binary: whether each entry of each draw is 0 or 1.
     mass: the most that one draw adds up to; `None` is the number of entries.
     variance: of the draws (biased), for bounds that use it; for binary
       draws it follows from their mean.
+    noise: one of `noises`.
 
   Raises:
     ValueError: for `sigma <= 0`, `num_samples < 0` or `mass <= 0`.
@@ -94,6 +100,7 @@ def stated_map(
     mass=np.array(mass),
     binary=np.array(binary),
     num_nonfinite=np.array(0),
+    noise=np.array(noises.ALL.index(noise)),
   )
   return types.Attribution(mean, info)
 
@@ -152,6 +159,7 @@ def read(smoothed: Any) -> Terms:
     num_samples=int(info.num_samples),
     mass=float(info.mass),
     binary=bool(info.binary),
+    noise=noises.ALL[int(info.noise)],
   )
 
 

@@ -89,6 +89,12 @@ def normal(key: Key[Array, ''], like: types.Example) -> types.Example:
   return _drawn(jax.random.normal, key, like)
 
 
+def laplace(key: Key[Array, ''], like: types.Example) -> types.Example:
+  """Draws Laplace noise of deviation 1, shaped and typed as `like`."""
+  drawn = _drawn(jax.random.laplace, key, like)
+  return jax.tree.map(lambda a: a / math.sqrt(2), drawn)
+
+
 def uniform(
   key: Key[Array, ''],
   like: types.Example,
@@ -263,10 +269,11 @@ def over_neighbours(
   num_samples: int,
   batch_size: int | None = None,
   average: Callable[..., Any] | None = None,
+  noise: Callable[[Key[Array, ''], types.Example], types.Example] = normal,
 ) -> Any:
-  """Returns the mean and the variance of `f` over Gaussian neighbours of `x`.
+  """Returns the mean and the variance of `f` over noisy neighbours of `x`.
 
-  Neighbour `i` is `x + sigma z` with `z = normal(draw_key(key, i), x)`: all
+  Neighbour `i` is `x + sigma z` with `z = noise(draw_key(key, i), x)`: all
   that average over neighbours see the same ones for the same key.
 
   Args:
@@ -280,6 +287,7 @@ def over_neighbours(
     batch_size: calls of `f` held in memory at once; `None` holds them all.
     average: `(f, num_samples, *, batch_size)` of the numbers of the draws, as
       `stopping.moments`; `None` is `batched_moments`.
+    noise: draws `z`, of deviation 1, from a key and what it is shaped as.
 
   Returns:
     As `batched_moments`, or what `average` returns.
@@ -295,7 +303,7 @@ def over_neighbours(
     draw = draw_key(key, i)
     own = key_for(draw, NEIGHBOUR)
     neighbour = jax.tree.map(
-      lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, normal(draw, x)
+      lambda a, z: a + jnp.asarray(sigma, a.dtype) * z, x, noise(draw, x)
     )
     return f(neighbour, own)
 

@@ -16,6 +16,7 @@ from experiments.configs import caso_confidence
 from experiments.configs import caso_relaxation
 from experiments.configs import caso_sparsity
 from experiments.configs import caso_spectrum
+from experiments.configs import certificate_cost
 from experiments.configs import certificate_evidence
 from experiments.configs import certificate_rounds
 from experiments.configs import common
@@ -422,6 +423,15 @@ class StudyTest(parameterized.TestCase):
       self.assertLessEqual(row['overlap'], row['at_most'])
       self.assertLessEqual(row['norm'], 0.03 + 1e-6)
     self.assertIn('0 (0 for certain)', table)
+
+  def test_certificate_cost(self):
+    config = certificate_cost.get_config()
+    config.update(common.LENET, fit=_FIT, num_samples=8, repeats=2)
+    numbers, _ = self._run(config, ('seconds', 'every K, exact', 1, 'below'))
+    self.assertEqual((numbers['entries'], numbers['radii']), (784, 20))
+    for name in ('every K, exact', 'radius of every K', 'certify_map'):
+      self.assertGreater(numbers[name]['first'], 0)
+      self.assertBetween(numbers[name]['later'], 0, 1)
 
   def test_certificate_rounds(self):
     config = certificate_rounds.get_config()
