@@ -16,9 +16,9 @@ import jax
 from jax.extend import core
 import jax.numpy as jnp
 
+from saliency_jax.core import bending
 from saliency_jax.core import jaxprs
 from saliency_jax.core import primitives
-from saliency_jax.core import relaxations
 from saliency_jax.core import tapes
 from saliency_jax.core import units
 from saliency_jax.core import wide
@@ -30,33 +30,33 @@ _AS_IT_IS = ('broadcast_in_dim', 'copy', 'name', 'reshape', 'squeeze')
 # Of one value, with a constant where it takes two; and what curve it is, of
 # that constant.
 _KNOWN = (
-  (lambda z, a: jnp.where(z >= 0, z, a * z), relaxations.BROKEN),
-  (lambda z, a: jnp.where(z > 0, z, a * z), relaxations.BROKEN),
-  (lambda z, a: jnp.where(z < 0, a * z, z), relaxations.BROKEN),
-  (lambda z, a: jnp.where(z <= 0, a * z, z), relaxations.BROKEN),
-  (lambda z, a: jnp.maximum(z, a * z), relaxations.BROKEN),
-  (lambda z: jnp.where(z > 0, z, 0), relaxations.BROKEN),
-  (lambda z: jnp.where(z >= 0, z, 0), relaxations.BROKEN),
-  (lambda z: jnp.where(z < 0, 0, z), relaxations.BROKEN),
-  (lambda z: jnp.where(z <= 0, 0, z), relaxations.BROKEN),
-  (lambda z: z * (z > 0).astype(z.dtype), relaxations.BROKEN),
-  (jax.nn.softplus, relaxations.SOFTPLUS),
-  (jax.nn.hard_tanh, relaxations.HARD_TANH),
-  (jax.nn.hard_silu, relaxations.HARD_SILU),
-  (jax.nn.gelu, relaxations.GELU),
-  (functools.partial(jax.nn.gelu, approximate=False), relaxations.GELU),
-  (jax.nn.mish, relaxations.MISH),
-  (jax.nn.silu, relaxations.swish(1.0)),
-  (lambda z, b: z * jax.nn.sigmoid(b * z), relaxations.swish),
-  (lambda z, a: jax.nn.elu(z, a), relaxations.elu),
-  (lambda z: jax.nn.elu(z), relaxations.elu(1.0)),
-  (lambda z: jax.nn.celu(z, 1.0), relaxations.elu(1.0)),
+  (lambda z, a: jnp.where(z >= 0, z, a * z), bending.BROKEN),
+  (lambda z, a: jnp.where(z > 0, z, a * z), bending.BROKEN),
+  (lambda z, a: jnp.where(z < 0, a * z, z), bending.BROKEN),
+  (lambda z, a: jnp.where(z <= 0, a * z, z), bending.BROKEN),
+  (lambda z, a: jnp.maximum(z, a * z), bending.BROKEN),
+  (lambda z: jnp.where(z > 0, z, 0), bending.BROKEN),
+  (lambda z: jnp.where(z >= 0, z, 0), bending.BROKEN),
+  (lambda z: jnp.where(z < 0, 0, z), bending.BROKEN),
+  (lambda z: jnp.where(z <= 0, 0, z), bending.BROKEN),
+  (lambda z: z * (z > 0).astype(z.dtype), bending.BROKEN),
+  (jax.nn.softplus, bending.SOFTPLUS),
+  (jax.nn.hard_tanh, bending.HARD_TANH),
+  (jax.nn.hard_silu, bending.HARD_SILU),
+  (jax.nn.gelu, bending.GELU),
+  (functools.partial(jax.nn.gelu, approximate=False), bending.GELU),
+  (jax.nn.mish, bending.MISH),
+  (jax.nn.silu, bending.swish(1.0)),
+  (lambda z, b: z * jax.nn.sigmoid(b * z), bending.swish),
+  (lambda z, a: jax.nn.elu(z, a), bending.elu),
+  (lambda z: jax.nn.elu(z), bending.elu(1.0)),
+  (lambda z: jax.nn.celu(z, 1.0), bending.elu(1.0)),
 )
 
 
 def recognised(
   closed: core.ClosedJaxpr, dtype: Any
-) -> tuple[core.ClosedJaxpr, Mapping[core.Var, relaxations.Curve]]:
+) -> tuple[core.ClosedJaxpr, Mapping[core.Var, bending.Curve]]:
   """Makes one equation of each activation and of each softmax, as in `units`.
 
   Args:
@@ -98,7 +98,7 @@ def _curve(unit, makers, moving, dtype):
     constants = []
     if not _matches(found, pattern, constants):
       continue
-    if isinstance(curve, relaxations.Curve):
+    if isinstance(curve, bending.Curve):
       return curve
     if all(isinstance(c, float) for c in constants):
       return curve(*constants[:1])

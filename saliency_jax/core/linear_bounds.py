@@ -45,10 +45,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from saliency_jax.core import activations
+from saliency_jax.core import bending
 from saliency_jax.core import interval_rules
 from saliency_jax.core import intervals
-from saliency_jax.core import linear_reductions
+from saliency_jax.core import linear_largest
 from saliency_jax.core import linear_rules
+from saliency_jax.core import linear_softmax
+from saliency_jax.core import linear_steps
 from saliency_jax.core import primitives
 from saliency_jax.core import relaxations
 from saliency_jax.core import rounding
@@ -60,7 +63,7 @@ from saliency_jax.core import wide
 Interval = rounding.Interval
 
 # By the names of primitives, and by roles; what is not here is not followed.
-RULES = {**linear_rules.RULES, **linear_reductions.RULES}
+RULES = {**linear_rules.RULES, **linear_largest.RULES, **linear_softmax.RULES}
 
 
 class Below(NamedTuple):
@@ -84,7 +87,7 @@ class Traced(NamedTuple):
   """
 
   closed: core.ClosedJaxpr
-  curves: Mapping[core.Var, relaxations.Curve]
+  curves: Mapping[core.Var, bending.Curve]
 
 
 def trace(
@@ -168,7 +171,7 @@ def _unit(curves, equation, *boxes):
   if sum(equation.moving) == 1:
     if equation.eqn.primitive.name == units.SOFTMAX:
       box = inputs[equation.moving.index(True)]
-      return linear_reductions.softmax_interval(equation, box)
+      return linear_softmax.interval(equation, box)
     found = linear_rules.relaxed(equation, inputs, curves)
     if found is not None:
       return relaxations.interval(found.grid)
@@ -194,7 +197,7 @@ def below(
     of: another value than the output.
     mixes: slopes of activations, by what they make; others are chosen.
   """
-  settings = linear_rules.Settings(traced.curves, mixes)
+  settings = linear_steps.Settings(traced.curves, mixes)
   offsets, slacks = [jnp.zeros(len(rows), rows.dtype)], []
   num_eqns = len(tape.closed.jaxpr.eqns)
 
@@ -214,7 +217,7 @@ def below(
   if isinstance(of, core.Literal) or of not in tape.moving:
     (value,) = tapes.read(tape, [of])
     slope = jnp.zeros((len(rows), *x.aval.shape), rows.dtype)
-    return Below(slope, linear_rules.dot(rows, jnp.asarray(value, rows.dtype)))
+    return Below(slope, linear_steps.dot(rows, jnp.asarray(value, rows.dtype)))
   found = tapes.walk(tape, [(of, rows)], rule)
   slope = _rows(tapes.at(found, x), x, len(rows))
   offset = sum(offsets)
@@ -227,7 +230,7 @@ def below(
 def _rule(equation):
   name = primitives.name(equation.eqn)
   role = primitives.role(equation)
-  return RULES.get(name, RULES.get(role, linear_rules.constant))
+  return RULES.get(name, RULES.get(role, linear_steps.constant))
 
 
 def _rows(c, v, num):
@@ -250,7 +253,7 @@ def _slack(equation, cs, sizes, num_eqns):
   for (c, size), sizes_of in zip(floats, sizes, strict=True):
     info = jnp.finfo(c.dtype)
     n = 2 * terms + size + num_eqns + 64
-    slack += n * float(info.eps) * linear_rules.dot(jnp.abs(c), sizes_of)
+    slack += n * float(info.eps) * linear_steps.dot(jnp.abs(c), sizes_of)
     # Products of what is all but zero may be zero.
     slack += float(info.tiny) ** 0.5
   return slack
@@ -259,9 +262,9 @@ def _slack(equation, cs, sizes, num_eqns):
 def least(found: Below, box: Interval) -> Float[Array, 'k']:
   """Returns the least values of linear functions over a box, rounded down."""
   middle, radius = rounding.split(box)
-  low = found.offset + linear_rules.dot(found.slope, middle)
-  low -= linear_rules.dot(jnp.abs(found.slope), radius)
-  size = jnp.abs(found.offset) + linear_rules.dot(
+  low = found.offset + linear_steps.dot(found.slope, middle)
+  low -= linear_steps.dot(jnp.abs(found.slope), radius)
+  size = jnp.abs(found.offset) + linear_steps.dot(
     jnp.abs(found.slope), jnp.abs(middle) + radius
   )
   eps = float(jnp.finfo(low.dtype).eps)

@@ -10,11 +10,8 @@ least of what these leave at the ends of the cells. Slopes are chosen so that
 the line is best in the middle of the interval: of a ReLU with `low < 0 < high`,
 0 or 1 by `high > -low` below, and the chord above, as in CROWN.
 
-Functions are named by what bounds their second derivatives: `CURVES` of JAX's
-primitives, `activation` of what takes several. The bounds are analytic, but for
-GELU's by tanh and mish, whose are the largest on a grid of a thousandth, raised
-by a hundredth. Values of functions are taken to be right to 64 units in the
-last place of what they are made of.
+What bounds second derivatives is `bending`'s. Values of functions are taken to
+be right to 64 units in the last place of what they are made of.
 
 References:
   Zhang, Weng, Chen, Hsieh and Daniel, Efficient neural network robustness
@@ -24,34 +21,18 @@ References:
   and beyond, 2020. https://arxiv.org/abs/2002.12920
 """
 
-from collections.abc import Callable
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax.core import bending
 from saliency_jax.core import rounding
 
 _UNITS = 64
 # Curvatures are computed in floating point, too.
 _RAISED = 1.001
-
-
-class Curve(NamedTuple):
-  """What is known of an element-wise function.
-
-  Attributes:
-    second: from the ends of a cell without a kink inside to bounds of the
-      second derivative on it; `None` for one that is linear on each.
-    kinks: where the first derivative jumps, or the second one changes sign.
-    monotone: whether it rises, or falls, everywhere.
-  """
-
-  second: Callable[[Array, Array], tuple[Array, Array]] | None = None
-  kinks: tuple[float, ...] = (0.0,)
-  monotone: bool = False
 
 
 class Grid(NamedTuple):
@@ -82,7 +63,10 @@ class Lines(NamedTuple):
 
 
 def points(
-  box: rounding.Interval, curve: Curve, kinks: Any = None, num_cells: int = 16
+  box: rounding.Interval,
+  curve: bending.Curve,
+  kinks: Any = None,
+  num_cells: int = 16,
 ) -> Float[Array, 'p ...']:
   """Returns the ends of the cells that an interval is cut into.
 
@@ -113,7 +97,7 @@ def points(
 
 
 def grid(
-  z: Float[Array, 'p ...'], g: Float[Array, 'p ...'], curve: Curve
+  z: Float[Array, 'p ...'], g: Float[Array, 'p ...'], curve: bending.Curve
 ) -> Grid:
   """Returns what a function is known to be between the ends of cells."""
   size = jnp.max(jnp.abs(g), 0)
@@ -182,14 +166,14 @@ def finite(lines: Lines, values: rounding.Interval) -> Lines:
 
 def of_larger(box: rounding.Interval, other: Float[Array, '...']) -> Lines:
   """Returns lines of the larger of a number in an interval and another one."""
-  z = points(box, BROKEN, [other])
-  return lines(grid(z, jnp.maximum(z, other[None]), BROKEN))
+  z = points(box, bending.BROKEN, [other])
+  return lines(grid(z, jnp.maximum(z, other[None]), bending.BROKEN))
 
 
 def of_exp(box: rounding.Interval) -> Lines:
   """Returns lines of the exponential, flat where the interval is infinite."""
-  z = points(box, CURVES['exp'])
-  known = grid(z, jnp.exp(z), CURVES['exp'])
+  z = points(box, bending.CURVES['exp'])
+  known = grid(z, jnp.exp(z), bending.CURVES['exp'])
   ends = rounding.rounded(rounding.Interval(*map(jnp.exp, box)), _UNITS)
   return finite(lines(known), ends)
 
@@ -263,122 +247,3 @@ def _offset(grid, slope):
   eps = float(jnp.finfo(slope.dtype).eps)
   size = jnp.abs(slope) * jnp.max(jnp.abs(grid.z), 0) + jnp.abs(offset)
   return offset - grid.slack - 8 * eps * size
-
-
-def _both(bound):
-  """Of a second derivative of which only the size is known."""
-  return lambda low, high: (-bound(low, high), bound(low, high))
-
-
-def _ends(second):
-  """Of a second derivative that is monotone on each cell."""
-
-  def bounds(low, high):
-    ends = second(low), second(high)
-    return jnp.minimum(*ends), jnp.maximum(*ends)
-
-  return bounds
-
-
-def _sigmoidal(most):
-  """Of a function that is convex up to zero, and concave from there on."""
-
-  def bounds(low, high):
-    return jnp.where(high <= 0, 0, -most), jnp.where(low >= 0, 0, most)
-
-  return bounds
-
-
-def _falling(most):
-  """Of a second derivative of at most `(2 + |z|) exp(-|z|)`, and `most`."""
-  falls = lambda z: jnp.minimum(most, (2 + z) * jnp.exp(-z))
-  return lambda low, high: falls(_nearest(low, high))
-
-
-def _nearest(low, high):
-  """Returns the least absolute value in an interval."""
-  return jnp.maximum(jnp.maximum(low, -high), 0)
-
-
-def power(exponent: float | int) -> Curve:
-  """Returns the curve of `z**exponent`; of positive `z` unless it is whole."""
-  if exponent in (0, 1):
-    return Curve()
-  factor = exponent * (exponent - 1)
-  whole = float(exponent).is_integer()
-  exponent = int(exponent) if whole else exponent
-  second = _ends(lambda z: factor * z ** (exponent - 2))
-  return Curve(second, monotone=not whole or exponent % 2 == 1)
-
-
-def elu(alpha: float | int) -> Curve:
-  """Returns the curve of `z if z > 0 else alpha (exp(z) - 1)`."""
-
-  def second(low, high):
-    bend = jnp.where(low >= 0, 0, alpha * jnp.exp(jnp.minimum(high, 0)))
-    return jnp.minimum(bend, 0), jnp.maximum(bend, 0)
-
-  return Curve(second, monotone=alpha >= 0)
-
-
-def swish(beta: float | int) -> Curve:
-  """Returns the curve of `z sigmoid(beta z)`, with `beta = 1` SiLU."""
-  bound = _falling(0.5)
-
-  def second(low, high):
-    ends = beta * low, beta * high
-    return abs(beta) * bound(jnp.minimum(*ends), jnp.maximum(*ends))
-
-  return Curve(_both(second), kinks=())
-
-
-_rising = lambda second, **more: Curve(_ends(second), monotone=True, **more)
-
-# By the names of primitives. The bounds of the second derivatives of the
-# S-shaped ones are their largest values.
-CURVES = {
-  'abs': Curve(),
-  'clamp': Curve(monotone=True),
-  'erf': Curve(_sigmoidal(0.96789), monotone=True),
-  'erfc': Curve(
-    lambda low, high: tuple(-c for c in _sigmoidal(0.96789)(low, high)[::-1]),
-    monotone=True,
-  ),
-  'exp': _rising(jnp.exp, kinks=()),
-  'exp2': _rising(lambda z: math.log(2) ** 2 * jnp.exp2(z), kinks=()),
-  'expm1': _rising(jnp.exp, kinks=()),
-  'log': _rising(lambda z: -1 / z**2, kinks=()),
-  'log1p': _rising(lambda z: -1 / (1 + z) ** 2, kinks=()),
-  'logistic': Curve(_sigmoidal(0.09623), monotone=True),
-  'max': Curve(monotone=True),
-  'min': Curve(monotone=True),
-  'reciprocal': _rising(lambda z: 2 / z**3, kinks=()),
-  'rsqrt': _rising(lambda z: 0.75 * z**-2.5, kinks=()),
-  'sqrt': _rising(lambda z: -0.25 * z**-1.5, kinks=()),
-  'square': power(2),
-  'tanh': Curve(_sigmoidal(0.76981), monotone=True),
-}
-
-# Of functions that are several primitives.
-BROKEN = Curve()
-SOFTPLUS = Curve(
-  lambda low, high: (
-    jnp.zeros_like(low),
-    jnp.minimum(0.25, jnp.exp(-_nearest(low, high))),
-  ),
-  kinks=(),
-  monotone=True,
-)
-HARD_TANH = Curve(kinks=(-1.0, 1.0), monotone=True)
-HARD_SILU = Curve(
-  lambda low, high: (
-    jnp.zeros_like(low),
-    jnp.where((low >= 3) | (high <= -3), 0, 1 / 3),
-  ),
-  kinks=(-3.0, 3.0),
-)
-GELU = Curve(
-  _both(lambda low, high: 0.806 * jnp.exp(-(_nearest(low, high) ** 2) / 3)),
-  kinks=(),
-)
-MISH = Curve(_both(_falling(0.651)), kinks=())

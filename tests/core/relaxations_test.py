@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from saliency_jax.core import bending
 from saliency_jax.core import relaxations
 from saliency_jax.core import rounding
 
@@ -22,12 +23,12 @@ _ANYWHERE = {
   'elu': (
     lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
     jax.nn.elu,
-    relaxations.elu(1.0),
+    bending.elu(1.0),
   ),
   'selu': (
     lambda z: np.where(z > 0, z, 1.7 * np.expm1(np.minimum(z, 0))),
     lambda z: jax.nn.elu(z, 1.7),
-    relaxations.elu(1.7),
+    bending.elu(1.7),
   ),
   'erf': (_erf, jax.lax.erf),
   'erfc': (special.erfc, jax.lax.erfc),
@@ -37,55 +38,55 @@ _ANYWHERE = {
   'gelu': (
     lambda z: z * special.ndtr(z),
     functools.partial(jax.nn.gelu, approximate=False),
-    relaxations.GELU,
+    bending.GELU,
   ),
   'gelu by tanh': (
     lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
     jax.nn.gelu,
-    relaxations.GELU,
+    bending.GELU,
   ),
   'hard_silu': (
     lambda z: z * np.clip(z / 6 + 0.5, 0, 1),
     jax.nn.hard_silu,
-    relaxations.HARD_SILU,
+    bending.HARD_SILU,
   ),
   'hard_tanh': (
     lambda z: np.clip(z, -1, 1),
     jax.nn.hard_tanh,
-    relaxations.HARD_TANH,
+    bending.HARD_TANH,
   ),
   'logistic': (_sigmoid, jax.nn.sigmoid),
   'mish': (
     lambda z: z * np.tanh(_softplus(z)),
     jax.nn.mish,
-    relaxations.MISH,
+    bending.MISH,
   ),
-  'cube': (lambda z: z**3, lambda z: z**3, relaxations.power(3)),
+  'cube': (lambda z: z**3, lambda z: z**3, bending.power(3)),
   'relu': (
     lambda z: np.maximum(z, 0),
     jax.nn.relu,
-    relaxations.BROKEN,
+    bending.BROKEN,
   ),
   'silu': (
     lambda z: z * _sigmoid(z),
     jax.nn.silu,
-    relaxations.swish(1.0),
+    bending.swish(1.0),
   ),
-  'softplus': (_softplus, jax.nn.softplus, relaxations.SOFTPLUS),
+  'softplus': (_softplus, jax.nn.softplus, bending.SOFTPLUS),
   'square': (np.square, jnp.square),
   'swish': (
     lambda z: z * _sigmoid(1.702 * z),
     lambda z: z * jax.nn.sigmoid(1.702 * z),
-    relaxations.swish(1.702),
+    bending.swish(1.702),
   ),
   'tanh': (np.tanh, jnp.tanh),
 }
 _POSITIVE = {
   'log': (np.log, jnp.log),
   'log1p': (np.log1p, jnp.log1p),
-  'power': (lambda z: z**2.5, lambda z: z**2.5, relaxations.power(2.5)),
+  'power': (lambda z: z**2.5, lambda z: z**2.5, bending.power(2.5)),
   'reciprocal': (np.reciprocal, jnp.reciprocal),
-  'root': (lambda z: z**-1.5, lambda z: z**-1.5, relaxations.power(-1.5)),
+  'root': (lambda z: z**-1.5, lambda z: z**-1.5, bending.power(-1.5)),
   'rsqrt': (lambda z: z**-0.5, jax.lax.rsqrt),
   'sqrt': (np.sqrt, jnp.sqrt),
 }
@@ -143,7 +144,7 @@ class RelaxationsTest(parameterized.TestCase):
   )
   def test_lines(self, name, functions, ends):
     numpy_fn, fn, *curve = functions
-    (curve,) = curve or [relaxations.CURVES[name]]
+    (curve,) = curve or [bending.CURVES[name]]
     low, high = ends
     t = np.linspace(0, 1, 4001)[:, None]
     z = np.clip(low + (high - low) * t, low, high)
@@ -184,11 +185,9 @@ class RelaxationsTest(parameterized.TestCase):
     low, high = np.array([[-3.0, 2.0], [-2.0, 3.0], [-2.0, -1.0], [1.0, 2.0]]).T
     with jax.enable_x64():
       lines, _, mix, _ = _lines(
-        jax.nn.relu, relaxations.BROKEN, np.stack([low, high])
+        jax.nn.relu, bending.BROKEN, np.stack([low, high])
       )
-      mixed = _lines(
-        jax.nn.relu, relaxations.BROKEN, np.stack([low, high]), mix
-      )[0]
+      mixed = _lines(jax.nn.relu, bending.BROKEN, np.stack([low, high]), mix)[0]
     slope = np.array([2 / 5, 3 / 5, 0, 1])
     np.testing.assert_allclose(lines.low_slope, [0, 1, 0, 1], atol=1e-14)
     np.testing.assert_allclose(lines.low_offset, 0, atol=1e-13)
@@ -203,7 +202,7 @@ class RelaxationsTest(parameterized.TestCase):
     """The curvatures that are claimed, against differences on small cells."""
     h = 2.0**-7
     for name, (fn, _, *curve) in (_ANYWHERE | _POSITIVE).items():
-      (curve,) = curve or [relaxations.CURVES[name]]
+      (curve,) = curve or [bending.CURVES[name]]
       if curve.second is None:
         continue
       middle = np.arange(2.0, 1200) * h
@@ -226,7 +225,7 @@ class RelaxationsTest(parameterized.TestCase):
   def test_outside_of_its_domain_there_are_no_lines(self):
     ends = np.array([(-1.0, 1.0), (0.0, 1.0), (1.0, np.inf)]).T
     with jax.enable_x64():
-      lines, *_ = _lines(jnp.log, relaxations.CURVES['log'], ends)
+      lines, *_ = _lines(jnp.log, bending.CURVES['log'], ends)
       values = rounding.Interval(np.full(3, -np.inf), np.full(3, np.inf))
       lines = relaxations.finite(relaxations.Lines(*lines), values)
     np.testing.assert_array_equal(lines.low_slope, 0)
