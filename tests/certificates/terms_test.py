@@ -10,6 +10,7 @@ import numpy as np
 
 from saliency_jax import certificates
 from saliency_jax import transforms
+from saliency_jax.certificates import noises
 from saliency_jax.certificates import terms
 from saliency_jax.core import types
 from tests import equivalence
@@ -36,17 +37,19 @@ class TermsTest(parameterized.TestCase):
     np.testing.assert_array_equal(found.mean, out.scores)
     self.assertEqual(found.sigma, np.float32(0.3))
     # 30.24 of 144 entries.
-    self.assertEqual(found[3:], (20, 31, True))
+    self.assertEqual(found[3:], (20, 31, True, noises.GAUSSIAN))
     certificate = _overlap(out)
     self.assertEqual(certificate.sigma, np.float32(0.3))
     self.assertEqual(certificate.num_samples, 20)
 
   def test_stated_map(self):
     out = certificates.stated_map([0.25, 1], sigma=2, num_samples=8, mass=3)
-    self.assertEqual(terms.read(out)[2:], (2, 8, 3, False))
+    self.assertEqual(terms.read(out)[2:], (2, 8, 3, False, noises.GAUSSIAN))
     self.assertTrue(np.isnan(out.info.variance).all())
-    out = certificates.stated_map([0.25, 1], sigma=2, binary=True)
-    self.assertEqual(terms.read(out)[2:], (2, 0, 2, True))
+    out = certificates.stated_map(
+      [0.25, 1], sigma=2, binary=True, noise=noises.LAPLACE
+    )
+    self.assertEqual(terms.read(out)[2:], (2, 0, 2, True, noises.LAPLACE))
     np.testing.assert_allclose(out.info.variance, [0.1875, 0])
 
   @parameterized.parameters(
