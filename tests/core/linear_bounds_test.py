@@ -38,6 +38,7 @@ def dense(layers, x):
 def published(layers, x, width, *, tighten):
   """CROWN as in the paper, for dense layers and ReLUs, in numpy.
 
+  It stands for auto_LiRPA, whose last release (0.3) wants torch before 1.13.
   Bounds before each activation are those of CROWN itself, or of intervals.
   """
   layers = [tuple(np.asarray(a, np.float64) for a in l) for l in layers]
