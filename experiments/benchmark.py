@@ -12,7 +12,8 @@ and the same of the metrics whose every point is one call. Where the `peers`
 extra is installed, captum, PAIR's saliency, shap and lime make the same maps,
 and torch the same model calls, alone and, beside coalitions, as many as they
 take. What is compared is timed in turns, and medians are told. Writes
-`<model>.json` to --out.
+`<model>.json` to --out; and with --profile `profile/<method>/`, whose
+`perfetto_trace.json.gz` ui.perfetto.dev opens, and whose whole TensorBoard.
 """
 
 import importlib.util
@@ -51,6 +52,9 @@ _METRICS = flags.DEFINE_list(
 )
 _PEERS = flags.DEFINE_bool(
   'peers', None, 'Time captum, PAIR and torch too; if they are installed.'
+)
+_PROFILE = flags.DEFINE_bool(
+  'profile', False, 'Trace one more call of each method, by jax.profiler.'
 )
 # Enough for a ratio; what a map needs takes minutes to repeat.
 _FEW = {
@@ -117,6 +121,7 @@ def main(setup: app.Setup) -> None:
         settings[name],
         others.get(name, {}),
         memory=_MEMORY.value,
+        profile=out / 'profile' / name if _PROFILE.value else None,
       )
     except ValueError as e:
       raise ValueError(f'{name}: {app.one_line(e)}') from e

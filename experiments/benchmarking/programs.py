@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import functools
 import math
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,7 @@ def time_method(
   others: Mapping[str, Callable[[], Any]],
   *,
   memory: bool,
+  profile: pathlib.Path | None = None,
 ) -> dict[str, Any]:
   """Times one method, its bare model calls and its peers, in turns.
 
@@ -50,19 +52,24 @@ def time_method(
     settings: all of them.
     others: what peers run for the same map.
     memory: whether to compile it at two batch sizes, to tell its memory.
+    profile: folder for a trace of one more call, of `jax.profiler`.
   """
   model, entry = subject.model, methods.METHODS[name]
   label = jnp.array([subject.label], jnp.int32)
   args = (model.params, subject.x[None], label, subject.key[None])
+  run = functools.partial(methods.build(name, settings, model.apply), *args)
   found = _time(
     subject,
-    functools.partial(methods.build(name, settings, model.apply), *args),
+    run,
     lambda out: entry.cost(settings, out.info),
     functools.partial(
       bare, subject, entry.score, settings.get('batch_size', 1)
     ),
     others,
   )
+  if profile is not None:
+    with jax.profiler.trace(profile, create_perfetto_trace=True):
+      jax.block_until_ready(run())
   return {
     **found,
     'settings': {

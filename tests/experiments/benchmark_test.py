@@ -1,5 +1,6 @@
 """Tests for `experiments/benchmark.py`, on a small SqueezeNet, few draws."""
 
+import gzip
 import json
 import pathlib
 import tempfile
@@ -34,6 +35,14 @@ class BenchmarkTest(parameterized.TestCase):
     }
     with mock.patch.object(launch, 'load', networks.shrunk):
       return launch.run(benchmark.main, **values)
+
+  def test_profile_is_a_trace_of_each_method(self):
+    done = self._run(methods=['gradient'], profile=True, repeats=1)
+    self.assertEqual((done.code, done.stderr), (0, ''))
+    (trace,) = (self.out / 'profile' / 'gradient').rglob('perfetto_trace*')
+    with gzip.open(trace) as f:
+      events = json.load(f)['traceEvents']
+    self.assertTrue(any('jit_' in e.get('name', '') for e in events))
 
   def test_writes_times_and_memory(self):
     done = self._run(
