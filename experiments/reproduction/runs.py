@@ -51,7 +51,7 @@ LAPTOP = (
   Run('caso_row', 8),
   Run('certificate_evidence', 8),
   Run('certificates', 19),
-  Run('igos_digits', 8),
+  Run('igos_digits', 20),
   Run('invariant_certified', 8),
   Run('certificate_bounds', 8),
   Run('sanity_cascade', 9),
