@@ -39,6 +39,9 @@ from saliency_jax.perturbations import shapley
 
 # The mean order of an interaction, by its share of the variance, about.
 _ORDERS = (0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5, 9.0)
+# Of the mean share, the least of a player: where all but two have no share, no
+# term of three players has a variance, and there is no process.
+_LEAST = 0.1
 _LARGEST = 0.95  # Of the `t_j`; at 1 there is no inverse of tanh.
 _NOISE = 1e-5  # Beside a variance of 1, for a factor that exists in float32.
 MOST_SAMPLES = 4096  # Matrices have half as many rows.
@@ -134,8 +137,9 @@ def _likeliest(signs, delta, num):
     likelihoods = jax.lax.map(lambda order: at(order).likelihood, orders)
     fit = at(orders[jnp.nanargmax(likelihoods)])
     size = jnp.abs(fit.values) + fit.stderr
-    least = jnp.finfo(size.dtype).tiny
-    return size / jnp.maximum(jnp.sum(size), least), fit
+    tiny = jnp.finfo(size.dtype).tiny
+    size = jnp.maximum(size, jnp.maximum(_LEAST * jnp.mean(size), tiny))
+    return size / jnp.sum(size), fit
 
   # Equal shares first.
   p = signs.shape[1]

@@ -72,6 +72,20 @@ class GaussianProcessTest(parameterized.TestCase):
     np.testing.assert_allclose(out.info.stderr, 0, atol=1e-5)
     self.assertEqual(out.info.num_calls, 20)
 
+  @parameterized.parameters(
+    (lambda x: 3 + 0 * jnp.sum(x), [0, 0, 0, 0, 0, 0]),
+    (lambda x: jnp.abs(jnp.sum(x) - 3), [0, 0, 0, 0, 0, 0]),
+    (lambda x: x[0], [1, 0, 0, 0, 0, 0]),
+    (lambda x: 2 * x[0] * x[1], [1, 1, 0, 0, 0, 0]),
+  )
+  def test_players_of_no_worth(self, fn, want):
+    # Without a variance of what three players do together.
+    out = equivalence.compiled(_explain)(
+      fn, jnp.ones(6), key=jax.random.key(0), num_samples=30
+    )
+    np.testing.assert_allclose(out.scores, want, atol=1e-5)
+    np.testing.assert_allclose(out.info.stderr, 0, atol=1e-5)
+
   def test_matches_the_sum_over_sets(self):
     # The moments of a process that draws a number for each set of players.
     p = 5
