@@ -314,10 +314,52 @@ class MaskersTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'background set is several base'):
       masker.hide(jnp.ones(2))
 
-  def test_a_background_unlike_the_example(self):
-    background = baselines.Background(np.zeros((5, 4)))
-    with self.assertRaisesRegex(ValueError, r'shape \(4,\), .*example, \(3,\)'):
+  @parameterized.parameters(
+    (np.zeros((5, 4)), r'background .*\(5, 4\), .*\[n, \*x\] .*example \(3,\)'),
+    (np.linspace(0, 1, 3), r'\(3,\), .*example \(3,\): one row alone is X\[N'),
+    (np.zeros((5, 1)), r'background .*\(5, 1\)'),
+    (np.zeros((0, 3)), r'background .*\(0, 3\), expected at least one'),
+    ([[0.0] * 3, [1.0] * 3], r'background are a tree .*jnp.asarray\(rows\)'),
+    ([], 'background are a tree'),
+    ('rows', "baseline 'rows' is no number"),
+  )
+  def test_a_background_unlike_the_example(self, rows, message):
+    background = baselines.Background(rows)
+    with self.assertRaisesRegex(ValueError, message):
       maskers.entries(jnp.ones(3), baseline=background)
+
+  @parameterized.parameters(
+    ({'a': (4, 3), 'b': (2,)}, r"background .*\{'a': \(4, 3\), 'b': \(2,\)\}"),
+    ({'a': (4, 3), 'b': (3, 2)}, 'background .*as many in every array'),
+  )
+  def test_a_background_of_trees_unlike_the_example(self, shapes, message):
+    background = baselines.Background(
+      {k: np.ones(s) for k, s in shapes.items()}
+    )
+    with self.assertRaisesRegex(ValueError, message):
+      maskers.leaves({'a': jnp.ones(3), 'b': jnp.ones(2)}, baseline=background)
+
+  def test_a_background_of_integers_is_not_rounded(self):
+    x = jnp.array([3, 5])
+    with self.assertRaisesRegex(
+      ValueError, 'baseline 0.9 is no value of int32'
+    ):
+      rows = np.array([[0.9, 0.9], [1.9, 1.9]])
+      maskers.entries(x, baseline=baselines.Background(rows))
+    masker = maskers.entries(x, baseline=baselines.Background(np.eye(2) * 4))
+    hidden = masker.average(jnp.sum, jnp.zeros(2))
+    self.assertEqual(hidden, 4)
+
+  def test_true_and_false(self):
+    x = jnp.array([True, False, True])
+    hide = lambda **settings: maskers.entries(x, **settings).hide(
+      jnp.array([1.0, 0, 0])
+    )
+    np.testing.assert_array_equal(hide(), [True, False, False])
+    np.testing.assert_array_equal(hide(baseline=1), [True, True, True])
+    np.testing.assert_array_equal(hide(baseline=x), x)
+    with self.assertRaisesRegex(ValueError, 'baseline 0.5 is no value of bool'):
+      hide(baseline=0.5)
 
 
 if __name__ == '__main__':

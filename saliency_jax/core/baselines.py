@@ -35,7 +35,8 @@ class Background(NamedTuple):
   one example to a mask, and take one baseline.
 
   Attributes:
-    rows: `[n, *x]`, a pytree of them like the example.
+    rows: `[n, *x]`, a pytree of them like the example: one row alone is
+      `row[None]`.
     batch_size: rows held in memory at once, beside every coalition that is;
       `None` holds them all.
   """
@@ -76,6 +77,41 @@ def evaluate(
     f'the baseline is a tree {jax.tree.structure(baseline)}, expected a number '
     f'or a tree like the example, {jax.tree.structure(x)}'
   )
+
+
+def rows_of(background: Background, x: types.Example) -> types.Example:
+  """Returns the rows of a background set in the dtypes of `x`.
+
+  Args:
+    background: of rows `[n, *x]`.
+    x: the example, of JAX's arrays.
+
+  Raises:
+    ValueError: for rows of another structure or shape, for none of them, or for
+      values that the dtype of `x` cannot hold.
+  """
+  rows = background.rows
+  if jax.tree.structure(rows) != jax.tree.structure(x):
+    raise ValueError(
+      f'the rows of a background are a tree {jax.tree.structure(rows)}, '
+      f'expected one like the example, {jax.tree.structure(x)}, with arrays '
+      '[n, *x]: a list of rows is jnp.asarray(rows)'
+    )
+  given = jax.tree.map(_numbers, rows, x)
+  shapes, wanted = jax.tree.map(jnp.shape, given), jax.tree.map(jnp.shape, x)
+  pairs = zip(jax.tree.leaves(given), jax.tree.leaves(x), strict=True)
+  if not all(a.ndim and a.shape[1:] == leaf.shape for a, leaf in pairs):
+    raise ValueError(
+      f'the rows of a background have shape {shapes}, expected [n, *x] of an '
+      f'example {wanted}: one row alone is X[None], one number is baseline=0.5'
+    )
+  lengths = {len(a) for a in jax.tree.leaves(given)}
+  if len(lengths) != 1 or 0 in lengths:
+    raise ValueError(
+      f'the rows of a background have shape {shapes}, expected at least one '
+      'row, and as many in every array'
+    )
+  return jax.tree.map(_held, given, x)
 
 
 def black(x: types.Example, *, key: Key[Array, ''] | None = None):
@@ -200,9 +236,7 @@ def reference(
 
 def _like(value, leaf):
   """Returns a value with the shape and the dtype of one array of `x`."""
-  given = value if isinstance(value, jax.Array) else np.asarray(value)
-  if given.dtype == object or not jnp.issubdtype(given.dtype, jnp.number):
-    raise ValueError(f'the baseline {value!r} is no number, array or function')
+  given = _numbers(value, leaf)
   fits = given.ndim == leaf.ndim and all(
     n in (1, size) for n, size in zip(given.shape, leaf.shape, strict=True)
   )
@@ -211,21 +245,32 @@ def _like(value, leaf):
       f'the baseline has shape {given.shape}, expected a number or the shape '
       f'of the example, {leaf.shape}, where an axis may be 1'
     )
-  _check_whole(given, leaf.dtype)
-  return jnp.broadcast_to(jnp.asarray(given).astype(leaf.dtype), leaf.shape)
+  return jnp.broadcast_to(_held(given, leaf), leaf.shape)
 
 
-def _check_whole(value, dtype):
-  """Refuses what becomes another number among integers."""
-  if jnp.issubdtype(dtype, jnp.floating) or isinstance(value, jax.core.Tracer):
-    return
-  known = np.asarray(value)
-  if (known != known.astype(dtype)).any():
-    wrong = known[known != known.astype(dtype)].flat[0]
-    raise ValueError(
-      f'the baseline {wrong} is no value of {dtype}: pass one that is, such as '
-      'baseline=127 for pixels of 0 to 255'
-    )
+def _numbers(value, leaf):
+  """Returns a value as an array, or raises where it holds no numbers."""
+  given = value if isinstance(value, jax.Array) else np.asarray(value)
+  both = given.dtype == leaf.dtype == bool
+  number = given.dtype != object and jnp.issubdtype(given.dtype, jnp.number)
+  if not (number or both):
+    raise ValueError(f'the baseline {value!r} is no number, array or function')
+  return given
+
+
+def _held(given, leaf):
+  """Returns numbers in the dtype of `x`, or raises where they become others."""
+  whole = not jnp.issubdtype(leaf.dtype, jnp.floating)
+  if whole and not isinstance(given, jax.core.Tracer):
+    known = np.asarray(given)
+    changed = known != known.astype(leaf.dtype)
+    if changed.any():
+      raise ValueError(
+        f'the baseline {known[changed].flat[0]} is no value of {leaf.dtype}: '
+        'pass one that is, such as baseline=127 for pixels of 0 to 255, or '
+        'explain the example as floats, x.astype("float32")'
+      )
+  return jnp.asarray(given).astype(leaf.dtype)
 
 
 def _blur_matrix(size, kernel_size, sigma):

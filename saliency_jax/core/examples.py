@@ -95,10 +95,10 @@ def wide(x: Any) -> Any:
 
 
 def like(values: Any, x: Any) -> Any:
-  """Returns wide values in the dtypes of `x`, integers rounded."""
+  """Returns wide values in the dtypes of `x`, those without halves rounded."""
 
   def narrow(value, leaf):
-    if jnp.issubdtype(leaf.dtype, jnp.integer):
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
       value = jnp.round(value)
     return value.astype(leaf.dtype)
 

@@ -58,8 +58,7 @@ def of(
     fill = examples.wide(baselines.evaluate(baseline, x, key))
     return one(lambda mask: mixed(mask, fill))
 
-  like_x = lambda row: baselines.evaluate(row, x, key)
-  rows = examples.wide(jax.vmap(like_x)(examples.arrays(baseline.rows)))
+  rows = examples.wide(baselines.rows_of(baseline, x))
 
   def blend(mask):
     del mask

@@ -6,14 +6,18 @@ Each alias is a `TypeAliasType`: `help()` shows its name and not what it means.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int, Key, Num, PyTree
+import jax
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 import numpy as np
 from typing_extensions import TypeAliasType
 
 # One example: an array, or a pytree of arrays where a method needs no grid.
-# Methods of forward calls take integers too; all others say which cast is
-# missing (see `examples.py`).
-Example = TypeAliasType('Example', PyTree[Num[Array | np.ndarray, '...']])
+# Methods of forward calls take integers and booleans too; all others say which
+# cast is missing (see `examples.py`).
+Example = TypeAliasType(
+  'Example',
+  PyTree[Num[Array | np.ndarray, '...'] | Bool[Array | np.ndarray, '...']],
+)
 
 # One image of floats, or of integers where a method asks for forward calls.
 Image = Num[Array | np.ndarray, 'H W C']
@@ -37,6 +41,11 @@ Scalar = TypeAliasType(
 
 # A noise level in units of the example, or a function of the example giving it.
 Sigma = TypeAliasType('Sigma', Scalar | Callable[[Example], Scalar])
+
+
+@jax.tree_util.register_static
+class Name(str):
+  """A name in an info, which no program sees: static, and no leaf."""
 
 
 class Attribution(NamedTuple):
