@@ -3,6 +3,8 @@
 from jaxtyping import Array, Int
 from matplotlib import collections
 from matplotlib import figure
+from matplotlib import patches
+from matplotlib import path
 import numpy as np
 from scipy import ndimage
 
@@ -18,7 +20,9 @@ _PANEL, _REST, _BAR = 3.4, 0.7, 1.0
 _OPACITY = 0.7
 # A written value's height and width, as shares of a square photo's.
 _TEXT = (0.09, 0.16)
-_MARKS = '95% intervals (±) leave out 0 within thick lines'
+# The share of a side in which a text in the middle of its place would hang out.
+_EDGE = 0.12
+_MARKS = 'hatched: the 95% interval (±) holds 0'
 
 
 def segments(
@@ -39,8 +43,8 @@ def segments(
     values: one a region.
     image: `[H, W, 3]` or `[H, W, 1]`, in [0, 1].
     labels: `[H, W]`, the region of each pixel, as of `maskers.segments`.
-    margin: half of the 95% interval of each, as `info.margin`: thick lines
-      enclose regions whose interval leaves out 0.
+    margin: half of the 95% interval of each, as `info.margin`: regions whose
+      interval holds 0 are hatched.
     limit: the value of the deepest colour, for photos that share a scale;
       `None` takes the largest size.
     num_shown: regions of the largest values that have them written on; 0 for
@@ -89,7 +93,7 @@ def segments(
   _draw(axes[0], lines, color='#ffd400', lw=0.8)
   _draw(axes[1], lines, color=texts.DARK, lw=0.5)
   if drawn.half.any():
-    _draw(axes[1], borders(drawn.signs()[labels]), color=texts.DARK, lw=2.2)
+    _hatch(axes[1], (np.abs(drawn.values) <= drawn.half)[labels])
     caption = '; '.join(filter(None, (caption, _MARKS)))
   _write(axes[1], drawn, labels, num_shown)
   frames.caption(axes[0], caption, 2 * _PANEL)
@@ -124,6 +128,22 @@ def _draw(ax, lines, **style):
   )
 
 
+def _hatch(ax, where):
+  """Draws lines over pixels `[H, W]`, each run of a row as a rectangle."""
+  steps = np.diff(np.pad(where.astype(int), ((0, 0), (1, 1))))
+  row, left = np.nonzero(steps > 0)
+  right = np.nonzero(steps < 0)[1]
+  corners = [(left, row), (right, row), (right, row + 1), (left, row + 1)]
+  polygons = np.stack([np.stack(c, -1) for c in corners], 1) - 0.5
+  if len(polygons):
+    shape = path.Path.make_compound_path_from_polys(polygons)
+    ax.add_patch(
+      patches.PathPatch(
+        shape, fill=False, hatch='////', edgecolor=texts.MUTED, lw=0
+      )
+    )
+
+
 def _write(ax, drawn, labels, num_shown):
   """Writes the largest values where their regions are widest, none on another.
 
@@ -143,13 +163,20 @@ def _write(ax, drawn, labels, num_shown):
     text = drawn.number(drawn.values[i])
     if drawn.half[i]:
       text += f'\n± {drawn.number(drawn.half[i]).lstrip("+")}'
+    # At an edge of the photo, towards its middle.
     ax.text(
       column,
       row,
       text,
-      ha='center',
-      va='center',
+      ha=_side(column, labels.shape[1], ('left', 'center', 'right')),
+      va=_side(row, labels.shape[0], ('top', 'center', 'bottom')),
       fontsize=7.5,
       color=texts.DARK,
       bbox={'facecolor': 'white', 'alpha': 0.8, 'lw': 0, 'pad': 1.0},
     )
+
+
+def _side(place, size, names):
+  """Returns the first or last name near an end, and the second elsewhere."""
+  share = (place + 0.5) / size
+  return names[int(share > _EDGE) + int(share > 1 - _EDGE)]

@@ -64,22 +64,49 @@ class SegmentsTest(parameterized.TestCase):
           expected.add(((j - 0.5, i + 0.5), (j + 0.5, i + 0.5)))
     self.assertEqual(found, expected)
 
-  def test_thick_lines_enclose_what_leaves_zero_out(self):
+  def test_hatches_what_may_be_zero_whatever_is_beside_it(self):
+    # Two halves that are certain touch, and what is not lies between them.
+    labels = np.repeat([[0, 1]], 8, 0).repeat(4, 1)
+    labels[2:6, 2:6] = 2
     fig = viz.segments(
-      _VALUES, image=_image(), labels=_LABELS, margin=_MARGIN, caption='c'
+      np.array([0.5, 0.6, 0.01]),
+      image=np.ones((8, 8, 1)),
+      labels=labels,
+      margin=np.array([0.1, 0.1, 0.2]),
+      caption='c',
     )
-    thin, thick = fig.axes[1].collections
-    self.assertGreater(thick.get_linewidth()[0], 2 * thin.get_linewidth()[0])
-    # Regions 2 and 3 are not told from 0, nor from each other.
-    sure = np.where(_LABELS < 2, 1 - 2 * _LABELS, 0)
-    np.testing.assert_array_equal(
-      np.array(thick.get_segments()), regions.borders(sure)
+    (hatched,) = fig.axes[1].patches
+    self.assertTrue(hatched.get_hatch())
+    shape = hatched.get_path()
+    for row, column in np.ndindex(8, 8):
+      self.assertEqual(
+        shape.contains_point((column, row)), labels[row, column] == 2
+      )
+    self.assertEqual(
+      fig.axes[0].get_title('left'), 'c; hatched: the 95% interval (±) holds 0'
     )
-    self.assertIn('thick lines', fig.axes[0].get_title('left'))
-    self.assertLen(
-      viz.segments(_VALUES, image=_image(), labels=_LABELS).axes[1].collections,
-      1,
+    self.assertLen(fig.axes[1].collections, 1)  # Borders are thin everywhere.
+    plain = viz.segments(_VALUES, image=_image(), labels=_LABELS)
+    self.assertEmpty(plain.axes[1].patches)
+
+  def test_texts_stay_on_the_photo(self):
+    labels = np.zeros((40, 40), int)
+    labels[:, :2], labels[:2, 5:30], labels[38:, 20:] = 1, 2, 3
+    fig = viz.segments(
+      np.array([0.0, -3.0, 2.0, 1.0]),
+      image=np.ones((40, 40, 1)),
+      labels=labels,
+      margin=np.full(4, 0.5),
     )
+    fig.draw_without_rendering()
+    ax = fig.axes[1]
+    self.assertLen(ax.texts, 3)
+    for text in ax.texts:
+      box = text.get_window_extent().transformed(ax.transAxes.inverted())
+      self.assertBetween(box.x0, -0.01, 1)
+      self.assertBetween(box.y0, -0.01, 1)
+      self.assertBetween(box.x1, 0, 1.01)
+      self.assertBetween(box.y1, 0, 1.01)
 
   def test_writes_the_largest_inside_their_regions(self):
     fig = viz.segments(
