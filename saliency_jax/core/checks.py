@@ -48,6 +48,10 @@ def count(name: str, value: Any, least: int = 1, most: int = MOST) -> None:
     return
   number = _number(value)
   whole = number is not None and number == np.floor(number)
+  if whole and not hasattr(value, '__index__'):
+    raise ValueError(
+      f'{name} must be an integer, got {value!r}: pass {int(number)}'
+    )
   if not whole or not least <= number <= most:
     ends = f'of at least {least}' if most == MOST else f'in [{least}, {most}]'
     if number is not None and number > MOST:
@@ -85,7 +89,18 @@ def one_number(score: Any) -> Any:
       f'expected a score of one number, got {np.shape(score)}: take one '
       'output, such as by scores.logit(apply, params, label)'
     )
-  return score
+  return jnp.asarray(score)
+
+
+def constructor(masker: Any) -> Callable[..., Any]:
+  """Returns what makes a masker, or raises `ValueError` if nothing does."""
+  if not callable(masker):
+    raise ValueError(
+      'masker must be a function of saliency_jax.maskers, its settings bound '
+      f'by functools.partial, got {masker!r:.80}: pass masker=maskers.entries '
+      'for a row, or partial(maskers.steps, width=10) for a series'
+    )
+  return masker
 
 
 def no_masker(method: Callable[..., Any], **settings: Any) -> None:
@@ -125,7 +140,10 @@ def axes(numbers: Sequence[int], x: Any) -> list[int]:
   """
   known = [axis + x.ndim if axis < 0 else axis for axis in numbers]
   if len(set(known)) < len(known) or not set(known) <= set(range(x.ndim)):
-    raise ValueError(f'an example {x.shape} has no axes {tuple(numbers)}')
+    raise ValueError(
+      f'an example {x.shape} has no axes {tuple(numbers)}: they count from 0, '
+      f'and are at most {x.ndim - 1}, none twice'
+    )
   return known
 
 
@@ -140,6 +158,11 @@ def players(labels: Any, least: int = 0) -> np.ndarray:
     ValueError: for labels that are anything else.
   """
   labels = np.asarray(labels)
+  if least < 0 and labels.size and (labels == least).all():
+    raise ValueError(
+      f'all of the {labels.size} labels are {least}, which leaves no player: '
+      'number those that may be hidden from 0'
+    )
   whole = np.issubdtype(labels.dtype, np.integer) and labels.size
   if not whole or labels.min() < least or labels.max() < 0:
     raise ValueError(

@@ -53,6 +53,17 @@ def of_segments(labels: Int[Array | np.ndarray, '...']) -> Edges:
   return _sorted(pairs[pairs[:, 0] != pairs[:, 1]])
 
 
+def required(edges: Any) -> Any:
+  """Returns edges, or raises `ValueError` where players have none."""
+  if edges is None:
+    raise ValueError(
+      'players without an order are no graph: pass edges=, such as '
+      'graphs.of_segments(labels), graphs.chain(n) or graphs.complete(n) of '
+      'saliency_jax.core'
+    )
+  return edges
+
+
 def known(edges: Any, num: int) -> Edges:
   """Returns edges that a user gave as a graph of `num` players.
 
@@ -67,11 +78,17 @@ def known(edges: Any, num: int) -> Edges:
     raise ValueError(
       f'expected edges [m, 2] of whole numbers, got {edges.dtype} {edges.shape}'
     )
-  wrong = (edges < 0) | (edges >= num) | (edges[:, :1] == edges[:, 1:])
+  wrong = ((edges < 0) | (edges >= num)).any(1)
   if wrong.any():
-    first = edges[wrong.any(1)][0].tolist()
     raise ValueError(
-      f'an edge joins two players of the numbers 0 to {num - 1}, got {first}'
+      f'an edge joins two players of the numbers 0 to {num - 1}, got '
+      f'{edges[wrong][0].tolist()}'
+    )
+  loops = edges[:, 0] == edges[:, 1]
+  if loops.any():
+    raise ValueError(
+      f'an edge joins two different players, got {edges[loops][0].tolist()}: '
+      'leave edges from a player to itself out'
     )
   return _sorted(edges)
 

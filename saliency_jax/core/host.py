@@ -94,9 +94,18 @@ def failure(error: BaseException) -> BaseException | None:
 
 @contextlib.contextmanager
 def own_errors() -> Iterator[None]:
-  """Raises what a black box raised, Ctrl-C too, and not JAX's report of it."""
+  """Raises what a black box raised, Ctrl-C too, and not JAX's report of it.
+
+  Raises:
+    TypeError: of a function that is numpy's, and is no black box yet.
+  """
   try:
     yield
+  except jax.errors.TracerArrayConversionError as e:
+    raise TypeError(
+      'fn hands its example to numpy, which cannot be traced: explain '
+      'scores.from_host(predict), whose predict takes a batch [n, *x] of numpy'
+    ) from e
   except jax.errors.JaxRuntimeError as e:
     if own := failure(e):
       raise own from None

@@ -194,7 +194,7 @@ def rise_protocol(
     checks.count('num_steps', num_steps, 1, fills[0].num)
   else:
     checks.no_masker(rise_protocol, deleted=deleted, start=start)
-    fills = [masker(x, key=key)] * 2
+    fills = [checks.constructor(masker)(x, key=key)] * 2
     num_steps = min(num_steps, fills[0].num)
   num = fills[0].num
   values = maps.per_player(scores, fills[0], by_size=by_size)

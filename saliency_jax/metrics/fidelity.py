@@ -101,7 +101,7 @@ def players(
     keep_prob: probability that a player stays.
   """
   checks.within('keep_prob', keep_prob, '[0, 1]')
-  parts = masker(x, key=key)
+  parts = checks.constructor(masker)(x, key=key)
   unit = jax.random.uniform(sampling.draw_key(key, 0), parts.shape)
   return x - parts.hide((unit < keep_prob).astype(x.dtype))
 
@@ -142,7 +142,7 @@ def infidelity(
   whole = fn(x)
   if masker is not None:
     checks.no_masker(infidelity, perturbation=perturbation, baseline=baseline)
-    parts = masker(x, key=key)
+    parts = checks.constructor(masker)(x, key=key)
     values = maps.per_player(scores, parts)
 
     def sample(i):

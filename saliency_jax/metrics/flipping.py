@@ -82,7 +82,7 @@ def decision_flips(
       masker = functools.partial(maskers.grid, cells=cells, baseline=baseline)
   else:
     checks.no_masker(decision_flips, baseline=baseline, per_pixel=per_pixel)
-  players = masker(x, key=key)
+  players = checks.constructor(masker)(x, key=key)
   values = maps.per_player(scores, players, by_size=by_size)
   order = ranking.ranks(values, key=key, largest_first=largest_first)
   counts = ranking.counts(fractions, players.num)

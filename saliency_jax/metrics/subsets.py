@@ -229,7 +229,7 @@ def mu_fidelity(
     values = maps.totals(scores, x, players)
   else:
     checks.no_masker(mu_fidelity, cells=cells, baseline=baseline)
-    players = masker(x, key=key)
+    players = checks.constructor(masker)(x, key=key)
     values = examples.wide(maps.per_player(scores, players))
 
   def hidden(i):
@@ -256,7 +256,7 @@ def _entries(metric, x, scores, key, baseline, masker):
     players = maskers.entries(x, key=key, baseline=baseline)
     return players, maps.totals(scores, x, players)
   checks.no_masker(metric, baseline=baseline)
-  players = masker(x, key=key)
+  players = checks.constructor(masker)(x, key=key)
   return players, examples.wide(maps.per_player(scores, players))
 
 

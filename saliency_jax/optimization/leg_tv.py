@@ -26,6 +26,7 @@ from saliency_jax import maskers
 from saliency_jax import transforms
 from saliency_jax.core import checks
 from saliency_jax.core import examples
+from saliency_jax.core import graphs
 from saliency_jax.core import stretching
 from saliency_jax.core import types
 from saliency_jax.optimization import held_out
@@ -170,12 +171,9 @@ def leg_tv(
   else:
     x = examples.arrays(x)
     checks.no_masker(leg_tv, cells=cells, colours=colours, stretch=stretch)
-    players = masker(x, key=key)
-    if edges is None and not players.ordered:
-      raise ValueError(
-        'players without an order are no graph: pass edges=, such as '
-        'graphs.of_segments(labels) or graphs.complete(n) of saliency_jax.core'
-      )
+    players = checks.constructor(masker)(x, key=key)
+    if not players.ordered:
+      graphs.required(edges)
     moves = moving.of_masker(players, clip)
   moves = moving.on_graph(moves, edges)
   design = leg.Design(

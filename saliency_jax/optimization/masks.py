@@ -64,7 +64,7 @@ def players(
   """
   if masker is not None:
     checks.no_masker(method, resolution=resolution, baseline=baseline)
-    return masker(x, key=key)
+    return checks.constructor(masker)(x, key=key)
   checks.image(x)
   checks.count('resolution', resolution, 1, min(x.shape[:2]))
   return maskers.grid(

@@ -89,7 +89,7 @@ def of(
   Raises:
     ValueError: for a masker of one player, which shares with nobody.
   """
-  players = masker(x, key=key)
+  players = checks.constructor(masker)(x, key=key)
   if players.num < 2:
     raise ValueError(
       f'expected a masker of at least 2 players, got {players.num}: one player '

@@ -238,14 +238,10 @@ def ball_regression(
 def _neighbours(game, edges, order):
   """Returns the neighbours of each player, along an edge."""
   checks.count('order', order, 0)
-  if edges is None and game.grid is None:
-    raise ValueError(
-      'players without an order are no graph: pass edges=, such as '
-      'graphs.of_segments(labels) of saliency_jax.core'
-    )
-  if edges is None:
+  if edges is None and game.grid is not None:
     edges = graphs.grid(game.grid)
-  return graphs.neighbours(graphs.known(edges, game.num), game.num)
+  edges = graphs.known(graphs.required(edges), game.num)
+  return graphs.neighbours(edges, game.num)
 
 
 def _summed(game, terms, near, batch_size):

@@ -102,7 +102,7 @@ def occlusion(
   else:
     settings = {'window': window, 'stride': stride, 'baseline': baseline}
     checks.no_masker(occlusion, **settings)
-    windows = _players(masker(x, key=key))
+    windows = _players(checks.constructor(masker)(x, key=key))
   fn, wide = examples.widened(fn, x)
   num = math.prod(windows.shape)
   # The call after the last window hides nothing: it gives f(x).

@@ -109,7 +109,7 @@ def rise(
     masker, mask = _cells(x, key, cells, keep_prob, baseline)
   else:
     checks.no_masker(rise, cells=cells, baseline=baseline)
-    masker, mask = _players(masker(x, key=key), keep_prob)
+    masker, mask = _players(checks.constructor(masker)(x, key=key), keep_prob)
   fn, _ = examples.widened(fn, x)
 
   def draw(i):

@@ -70,9 +70,14 @@ class ChecksTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'n must be a whole number'):
       checks.count('n', bad)
 
-  @parameterized.parameters(1, np.int64(7), 3.0, 2**31 - 1)
+  @parameterized.parameters(1, np.int64(7), np.int32(3), 2**31 - 1)
   def test_count_takes(self, good):
     checks.count('n', good)
+
+  @parameterized.parameters(64.0, np.float32(64))
+  def test_count_tells_a_float_from_an_integer(self, value):
+    with self.assertRaisesRegex(ValueError, 'n must be an integer.*: pass 64'):
+      checks.count('n', value)
 
   def test_count_names_the_range(self):
     with self.assertRaisesRegex(ValueError, r'in \[2, 5\], got 6'):
@@ -105,6 +110,14 @@ class ChecksTest(parameterized.TestCase):
       checks.image(jnp.ones((2, 3)))
     with self.assertRaisesRegex(ValueError, 'None'):
       checks.image({'a': jnp.ones(2)})
+
+  @parameterized.parameters('entries', None, 7)
+  def test_constructor_refuses(self, masker):
+    with self.assertRaisesRegex(
+      ValueError, f'masker must be a function .* got {masker!r}: pass masker='
+    ):
+      checks.constructor(masker)
+    self.assertIs(checks.constructor(jnp.sum), jnp.sum)
 
   def test_same_shape(self):
     x = {'a': jnp.ones(2)}

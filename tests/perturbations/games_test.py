@@ -116,6 +116,17 @@ class GamesTest(parameterized.TestCase):
     self.assertEqual(len(counts), 6)
     self.assertLess(np.abs(counts - 1000).max() / np.sqrt(6000 * 5 / 36), 4.5)
 
+  @parameterized.parameters(True, False)
+  def test_a_score_of_numpy(self, jitted):
+    explain = lambda x: saliency_jax.ablation(
+      lambda x: np.sum(np.asarray(x)), x, masker=maskers.entries
+    )
+    explain = jax.jit(explain) if jitted else explain
+    with self.assertRaisesRegex(
+      TypeError, r'explain scores.from_host\(predict'
+    ):
+      explain(jnp.ones(3))
+
   def test_one_player(self):
     with self.assertRaisesRegex(ValueError, 'at least 2 players, got 1'):
       games.of(jnp.sum, jnp.ones(1), maskers.entries, None)
