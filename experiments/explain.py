@@ -105,8 +105,10 @@ def main(setup: app.Setup) -> None:
   begin = time.perf_counter()
   chosen = subsets.METHODS.value
   if _TEXT.value is not None:
-    if _CERTIFY.value is not None:
-      raise ValueError('--certify is for images: leave it out beside --text')
+    of_images = {'certify': _CERTIFY, 'segments': segments.SEGMENTS}
+    for name, flag in of_images.items():
+      if flag.value is not None:
+        raise ValueError(f'--{name} is for images: leave it out beside --text')
     sentences.explain(
       setup,
       _TEXT.value,
