@@ -38,12 +38,12 @@ class Draws(NamedTuple):
 
   Attributes:
     num: draws, those of an earlier result included.
-    met: whether there was a tolerance, and the largest standard error is within
-      it.
+    met: whether the largest standard error is within the tolerance; `None`
+      where there was none.
   """
 
   num: Int[Array, '']
-  met: Bool[Array, '']
+  met: Bool[Array, ''] | None
 
 
 class Moments(NamedTuple):
@@ -115,11 +115,13 @@ def moments(
   def stderr(sums, num):
     mean, sum_sq = sums
     spread = watched(mean, variance_of(sum_sq, num))
-    return standard_error(spread, Draws(num, jnp.asarray(False)))
+    return standard_error(spread, Draws(num, None))
 
   def add(sums, first, new):
     # Behind the last draw it stands again, and is not counted.
     ys = jax.vmap(f)(jnp.minimum(_numbers(first, size), num_samples - 1))
+    same = lambda mean, y: _same_shape(mean.shape, y.shape[1:])
+    jax.tree.map(same, sums[0], ys)
     return sampling.merged(*sums, ys, first, new)
 
   if start is None:
@@ -214,7 +216,7 @@ def rows(
 
 def drawn(num: Int[Array, ''] | int) -> Draws:
   """Returns `Draws` of so many, to no tolerance."""
-  return Draws(jnp.asarray(num, jnp.int32), jnp.asarray(False))
+  return Draws(jnp.asarray(num, jnp.int32), None)
 
 
 def room(num_samples: int, values: Any | None) -> int:
@@ -232,12 +234,17 @@ def _numbers(first, size):
 
 def _begun(values, earlier):
   """Returns rows that begin with earlier ones, or raises."""
-  if earlier.shape[1:] != values.shape[1:]:
-    raise ValueError(
-      f'start has draws of shape {earlier.shape[1:]}, expected '
-      f'{values.shape[1:]}: go on with the same settings'
-    )
+  _same_shape(earlier.shape[1:], values.shape[1:])
   return values.at[: len(earlier)].set(jnp.asarray(earlier, values.dtype))
+
+
+def _same_shape(earlier, wanted):
+  """Raises `ValueError` unless earlier draws are shaped as the others."""
+  if earlier != wanted:
+    raise ValueError(
+      f'start has draws of shape {earlier}, expected {wanted}: go on with the '
+      'same example, masker and settings'
+    )
 
 
 def _size(num_samples, batch_size):
@@ -309,7 +316,7 @@ def _until(
 
   carry = state, num, jnp.asarray(False), jnp.asarray(False)
   state, num, good, _ = jax.lax.while_loop(goes_on, look, carry)
-  return state, Draws(num, good)
+  return state, Draws(num, None if tolerance is None else good)
 
 
 def standard_error(variance: Any, draws: Draws) -> Any:
@@ -328,6 +335,11 @@ def info_of(start: Any, kind: type) -> Any:
   Raises:
     ValueError: unless it is one of the same method.
   """
+  if isinstance(start, kind):
+    raise ValueError(
+      f'start must be the whole attribution, got its info, {kind.__name__}: '
+      'pass start=found, not start=found.info'
+    )
   info = getattr(start, 'info', None)
   if not isinstance(info, kind):
     raise ValueError(
@@ -335,6 +347,20 @@ def info_of(start: Any, kind: type) -> Any:
       f'returns it, got {type(start if info is None else info).__name__}'
     )
   return info
+
+
+def same_players(earlier: Any, like: Any) -> None:
+  """Raises `ValueError` unless an earlier map has the players of this one.
+
+  Args:
+    earlier: what the earlier map says of each player, an array.
+    like: an array of the shape that it has to have.
+  """
+  if earlier.shape != like.shape:
+    raise ValueError(
+      f'start is of players {earlier.shape}, expected {like.shape}: go on with '
+      'the same example and masker'
+    )
 
 
 def restored(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from saliency_jax import maskers
+from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import stopping
@@ -98,12 +99,13 @@ def banzhaf(
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
   p = game.num
+  checks.count('num_samples', num_samples)
   if num_samples >= 2**p - 2:
     terms, worths = _enumerated(game, batch_size)
     values, stderr = jnp.mean(terms, 0), jnp.zeros(p, game.dtype)
-    draws = stopping.drawn(len(terms))._replace(
-      met=jnp.asarray(tolerance is not None) & jnp.all(jnp.isfinite(values))
-    )
+    draws = stopping.drawn(len(terms))
+    if tolerance is not None:
+      draws = draws._replace(met=jnp.all(jnp.isfinite(values)))
   else:
     games.enough('num_samples', num_samples, 4, game)
     mean, variance, draws, worths = _drawn(

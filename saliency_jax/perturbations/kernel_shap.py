@@ -57,7 +57,8 @@ class KernelShapInfo(NamedTuple):
     baseline_score: `v(nobody)`.
     num_drawn: pairs that were drawn; the other pairs are enumerated.
     num_calls: of the score.
-    draws: how many pairs there are, and whether a tolerance is met.
+    draws: how many pairs of a set and its complement there are, half of the
+      coalitions that `num_samples` counts, and whether a tolerance is met.
     worths: what each set and its complement are worth, in the order in which
       they are looked at, with zeros behind the last: `start` goes on from them.
   """
@@ -157,6 +158,7 @@ def kernel_shap(
   game = games.of(fn, x, masker, key)
   if start is not None:
     info = stopping.info_of(start, KernelShapInfo)
+    stopping.same_players(info.values, game.shaped(jnp.zeros(game.num)))
     start = stopping.Rows(info.worths, info.draws)
   plan = _plan(game, num_samples, unbiased, start)
   num_pairs = min(num_samples // 2, len(plan.order))

@@ -226,7 +226,7 @@ def leg(
   else:
     x = examples.arrays(x)
     checks.no_masker(leg, cells=cells, colours=colours, stretch=stretch)
-    moves = moving.of_masker(masker(x, key=key), clip)
+    moves = moving.of_masker(checks.constructor(masker)(x, key=key), clip)
   moves = moving.on_graph(moves, edges)
   design = Design(
     sigma,
@@ -275,6 +275,7 @@ def estimate(
   earlier = None
   if design.start is not None:
     earlier = stopping.info_of(design.start, LegInfo)
+    stopping.same_players(earlier.grid, like)
   score = checks.one_number(fn(x)).astype(dtype)
   sigma, found, num_calls = _scale(
     fn, key, moves, design, noise, score, num_signs, size, earlier

@@ -50,6 +50,7 @@ class ShapleyInfo(NamedTuple):
     draws: of `permutation` and `stratified`, how many pairs of orders, or
       orders, they are, and whether a tolerance is met; so of the pairs of a
       `gaussian_process` with a tolerance. `None` of the others.
+    estimator: its name, which is no array: `start` goes on from the same one.
   """
 
   values: Float[Array, '*players']
@@ -60,6 +61,7 @@ class ShapleyInfo(NamedTuple):
   baseline_score: Float[Array, '']
   num_calls: Int[Array, '']
   draws: stopping.Draws | None
+  estimator: types.Name = types.Name('')
 
 
 class Estimate(NamedTuple):
@@ -71,6 +73,7 @@ class Estimate(NamedTuple):
     worths: of which the calls are counted.
     draws: how many they are, of an estimator that can go on from them.
     freedom: degrees of freedom of the standard errors.
+    estimator: its name, of one that can go on.
   """
 
   values: Float[Array, 'p']
@@ -78,6 +81,7 @@ class Estimate(NamedTuple):
   worths: games.Worths
   draws: stopping.Draws | None = None
   freedom: Int[Array, ''] | int = checks.MOST
+  estimator: str = ''
 
 
 # `(game, *, key, batch_size) -> Estimate`, its settings bound.
@@ -128,7 +132,7 @@ def shapley(
   x = examples.arrays(x)
   game = games.of(fn, x, masker, key)
   estimator = permutation if estimator is None else estimator
-  values, stderr, worths, draws, freedom = estimator(
+  values, stderr, worths, draws, freedom, name = estimator(
     game, key=key, batch_size=batch_size
   )
   info = ShapleyInfo(
@@ -140,6 +144,7 @@ def shapley(
     baseline_score=worths.nobody,
     num_calls=worths.num_calls,
     draws=draws,
+    estimator=types.Name(name),
   )
   return examples.attribution(x, game.spread(values), info)
 
@@ -217,7 +222,7 @@ def permutation(
     worths = games.worths(
       game, lambda i: _arrived(places, i), num, batch_size=batch_size
     )
-    return mean(_added(places, worths), worths)
+    return mean(_added(places, worths), worths, 'permutation')
   ends = games.ends(game)
 
   def terms(i):
@@ -234,10 +239,10 @@ def permutation(
     num_pairs,
     batch_size=1,
     tolerance=tolerance,
-    start=restored(start, game),
+    start=restored(start, game, 'permutation'),
   )
   num = found.draws.num * (2 * p - 2)
-  return estimate(found, ends._replace(num_more=num))
+  return estimate(found, ends._replace(num_more=num), 'permutation')
 
 
 def _arrived(places, i):
@@ -278,35 +283,39 @@ def times(
   return jnp.matmul(worths, shares, precision=_HIGHEST)
 
 
-def mean(terms: Float[Array, 'n p'], worths: games.Worths) -> Estimate:
+def mean(
+  terms: Float[Array, 'n p'], worths: games.Worths, name: str
+) -> Estimate:
   """Returns the mean of independent estimates, and its error."""
   draws = stopping.drawn(len(terms))
   found = stopping.Moments(jnp.mean(terms, 0), jnp.var(terms, 0), draws)
-  return estimate(found, worths)
+  return estimate(found, worths, name)
 
 
-def estimate(found: stopping.Moments, worths: games.Worths) -> Estimate:
+def estimate(
+  found: stopping.Moments, worths: games.Worths, name: str
+) -> Estimate:
   """Returns the estimate of the moments of independent ones."""
   stderr = stopping.standard_error(found.variance, found.draws)
   freedom = found.draws.num - 1
-  return Estimate(found.mean, stderr, worths, found.draws, freedom)
+  return Estimate(found.mean, stderr, worths, found.draws, freedom, name)
 
 
 def restored(
-  start: types.Attribution | None, game: games.Game
+  start: types.Attribution | None, game: games.Game, name: str
 ) -> stopping.Moments | None:
   """Returns the moments of an earlier map, if there is one.
 
   Raises:
-    ValueError: it is of an estimator that does not count its draws.
+    ValueError: it is of another estimator, or of other players.
   """
   if start is None:
     return None
   info = stopping.info_of(start, ShapleyInfo)
-  if info.draws is None:
+  if info.draws is None or info.estimator != name:
+    got = info.estimator or 'one that does not go on'
     raise ValueError(
-      'start must be of the same estimator, got a map of one that does not '
-      'count its draws'
+      f'start must be of the same estimator, {name}, got a map of {got}'
     )
   flat = lambda a: jnp.asarray(a, game.dtype).ravel()
   return stopping.restored(flat(info.values), flat(info.stderr), info.draws)

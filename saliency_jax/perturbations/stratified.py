@@ -81,7 +81,7 @@ def stratified(
     terms = jax.vmap(lambda place, v: term(place, v, fixed, worths))(
       places, drawn.reshape(num_orders, -1)
     )
-    return shapley.mean(terms, worths)
+    return shapley.mean(terms, worths, 'stratified')
   worths = games.worths(game, lambda i: table[i], 2 * p, batch_size=batch_size)
 
   def draw(i):
@@ -98,10 +98,11 @@ def stratified(
     num_orders,
     batch_size=1,
     tolerance=tolerance,
-    start=shapley.restored(start, game),
+    start=shapley.restored(start, game, 'stratified'),
   )
   num = found.draws.num * len(by_window)
-  return shapley.estimate(found, worths._replace(num_more=num))
+  worths = worths._replace(num_more=num)
+  return shapley.estimate(found, worths, 'stratified')
 
 
 def calls_an_order(num_players: int) -> int:

@@ -58,7 +58,7 @@ class StoppingTest(parameterized.TestCase):
     rows = np.asarray(_rows(20))
     np.testing.assert_allclose(got.mean['map'], rows.mean(0), rtol=1e-5)
     np.testing.assert_allclose(got.variance['map'], rows.var(0), rtol=1e-5)
-    self.assertEqual(got.draws, (20, False))
+    self.assertEqual(got.draws, (20, None))
     plain = lambda: sampling.batched_moments(
       _draw, jnp.arange(20), batch_size=batch_size
     )
@@ -158,7 +158,8 @@ class StoppingTest(parameterized.TestCase):
     )()
     rows = np.asarray(_rows(40))
     for got in (plain, whole, again):
-      self.assertEqual(got.draws, (40, False))
+      self.assertEqual(got.draws.num, 40)
+      self.assertFalse(got.draws.met)
       _assert_rows(got.values['map'], rows)
     _assert_rows(half.values['map'], rows[:15])
 
@@ -200,6 +201,12 @@ class StoppingTest(parameterized.TestCase):
       ValueError, r'start has draws .*\(2,\).*\(3,\)'
     ):
       _kept(40, start=start)
+    mean = {'map': jnp.ones(2), 'score': jnp.ones(())}
+    start = stopping.Moments(mean, mean, stopping.drawn(5))
+    with self.assertRaisesRegex(
+      ValueError, r'start has draws .*\(2,\).*\(3,\)'
+    ):
+      _moments(40, start=start)
 
   @parameterized.parameters(0.0, -1.0, float('nan'))
   def test_bad_tolerance(self, tolerance):
@@ -214,6 +221,10 @@ class StoppingTest(parameterized.TestCase):
     ):
       with self.assertRaisesRegex(ValueError, f'with Moments, .* got {got}'):
         stopping.info_of(start, stopping.Moments)
+    with self.assertRaisesRegex(
+      ValueError, 'start=found, not start=found.info'
+    ):
+      stopping.info_of(draws, stopping.Draws)
 
 
 if __name__ == '__main__':

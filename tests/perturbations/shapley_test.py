@@ -206,8 +206,34 @@ class ShapleyTest(parameterized.TestCase):
     )
     num = int(good.info.draws.num)
     self.assertEqual(good.info.num_calls, 2 + singles + calls * num)
-    with self.assertRaisesRegex(ValueError, 'of the same estimator, got a map'):
+    with self.assertRaisesRegex(
+      ValueError, 'same estimator, .*, got a map of o'
+    ):
       explain(fn, 10, start=_run(fn, x, estimator=shapley.exact))
+
+  def test_start_of_another_estimator_or_of_other_players(self):
+    first = _partial(shapley.permutation, num_pairs=3)
+    orders = _partial(stratified.stratified, num_orders=3)
+
+    def explain(estimator, num_players, **settings):
+      return shapley.shapley(
+        jnp.sum,
+        jnp.ones(num_players),
+        key=jax.random.key(0),
+        masker=maskers.entries,
+        estimator=_partial(estimator, **settings),
+      )
+
+    def on(estimator, num_players):
+      start = explain(first, 6)
+      return explain(estimator, num_players, start=start)
+
+    with self.assertRaisesRegex(
+      ValueError, 'same estimator, stratified, got a map of permutation'
+    ):
+      jax.eval_shape(lambda: on(orders, 6))
+    with self.assertRaisesRegex(ValueError, r'shape \(6,\), expected \(5,\)'):
+      jax.eval_shape(lambda: on(first, 5))
 
   @parameterized.parameters(*ESTIMATORS)
   def test_equivalence(self, name):
