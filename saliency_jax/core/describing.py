@@ -17,6 +17,10 @@ from saliency_jax.core import types
 
 # Below this, two halves of the draws say different things.
 _HALVES_AGREE = 0.5
+# Above this share, the map of one half says all there is to say of the other.
+_ALL = 0.9
+# Above this share of a weight, what a penalty takes away is seen in the map.
+_SHRUNK = 0.1
 # Above this share of the paths, most have come to an end before the layer.
 _MOST = 0.5
 # Above this share of the score's change, a sum is not complete.
@@ -74,6 +78,8 @@ def warnings(
       the method found, if it did, and where a score is a logit give 0.
   """
   fields = _fields(out)
+  if not np.isfinite(fields['scores']).all():
+    return ('scores are NaN or infinite',)  # So is all that was made of them.
   given = {} if prob is None else {'score': prob}
   holds = lambda failing: bool(_said(failing, {**fields, **given}))
   return tuple(text for text, failing in _WARNINGS.items() if holds(failing))
@@ -115,6 +121,17 @@ def _halves(split_half, explained):
 def _fitted(explained, split_half=None):
   if split_half is None:
     return f'{explained:.0%} of the variance explained'
+
+
+def _effective(effective_samples, values):
+  if not _enough(effective_samples, values):
+    samples = float(effective_samples)
+    return f'{samples:.1f} effective samples for {np.size(values)} players'
+
+
+def _shrunk(shrinkage):
+  if shrinkage > _SHRUNK:
+    return f'the penalty takes {float(shrinkage):.0%} of the map away'
 
 
 def _left(mean_score, score_std, score=None, sigma=None, sigma_found=True):
@@ -240,6 +257,8 @@ def _score(score):
 _FACTS = (
   _fitted,
   _halves,
+  _effective,
+  _shrunk,
   _left,
   _ranks,
   _complete,
@@ -261,7 +280,6 @@ _FACTS = (
 )
 # Each fails where a number is NaN, too.
 _WARNINGS = {
-  'scores are NaN or infinite': lambda scores: not np.isfinite(scores).all(),
   'the probability rounds to 1 and is flat there: explain the logit': (
     lambda score: np.all(np.float32(score) == 1)
   ),
@@ -272,8 +290,24 @@ _WARNINGS = {
   "no sigma leaves the share that 'auto' looks for: another keep": (
     lambda sigma_found: not np.all(sigma_found)
   ),
+  'the noise does not move the score: a larger sigma': (
+    lambda score_std, sigma: np.all(score_std == 0)
+  ),
   'maps of two halves of the draws disagree: more draws': (
-    lambda split_half: not np.all(split_half >= _HALVES_AGREE)
+    lambda split_half, explained=0, score_std=1: (
+      not np.all(split_half >= _HALVES_AGREE)
+      # Of a map of one number, or of equal ones, there is no correlation.
+      and not np.all((explained >= _ALL) | (score_std == 0))
+    )
+  ),
+  'the standard error is not within the tolerance: more draws': (
+    lambda met: not np.all(met)
+  ),
+  'too few effective samples to tell an error: a larger width, more draws': (
+    lambda effective_samples, values: not _enough(effective_samples, values)
+  ),
+  'the penalty shrinks the map: more draws or a smaller alpha': (
+    lambda shrinkage: np.any(shrinkage > _SHRUNK)
   ),
   'no step of the search was accepted': (
     lambda accepted_fraction: not np.all(accepted_fraction > 0)
@@ -291,6 +325,10 @@ _WARNINGS = {
     lambda relative_error: not np.all(relative_error <= _COMPLETE)
   ),
 }
+
+
+def _enough(effective_samples, values) -> bool:
+  return bool(np.all(effective_samples >= np.size(values) + 1))
 
 
 def _rms(a) -> float:

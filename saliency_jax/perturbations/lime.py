@@ -37,18 +37,24 @@ class LimeInfo(NamedTuple):
   Attributes:
     values: `beta`, the weights of the players, on their grid.
     stderr: standard error of each, by what it would change if each of the draws
-      were left out (the jackknife, HC3), which does not believe in the model:
-      around what infinitely many draws would give, but for the pull of `alpha`
-      towards 0.
-    margin: half of the 95% interval of each: 1.96 standard errors, which of 10
-      players covered .91 to .99 at 12 to 1000 draws.
+      were left out (the jackknife, HC3), which does not believe in the model.
+      Infinite with fewer effective samples than players and one more.
+    margin: half of the 95% interval of each: 1.96 standard errors. It is the
+      interval of what this penalty makes of so many draws in the mean, and
+      knows nothing of the pull of `alpha` towards 0: where `shrinkage` is
+      large, the weights of no penalty, or of more draws, are outside.
+    shrinkage: share of a weight that the penalty takes away, in the mean over
+      the directions of the weights; 0 of `alpha=0`. More draws make it smaller.
     intercept: `b`.
     explained: weighted R^2 of `num_fresh` draws that the fit has not seen.
-    effective_samples: `(sum w)^2 / sum w^2`: as many draws of equal weight.
+    effective_samples: as many draws of equal weight, in half of which each
+      player is present: `(sum w)^2 / sum w^2`, times `4 m (1 - m)` of the
+      player for whom that is least, present at a share `m` of the weight.
     score: `f(x)`.
     baseline_score: the score with every player hidden.
     num_calls: of the score.
-    draws: how many they are, and whether a tolerance is met.
+    draws: how many coalitions they are, as `num_samples` counts them, and
+      whether a tolerance is met.
     worths: what each draw is worth, with zeros behind the last: `start` goes on
       from them.
   """
@@ -56,6 +62,7 @@ class LimeInfo(NamedTuple):
   values: Float[Array, '*players']
   stderr: Float[Array, '*players']
   margin: Float[Array, '*players']
+  shrinkage: Float[Array, '']
   intercept: Float[Array, '']
   explained: Float[Array, '']
   effective_samples: Float[Array, '']
@@ -73,11 +80,15 @@ class Fit(NamedTuple):
     slope: `beta`.
     intercept: `b`, on which there is no penalty.
     stderr: standard errors of the slope.
+    shrinkage: see `LimeInfo`.
+    effective_samples: see `LimeInfo`.
   """
 
   slope: Float[Array, 'p']
   intercept: Float[Array, '']
   stderr: Float[Array, 'p']
+  shrinkage: Float[Array, '']
+  effective_samples: Float[Array, '']
 
 
 def lime(
@@ -145,6 +156,7 @@ def lime(
 
   if start is not None:
     info = stopping.info_of(start, LimeInfo)
+    stopping.same_players(info.values, game.shaped(jnp.zeros(game.num)))
     start = stopping.Rows(info.worths[:, None], info.draws)
   room = stopping.room(num_samples, start and start.values)
   # Behind all draws that there may be, those that judge the fit.
@@ -158,27 +170,28 @@ def lime(
     seen = jnp.arange(room, dtype=jnp.int32) < num
     drawn = jnp.where(seen, weights[used], 0)
     penalty = jnp.asarray(alpha, game.dtype)
-    return ridge(members[used], values[:, 0], drawn, penalty), drawn
+    return ridge(members[used], values[:, 0], drawn, penalty)
 
   worths, (values, draws) = games.of_draws(
     game,
     lambda i: sets[i][None],
     num_samples,
     sets[fresh],
-    lambda _, values, num: fitted(values, num)[0].stderr,
+    lambda _, values, num: fitted(values, num).stderr,
     batch_size=batch_size,
     tolerance=tolerance,
     start=start,
     least=max(stopping.LEAST, game.num + 2),
   )
-  fit, drawn = fitted(values, draws.num)
+  fit = fitted(values, draws.num)
   info = LimeInfo(
     values=game.shaped(fit.slope),
     stderr=game.shaped(fit.stderr),
     margin=game.shaped(reliability.margin(fit.stderr, checks.MOST)),
+    shrinkage=fit.shrinkage,
     intercept=fit.intercept,
     explained=_explained(fit, members[fresh], worths.of, weights[fresh]),
-    effective_samples=jnp.sum(drawn) ** 2 / jnp.sum(drawn**2),
+    effective_samples=fit.effective_samples,
     score=worths.everyone,
     baseline_score=worths.nobody,
     num_calls=worths.num_calls,
@@ -214,10 +227,18 @@ def ridge(
   slope = _times(worth - level, gains)
   residual = worth - level - _times(centred, slope)
   # What is left of each draw where the others alone are fitted.
-  leverage = weights / total + jnp.sum(centred * gains, 1)
-  own = jnp.maximum(1 - leverage, jnp.finfo(worth.dtype).eps)
+  pull = jnp.sum(centred * gains, 1)
+  own = jnp.maximum(1 - weights / total - pull, jnp.finfo(worth.dtype).eps)
   stderr = jnp.sqrt(_times((residual / own) ** 2, gains**2))
-  return Fit(slope, level - jnp.sum(middle * slope), stderr)
+  # A player that hardly any weight goes without is as good as not drawn.
+  both_ways = jnp.min(4 * middle * (1 - middle))
+  num, effective = len(middle), total**2 / jnp.sum(weights**2) * both_ways
+  # Fewer than the numbers that are fitted leave nothing to tell an error by.
+  stderr = jnp.where(effective >= num + 1, stderr, jnp.inf)
+  # The trace of what a linear score's weights are multiplied by.
+  kept = jnp.clip(jnp.sum(pull) / num, 0, 1)
+  intercept = level - jnp.sum(middle * slope)
+  return Fit(slope, intercept, stderr, 1 - kept, effective)
 
 
 def _explained(fit, members, worth, weights):

@@ -22,6 +22,12 @@ class _Info(NamedTuple):
   lost: Any = 0.1
   solver: Any = ()
   sigma_found: Any = True
+  met: Any = True
+  values: Any = np.array([3.0, 4.0])
+  effective_samples: Any = 3.0
+  shrinkage: Any = 0.1
+  score_std: Any = 0.2
+  sigma: Any = 0.05
 
 
 class _Solver(NamedTuple):
@@ -76,6 +82,10 @@ class WarningsTest(parameterized.TestCase):
     ({'solver': _Solver(np.array([True, False]))}, 'has not converged'),
     ({'num_rectifiers': 0}, 'nothing was rectified'),
     ({'lost': 0.9}, 'probability was lost'),
+    ({'met': False}, 'not within the tolerance'),
+    ({'effective_samples': 2.5}, 'too few effective samples'),
+    ({'shrinkage': 0.4}, 'more draws or a smaller alpha'),
+    ({'score_std': 0.0, 'split_half': 0.0}, 'noise does not move the score'),
   )
   def test_info_that_speaks(self, fields, want):
     (sentence,) = describing.warnings(_out(_Info(**fields)))
@@ -85,6 +95,15 @@ class WarningsTest(parameterized.TestCase):
     zero, nan = (describing.warnings(_out(scale=s)) for s in (0, np.nan))
     self.assertEqual(zero, ('the map is zero everywhere',))
     self.assertEqual(nan, ('scores are NaN or infinite',))
+
+  def test_numbers_that_are_none_are_told_once(self):
+    info = _Info(explained=np.nan, split_half=np.nan, relative_error=np.nan)
+    self.assertLen(describing.warnings(_out(info, scale=np.nan)), 1)
+
+  def test_what_is_explained_needs_no_halves(self):
+    # Of one number, or of equal ones, there is no correlation.
+    info = _Info(explained=1.0, split_half=0.0)
+    self.assertEqual(describing.warnings(_out(info)), ())
 
   @parameterized.parameters(
     (1.0, None, True),
@@ -120,6 +139,13 @@ class FactsTest(absltest.TestCase):
         'values sum to +7.000, the score changes by +0.750',
       ],
     )
+
+  def test_what_a_penalty_and_few_samples_leave(self):
+    info = _Info(shrinkage=0.42, effective_samples=1.04, split_half=0.5)
+    told = describing.facts(_out(info))
+    self.assertIn('1.0 effective samples for 2 players', told)
+    self.assertIn('the penalty takes 42% of the map away', told)
+    self.assertNotIn('penalty', describing.facts(_out()))
 
   def test_standard_error_of_several_inputs(self):
     scores = {'a': np.array([3.0]), 'b': np.array([4.0])}

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn import linear_model
 
 from saliency_jax import maskers
+from saliency_jax.core import describing
 from saliency_jax.perturbations import lime
 from tests import equivalence
 from tests import random_games
@@ -68,10 +69,13 @@ class LimeTest(parameterized.TestCase):
       model.score(sets[60:], worth[60:], sample_weight=weights[60:]),
       atol=1e-4,
     )
+    weights = weights[:60]
+    present = weights @ sets[:60] / weights.sum()
+    equal = weights.sum() ** 2 / (weights**2).sum()
     np.testing.assert_allclose(
       out.info.effective_samples,
-      weights[:60].sum() ** 2 / (weights[:60] ** 2).sum(),
-      rtol=1e-5,
+      equal * (4 * present * (1 - present)).min(),
+      rtol=1e-4,
     )
 
   def test_standard_errors(self):
@@ -86,7 +90,6 @@ class LimeTest(parameterized.TestCase):
     self.assertBetween(ratio.max(), 0.75, 1.3)
 
   def test_standard_errors_of_few_draws(self):
-    # Two draws more than there are numbers.
     worths = random_games.numbers(5)
     fn, x = random_games.score(worths), random_games.row(worths)
 
@@ -94,10 +97,59 @@ class LimeTest(parameterized.TestCase):
       return _explain(fn, x, key=key, num_samples=num, alpha=1e-3, num_fresh=2)
 
     keys = jax.random.split(jax.random.key(1), 400)
-    out = jax.jit(jax.vmap(functools.partial(explain, num=8)))(keys)
+    out = jax.jit(jax.vmap(functools.partial(explain, num=32)))(keys)
     truth = jax.jit(lambda key: explain(key, 20000))(jax.random.key(2)).scores
+    enough = np.asarray(out.info.effective_samples) >= 6
+    np.testing.assert_array_equal(
+      np.isinf(out.info.stderr), np.broadcast_to(~enough[:, None], (400, 5))
+    )
+    self.assertGreater(enough.sum(), 200)
     inside = np.abs(out.scores - truth[None]) < out.info.margin
-    self.assertBetween(inside.mean(), 0.89, 0.99)
+    self.assertBetween(inside[enough].mean(), 0.89, 0.99)
+
+  def test_a_kernel_that_sees_one_draw_is_not_sure(self):
+    out = jax.jit(
+      lambda: _explain(
+        lambda x: x @ jnp.arange(1.0, 7),
+        jnp.ones(6),
+        key=jax.random.key(0),
+        width=0.01,
+        num_samples=1000,
+        tolerance=10.0,
+      )
+    )()
+    self.assertLess(out.info.effective_samples, 7)
+    self.assertTrue(np.isinf(out.info.stderr).all())
+    self.assertTrue(np.isinf(out.info.margin).all())
+    self.assertEqual(out.info.draws, (1000, False))
+    told = describing.describe(out)
+    self.assertIn('effective samples for 6 players', told)
+    self.assertIn('! too few effective samples', told)
+    self.assertIn('! the standard error is not within the tolerance', told)
+
+  @parameterized.parameters((32, 1.0, True), (32, 1e-3, False))
+  def test_says_what_the_penalty_takes_away(self, num, alpha, told):
+    w = np.arange(1.0, 7, dtype=np.float32)
+    out = jax.jit(
+      lambda: _explain(
+        lambda x: x @ w,
+        jnp.ones(6),
+        key=jax.random.key(0),
+        num_samples=num,
+        alpha=alpha,
+      )
+    )()
+    # Of a linear score each weight loses about the same share.
+    lost = 1 - np.mean(out.scores / w)
+    np.testing.assert_allclose(out.info.shrinkage, lost, atol=0.1)
+    self.assertEqual('smaller alpha' in describing.describe(out), told)
+
+  def test_start_of_other_players(self):
+    explain = lambda p, **settings: _explain(
+      jnp.sum, jnp.ones(p), key=jax.random.key(0), num_samples=20, **settings
+    )
+    with self.assertRaisesRegex(ValueError, r'players \(6,\), expected \(5,\)'):
+      jax.eval_shape(lambda: explain(5, start=explain(6)))
 
   def test_until_it_is_good_and_on(self):
     worths = random_games.numbers(5)
@@ -129,7 +181,7 @@ class LimeTest(parameterized.TestCase):
     method = functools.partial(
       lime.lime,
       masker=functools.partial(maskers.grid, cells=2),
-      num_samples=11,
+      num_samples=29,
       num_fresh=5,
     )
     equivalence.check(self, method, draws=True)
