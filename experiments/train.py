@@ -161,6 +161,7 @@ def _check(config) -> None:
   if size < 1:
     raise ValueError(f'config.data.batch_size is {size}, expected at least 1')
   recipes.loss(config['loss'])
+  recipes.ramped(config['loss'], 1)
   recipes.optimizer(config['optimizer'], 1)
 
 

@@ -4,7 +4,8 @@ A config has `claims`, on what is measured of the maps, by the point of the
 sweep without its seed, 'lam=200.0', the seeds being its examples; `network` and
 its settings for `models.create`; `data`, with the splits of training,
 validation and test and the size of a batch; `loss`, `optimizer` and their
-settings, of the tables of `training/recipes.py`; `epochs`, the first
+settings, of the tables of `training/recipes.py`, the loss with `ramps` of what
+changes over the training, if anything does; `epochs`, the first
 `first_epochs` of them by the plain loss; `max_steps`, which ends a training
 earlier (0 does not); `patience`, the validations without a better loss after
 which it ends (0 never does, and keeps the last parameters, not the best); how
@@ -56,9 +57,20 @@ def judge(
   resolution: int = 28,
   attack: Mapping[str, Any] | None = None,
   num_samples: int = 0,
+  box: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """Returns what is measured of the maps; `num_samples` draws certify them."""
-  return {
+  """Returns what is measured of the maps, and of boxes.
+
+  Args:
+    num_examples: of the test part, from the first on.
+    num_maps: examples whose maps are kept for the figure.
+    batch_size: examples at once on each device.
+    resolution: side of the cells of deletion and insertion.
+    attack: settings of the attack on maps; `None` takes the paper's.
+    num_samples: draws that certify the maps; 0 certifies none.
+    box: settings of `certified_box`, with its `bound`; `None` measures no box.
+  """
+  found = {
     'num_examples': num_examples,
     'num_maps': num_maps,
     'batch_size': batch_size,
@@ -72,6 +84,7 @@ def judge(
       'rho': 0.03,
     },
   }
+  return found if box is None else {**found, 'box': dict(box)}
 
 
 def training(

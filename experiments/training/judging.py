@@ -4,7 +4,9 @@ Of each example, with `m = |gradient|` of the largest logit and `x~` the
 neighbour that the attack finds: the overlap of the top quarters of `m(x)` and
 `m(x~)`, and of those of the signed gradients, as the authors' evaluation has
 it; the Gini index of `m` (1 is sparsest), its relative variation, its deletion
-and insertion areas; the certified overlap of sparsified SmoothGrad.
+and insertion areas; the certified overlap of sparsified SmoothGrad; and, where
+`judge.box` says how, the mean width of the certified box and of the largest
+certified cube.
 
 References:
   Levine, Singla and Feizi, Certifiably robust interpretation in deep learning,
@@ -24,6 +26,7 @@ import numpy as np
 from experiments.core import app
 from experiments.core import files
 from experiments.core import records
+from experiments.tables import settings as tables
 from experiments.training import feeding
 from saliency_jax import attacks
 from saliency_jax import certificates
@@ -34,6 +37,7 @@ from saliency_jax.core import selection
 from saliency_jax.core import types
 from saliency_jax.gradients import gradient
 from saliency_jax.models import types as model_types
+from saliency_jax.optimization import certified_box
 
 FOLDER = 'judged'
 
@@ -52,6 +56,8 @@ class Judged(NamedTuple):
   map: Float[Array, 'H W C']
   attacked: Float[Array, 'H W C']
   smoothed: types.Attribution | None
+  box_width: Float[Array, ''] | None
+  cube_width: Float[Array, ''] | None
 
 
 # The numbers of a record, in the order of the table.
@@ -59,6 +65,8 @@ COLUMNS = (
   'overlap',
   'signed_overlap',
   'certified',
+  'box_width',
+  'cube_width',
   'sparsity',
   'total_variation',
   'deletion',
@@ -149,6 +157,9 @@ def _judge_one(apply, settings, params, x, key) -> Judged:
       num_samples=settings['certificate']['num_samples'],
       batch_size=64,
     )
+  sizes = None
+  if 'box' in settings:
+    sizes = _certified(scores.margins(apply, params, label), x, settings['box'])
   return Judged(
     predicted=label,
     feasible=adversary.feasible,
@@ -161,12 +172,22 @@ def _judge_one(apply, settings, params, x, key) -> Judged:
     map=m,
     attacked=m_moved,
     smoothed=smoothed,
+    box_width=None if sizes is None else sizes[-1],
+    cube_width=None if sizes is None else sizes[0],
   )
+
+
+def _certified(fn, x, settings):
+  """Returns the mean widths of a certified box, from the first cube on."""
+  settings = dict(settings)
+  bound = tables.FUNCTIONS['bound'][settings.pop('bound')]
+  return certified_box.certified_box(fn, x, bound=bound, **settings).info.size
 
 
 def _record(index, label, one, settings):
   """Returns the numbers of an example; none of an attack that found nothing."""
-  values = {c: float(getattr(one, c)) for c in COLUMNS if c != 'certified'}
+  found = {c: getattr(one, c) for c in COLUMNS if c != 'certified'}
+  values = {c: None if v is None else float(v) for c, v in found.items()}
   if not one.feasible:
     values |= {'overlap': None, 'signed_overlap': None}
   certified = None

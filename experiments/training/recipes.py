@@ -26,6 +26,8 @@ LOSSES: dict[str, losses.Loss] = {
   'classification': training.classification,
   'input_gradient': training.input_gradient,
   'curvature': training.curvature,
+  'interval_bounds': training.interval_bounds,
+  'smoothed': training.smoothed,
 }
 OPTIMIZERS = {
   'adam': optax.adam,
@@ -85,6 +87,39 @@ def loss(config: Mapping[str, Any]) -> losses.Loss:
     attack = {'batch_size': None, **settings.get('attack', {})}
     settings['attack'] = _bind('attack', attacks.top_k_attack, attack)
   return _bind('loss', fn, settings)
+
+
+def ramped(
+  config: Mapping[str, Any], num_steps: int
+) -> Callable[[Any], losses.Loss]:
+  """Returns `step -> loss`, some settings of which change over the training.
+
+  Args:
+    config: of the loss; its `ramps`, if any, are by setting the first value and
+      the parts of the training at which the setting begins to go from there in
+      a line, and at which it is what `settings` say: `(first, start, stop)`.
+    num_steps: of the whole training.
+
+  Raises:
+    ValueError: a ramp of no setting, or one that does not go forward.
+  """
+  settings, ramps = config['settings'], {}
+  for name, (first, start, stop) in config.get('ramps', {}).items():
+    naming.check('config: loss.ramps', name, settings)
+    if not 0 <= start < stop <= 1:
+      raise ValueError(
+        f'config: loss.ramps.{name} goes from {start} to {stop} of the '
+        'training, expected 0 <= start < stop <= 1'
+      )
+    begin = round(start * num_steps)
+    length = max(1, round(stop * num_steps) - begin)
+    ramps[name] = optax.linear_schedule(first, settings[name], length, begin)
+
+  def at(step):
+    now = {name: ramp(step) for name, ramp in ramps.items()}
+    return loss({**config, 'settings': {**settings, **now}})
+
+  return at
 
 
 def optimizer(
@@ -147,20 +182,17 @@ def trainer(
     total = training.accumulate(total, num_parts)
     return sharding.over_devices(total, mesh)
 
-  def step(loss):
-    total = spread(training.total(loss, apply))
+  augment = training.crop_and_flip if config['augment'] else None
 
+  def step(loss_at):
     def run(state, batch, seed):
+      loss = loss_at(state.step)
+      total = spread(training.total(loss, apply, augment=augment))
       return training.step(total, update, state, batch, jax.random.key(seed))
 
     return jax.jit(run, out_shardings=(places, whole))
 
-  chosen = loss(config['loss'])
-  measured = spread(training.measure(chosen, apply))
-  if config['augment']:
-    augmented = training.crop_and_flip
-  else:
-    augmented = lambda loss: loss
+  measured = spread(training.measure(loss(config['loss']), apply))
   return Trainer(
     init=jax.jit(init, out_shardings=places),
     like=jax.tree.map(
@@ -168,8 +200,8 @@ def trainer(
       shapes,
       places,
     ),
-    step=step(augmented(chosen)),
-    first=step(augmented(training.plain)) if config['first_epochs'] else None,
+    step=step(ramped(config['loss'], num_steps)),
+    first=step(lambda _: training.plain) if config['first_epochs'] else None,
     validate=jax.jit(
       lambda params, batch, seed: measured(params, batch, jax.random.key(seed))
     ),

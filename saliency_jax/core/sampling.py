@@ -27,8 +27,9 @@ NETWORK = 1  # Parameters that a metric makes random.
 # Behind the draws: `key_for(key, EIGENVECTORS, num_draws)`.
 EIGENVECTORS = 0  # The first direction of Lanczos's method.
 INSPECTION = 0  # The first of the draws by which a box is judged.
-LOSS = 0  # The loss at an example that draws have changed.
+ATTACK = 0  # An attack on the mean of the draws.
 # At the end, which no number of draws reaches:
+AUGMENTATION = 2**32 - 8  # Of an example of training: how it is changed.
 HELD_OUT = 2**32 - 7  # Draws by which maps of other draws are judged.
 SCALE = 2**32 - 6  # Draws by which the scale of the others is found.
 LAYER = 2**32 - 5  # The order in which sets of one size are drawn.

@@ -74,6 +74,27 @@ class Solution(NamedTuple):
   info: Any
 
 
+class Statistics(NamedTuple):
+  """The means and variances by which a network normalises its batches.
+
+  Those that run along in training are among the parameters, and are what
+  `apply` normalises by: a trained network is a function of one example.
+
+  Attributes:
+    of_batch: `(params, xs, weight, axis_name=None) -> statistics`: a batch's,
+      each example by its weight; of all devices along the axis of a `shard_map`
+      within which it is called.
+    read: from parameters to their running statistics.
+    write: `(params, statistics)` to the parameters with these.
+    momentum: the part of the running statistics that a step keeps.
+  """
+
+  of_batch: Callable[..., Any]
+  read: Callable[[Any], Any]
+  write: Callable[[Any, Any], Any]
+  momentum: float = 0.9
+
+
 @runtime_checkable
 class Method(Protocol):
   """A saliency method whose settings are all bound."""

@@ -7,7 +7,10 @@ outside: sums of its parts add up (`accumulate`).
 
 from saliency_jax.training.adversarial import classification
 from saliency_jax.training.adversarial import interpretation
+from saliency_jax.training.augmentation import add_noise
 from saliency_jax.training.augmentation import crop_and_flip
+from saliency_jax.training.guarantees import interval_bounds
+from saliency_jax.training.guarantees import smoothed
 from saliency_jax.training.losses import Terms
 from saliency_jax.training.losses import compute_in
 from saliency_jax.training.losses import plain
@@ -32,6 +35,7 @@ __all__ = [
   'Terms',
   'Total',
   'accumulate',
+  'add_noise',
   'classification',
   'compute_in',
   'crop_and_flip',
@@ -39,8 +43,10 @@ __all__ = [
   'init',
   'input_gradient',
   'interpretation',
+  'interval_bounds',
   'measure',
   'plain',
+  'smoothed',
   'step',
   'total',
 ]

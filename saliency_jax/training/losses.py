@@ -121,7 +121,8 @@ def compute_in(apply: types.Apply, dtype: Any) -> types.Apply:
   def lower(tree):
     return jax.tree.map(lambda a: a.astype(dtype), tree)
 
-  def lowered(params, x):
-    return apply(lower(params), lower(x)).astype(x.dtype)
+  def lowered(params, x, *more):
+    out = apply(lower(params), lower(x), *more)
+    return jax.tree.map(lambda a: a.astype(x.dtype), out)
 
   return lowered

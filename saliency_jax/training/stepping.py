@@ -21,6 +21,7 @@ from saliency_jax.core import checks
 from saliency_jax.core import examples
 from saliency_jax.core import sampling
 from saliency_jax.core import types
+from saliency_jax.training import augmentation
 from saliency_jax.training import losses
 
 
@@ -61,11 +62,14 @@ class Sums(NamedTuple):
     weight: of the examples.
     terms: of the loss.
     grads: of the loss in the parameters.
+    statistics: of a network with batch normalisation, those of the batch, times
+      the weight.
   """
 
   weight: Float[Array, '']
   terms: losses.Terms
   grads: Any
+  statistics: Any = ()
 
 
 class Metrics(NamedTuple):
@@ -99,20 +103,40 @@ def init(params: Any, optimizer: optax.GradientTransformation) -> State:
     return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
-def total(loss: losses.Loss, apply: types.Apply) -> Total:
+def total(
+  loss: losses.Loss,
+  apply: types.Apply,
+  *,
+  augment: augmentation.Augment | None = None,
+  statistics: types.Statistics | None = None,
+) -> Total:
   """Returns the function that sums a loss and its gradient over a batch.
 
   Args:
     loss: of one example, with its settings bound.
     apply: maps `(params, x)` to logits.
+    augment: changes each example before all else; `None` changes nothing.
+    statistics: of a network with batch normalisation: all that the loss asks of
+      the network, its maps and attacks too, is normalised by the statistics of
+      the batch, which are differentiated in the parameters. `None` takes the
+      parameters as they are.
   """
 
   measured = measure(loss, apply)
 
   def sums(params, batch, key):
+    if augment is not None:
+      xs = augmentation.applied(augment, batch.x, _keys(batch, key))
+      batch = batch._replace(x=xs)
+
     def objective(params):
+      found = ()
+      if statistics is not None:
+        found = statistics.of_batch(params, batch.x, batch.weight)
+        params = statistics.write(params, found)
       sums = measured(params, batch, key)
-      return sums.terms.loss, sums
+      found = jax.tree.map(lambda a: sums.weight * a, found)
+      return sums.terms.loss, sums._replace(statistics=found)
 
     grads, sums = jax.grad(objective, has_aux=True)(params)
     return sums._replace(grads=grads)
@@ -129,14 +153,17 @@ def measure(loss: losses.Loss, apply: types.Apply) -> Total:
   """
 
   def sums(params, batch, key):
-    def one(x, label, index):
-      return loss(apply, params, x, label, sampling.draw_key(key, index))
-
-    terms = jax.vmap(one)(batch.x, batch.label, batch.index)
+    one = functools.partial(loss, apply, params)
+    terms = jax.vmap(one)(batch.x, batch.label, _keys(batch, key))
     terms = jax.tree.map(lambda t: jnp.sum(batch.weight * t), terms)
     return Sums(jnp.sum(batch.weight), terms, ())
 
   return sums
+
+
+def _keys(batch, key):
+  """Returns the key of each example, by its place in the whole batch."""
+  return jax.vmap(functools.partial(sampling.draw_key, key))(batch.index)
 
 
 def accumulate(total: Total, num_parts: int) -> Total:
@@ -183,6 +210,8 @@ def step(
   state: State,
   batch: Batch,
   key: Key[Array, ''],
+  *,
+  statistics: types.Statistics | None = None,
 ) -> tuple[State, Metrics]:
   """Makes one update.
 
@@ -195,6 +224,8 @@ def step(
     state: before the step.
     batch: of the step.
     key: of the whole training; a step has the key of draw `state.step`.
+    statistics: those that `total` was given: the running ones move towards the
+      batch's, by their momentum and not by the optimiser.
 
   Returns:
     The state after the step, and the means of its batch.
@@ -206,6 +237,15 @@ def step(
   with jax.numpy_dtype_promotion('standard'):
     updates, inner = optimizer.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
+  if statistics is not None:
+    params = statistics.write(
+      params,
+      jax.tree.map(
+        lambda old, new: old + (1 - statistics.momentum) * (new - old),
+        statistics.read(state.params),
+        mean(sums.statistics),
+      ),
+    )
   squares = [
     jnp.sum(g.astype(jnp.float32) ** 2) for g in jax.tree.leaves(grads)
   ]

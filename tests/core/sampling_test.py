@@ -92,7 +92,8 @@ class SamplingTest(parameterized.TestCase):
       'network': sampling.key_for(jax.random.key(3), sampling.NETWORK),
       'vectors': sampling.key_for(jax.random.key(3), sampling.EIGENVECTORS, 16),
       'box': sampling.key_for(jax.random.key(3), sampling.INSPECTION + 2, 5),
-      'loss': sampling.key_for(jax.random.key(3), sampling.LOSS, 2),
+      'attack': sampling.key_for(jax.random.key(3), sampling.ATTACK, 2),
+      'change': sampling.key_for(jax.random.key(3), sampling.AUGMENTATION),
     }
     want = {
       'baseline': 2**32 - 1,
@@ -102,7 +103,8 @@ class SamplingTest(parameterized.TestCase):
       'network': 1,
       'vectors': 16,
       'box': 7,
-      'loss': 2,
+      'attack': 2,
+      'change': 2**32 - 8,
     }
     for name, number in want.items():
       np.testing.assert_array_equal(

@@ -21,6 +21,7 @@ import numpy as np
 from experiments import train
 from experiments.configs import common
 from experiments.configs import training_baselines
+from experiments.configs import training_common
 from experiments.core import records
 from experiments.training import checkpoints
 from experiments.training import curves
@@ -30,6 +31,7 @@ from experiments.training import recipes
 from experiments.training import sharding
 from saliency_jax import data
 from saliency_jax import models
+from saliency_jax import training
 from saliency_jax.models import types
 from tests.experiments import launch
 from tests.experiments import tiny_training
@@ -169,6 +171,86 @@ class DevicesTest(parameterized.TestCase):
       np.testing.assert_allclose(json.loads(line), want, rtol=1e-5)
 
 
+class RampsTest(parameterized.TestCase):
+  def test_settings_change_over_the_training(self):
+    config = common.use('interval_bounds', eps=0.2, kappa=0.5)
+    config['ramps'] = {'eps': (0.0, 0.25, 0.75), 'kappa': (1.0, 0.0, 0.1)}
+    at = recipes.ramped(config, 100)
+    found = jax.vmap(lambda step: jnp.stack([*at(step).keywords.values()]))(
+      jnp.array([0, 5, 25, 50, 75, 99])
+    )
+    want = [[0, 1], [0, 0.75], [0, 0.5], [0.1, 0.5], [0.2, 0.5], [0.2, 0.5]]
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+  def test_steps_of_two_devices_take_the_loss_of_their_step(self):
+    settings = {'eps': 0.2, 'kappa': 0.5}
+    config = {
+      'dtype': 'float32',
+      'first_epochs': 0,
+      'augment': False,
+      'optimizer': common.use('sgd', learning_rate=0.0),
+      'loss': {
+        **common.use('interval_bounds', **settings),
+        'ramps': {'eps': (0.0, 0.0, 1.0)},
+      },
+    }
+    model, mesh = _model(), _mesh(2)
+    trainer = recipes.trainer(config, model, mesh, num_steps=2)
+    batch = feeding.batch(
+      _toy_examples(4), np.arange(4), 4, sharding.of_batch(mesh)
+    )
+    state, found = trainer.init(model.params), []
+    for _ in range(3):
+      state, metrics = trainer.step(state, batch, np.int32(0))
+      found.append(metrics.penalty)
+    for eps, got in zip((0.0, 0.1, 0.2), found, strict=True):
+      loss = functools.partial(training.interval_bounds, eps=eps)
+      sums = training.measure(loss, model.apply)(
+        model.params, jax.device_get(batch), jax.random.key(0)
+      )
+      np.testing.assert_allclose(got, sums.terms.penalty / 4, rtol=1e-5)
+
+  @parameterized.parameters(
+    ({'rho': (0.0, 0.1, 0.5)}, "loss.ramps is 'rho', expected one of eps"),
+    ({'eps': (0.0, 0.5, 0.5)}, 'loss.ramps.eps goes from 0.5 to 0.5'),
+    ({'eps': (0.0, 0.5, 1.5)}, 'expected 0 <= start < stop <= 1'),
+  )
+  def test_refuses(self, ramps, message):
+    config = {**common.use('interval_bounds', eps=0.2), 'ramps': ramps}
+    with self.assertRaisesRegex(ValueError, message):
+      recipes.ramped(config, 10)
+
+
+class JudgingTest(absltest.TestCase):
+  def test_certified_boxes_of_a_linear_network(self):
+    # The largest cube has the width margin / |w|_1.
+    w = jax.random.normal(jax.random.key(0), (64, 2)) / 8
+    model = types.Model(
+      lambda params, x: (x.ravel() - 0.5) @ params,
+      w,
+      types.Spec('linear', (8, 8, 1)),
+    )
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    settings = training_common.judge(
+      num_examples=3,
+      num_maps=0,
+      batch_size=1,
+      resolution=4,
+      attack={'rho': 0.1, 'num_restarts': 1, 'num_steps': 1},
+      box={'bound': 'interval', 'num_rounds': 1},
+    )
+    examples = _toy_examples(3)
+    judging.judge({'judge': settings}, folder, model, examples)
+    found = records.read(folder / judging.FOLDER)
+    difference = np.asarray(w[:, 0] - w[:, 1], np.float64)
+    for image, record in zip(examples.images, found.values(), strict=True):
+      margin = abs((image.ravel() / 255 - 0.5) @ difference)
+      cube = margin / np.abs(difference).sum()
+      np.testing.assert_allclose(record['cube_width'], cube, rtol=1e-4)
+      self.assertGreater(record['box_width'], record['cube_width'])
+      self.assertIsNone(record['certified'])
+
+
 class TrainTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
@@ -193,9 +275,9 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual(model.spec.name, 'softplus_net')
     self.assertLen(model.spec.class_names, 10)
     lines = curves.read(run)
-    training = [line for line in lines if line['kind'] == 'train']
-    self.assertEqual([line['step'] for line in training], [*range(1, 101)])
-    self.assertGreater(training[0]['loss'], 2 * training[-1]['loss'])
+    trained = [line for line in lines if line['kind'] == 'train']
+    self.assertEqual([line['step'] for line in trained], [*range(1, 101)])
+    self.assertGreater(trained[0]['loss'], 2 * trained[-1]['loss'])
     self.assertLen(lines, 120)
     events = list((run / 'events').iterdir())
     self.assertLen(events, 1)
