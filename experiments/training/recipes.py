@@ -169,9 +169,12 @@ def trainer(
     num_parts: in which each device takes its part of a batch in turn.
     split: whether parameters are split over the devices.
   """
-  apply = model.apply
+  apply, statistics = model.apply, _statistics(model, mesh)
   if config['dtype'] != 'float32':
-    apply = training.compute_in(apply, jnp.dtype(config['dtype']))
+    lower = lambda fn: training.compute_in(fn, jnp.dtype(config['dtype']))
+    apply = lower(apply)
+    if statistics is not None:
+      statistics = statistics._replace(of_batch=lower(statistics.of_batch))
   update, rate = optimizer(config['optimizer'], num_steps)
   init = functools.partial(training.init, optimizer=update)
   shapes = jax.eval_shape(init, model.params)
@@ -187,8 +190,17 @@ def trainer(
   def step(loss_at):
     def run(state, batch, seed):
       loss = loss_at(state.step)
-      total = spread(training.total(loss, apply, augment=augment))
-      return training.step(total, update, state, batch, jax.random.key(seed))
+      total = training.total(
+        loss, apply, augment=augment, statistics=statistics
+      )
+      return training.step(
+        spread(total),
+        update,
+        state,
+        batch,
+        jax.random.key(seed),
+        statistics=statistics,
+      )
 
     return jax.jit(run, out_shardings=(places, whole))
 
@@ -207,6 +219,15 @@ def trainer(
     ),
     rate=rate,
   )
+
+
+def _statistics(model, mesh):
+  """Returns the statistics of batches that lie over all devices, if any."""
+  if model.statistics is None:
+    return None
+  (axis,) = mesh.axis_names
+  of_batch = functools.partial(model.statistics.of_batch, axis_name=axis)
+  return model.statistics._replace(of_batch=of_batch)
 
 
 def _bind(what, fn, settings):

@@ -1,8 +1,9 @@
 """ResNet-18 for images of CIFAR's size: a 3 x 3 stem, and no pool after it.
 
-Batch normalisation is replaced by group normalisation: a classifier here is a
-function of one example, and so are its map and the attack on it. With ReLUs it
-has no curvature; `activation=jax.nn.softplus` gives it one.
+Batch normalisation is replaced by group normalisation, which is a function of
+one example in training too, as are maps and the attacks on them; with
+`batch_norm` it is there, see `batch_norm.py`. With ReLUs the network has no
+curvature; `activation=jax.nn.softplus` gives it one.
 
 References:
   He et al., Deep residual learning for image recognition, 2016.
@@ -18,6 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from saliency_jax.models import batch_norm as normalisation
 from saliency_jax.models import layers
 from saliency_jax.models import types
 
@@ -51,7 +53,7 @@ class GroupNorm(nnx.Module):
 class Block(nnx.Module):
   """Two normalised 3 x 3 convolutions and a way around them."""
 
-  def __init__(self, features, out, stride, *, activation, fast, rngs):
+  def __init__(self, features, out, stride, *, norm, activation, fast, rngs):
     def conv(window, features, stride):
       return layers.Conv(
         features,
@@ -63,10 +65,10 @@ class Block(nnx.Module):
       )
 
     self.first, self.second = conv(3, features, stride), conv(3, out, 1)
-    self.first_norm, self.second_norm = GroupNorm(out), GroupNorm(out)
+    self.first_norm, self.second_norm = norm(out), norm(out)
     self.around, self.around_norm = nnx.data(None), nnx.data(None)
     if stride != 1 or features != out:
-      self.around, self.around_norm = conv(1, features, stride), GroupNorm(out)
+      self.around, self.around_norm = conv(1, features, stride), norm(out)
     self.activation = activation
 
   def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n i j d']:
@@ -91,11 +93,13 @@ class ResNet18(nnx.Module):
     num_classes: int = 10,
     width: int = 64,
     activation: layers.Activation = jax.nn.relu,
+    batch_norm: bool = False,
     fast: bool = True,
     rngs: nnx.Rngs,
   ):
+    norm = normalisation.BatchNorm if batch_norm else GroupNorm
     self.stem = layers.Conv(3, width, (3, 3), fast=fast, rngs=rngs)
-    self.stem_norm = GroupNorm(width)
+    self.stem_norm = norm(width)
     self.blocks = nnx.List([])
     features = width
     for stage, stride in enumerate(_STRIDES):
@@ -106,6 +110,7 @@ class ResNet18(nnx.Module):
             features,
             out,
             stride if i == 0 else 1,
+            norm=norm,
             activation=activation,
             fast=fast,
             rngs=rngs,

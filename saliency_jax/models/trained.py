@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 import numpy as np
 
+from saliency_jax.models import batch_norm
 from saliency_jax.models import npz
 from saliency_jax.models import resnet
 from saliency_jax.models import small
@@ -54,7 +55,8 @@ def create(
       'vit_digits'.
     key: of the parameters; consumed.
     class_names: one name a class, for `spec`.
-    **settings: of the network; `activation` by its name, one of `ACTIVATIONS`.
+    **settings: of the network; `activation` by its name, one of `ACTIVATIONS`;
+      `batch_norm=True` of 'resnet18' in the place of group normalisation.
 
   Raises:
     ValueError: no such network, setting or activation, or not one name for
@@ -198,6 +200,7 @@ def _build(name, settings, class_names, make):
   except (TypeError, ArithmeticError) as error:
     raise ValueError(f'{name}: {error}, from {given!r:.80}') from error
   model = wrap_nnx.from_nnx(module, spec(name, module, tuple(class_names)))
+  model = model._replace(statistics=batch_norm.statistics(module))
   if class_names:
     _check_names(model)
   return model

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Num
 
+from saliency_jax.core import types
+
 # Parameters and one example in, the logits of its classes out.
 ApplyFn = Callable[[Any, Num[Array, '*x']], Float[Array, ' k']]
 
@@ -55,8 +57,10 @@ class Model(NamedTuple):
       `jax.vmap(apply, (None, 0))`.
     params: pytree of the differentiable parameters.
     spec: what else is known about the network.
+    statistics: of a network with batch normalisation, for its training.
   """
 
   apply: ApplyFn
   params: Any
   spec: Spec
+  statistics: types.Statistics | None = None

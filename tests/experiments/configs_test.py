@@ -60,6 +60,8 @@ class ConfigsTest(parameterized.TestCase):
   @parameterized.parameters(
     *((name, None) for name in _NAMES),
     ('caso_confidence', 'digits'),
+    ('training_boxes', 'seeds'),
+    ('training_cifar10', 'batch_norm'),
     ('training_digits', 'seeds'),
     ('attacks', 'photos'),
     ('attacks', 'cifar10'),
