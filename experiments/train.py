@@ -12,6 +12,9 @@ one machine. Its folder holds `config.json`; `metrics.jsonl`, and `events/` for
 TensorBoard; `checkpoints/`; `model.npz`, which `models.load` reads; and
 `judged/`, what the attack does to its maps. `--workdir` then holds
 `summary.json` and the figures of the sweep. Several processes share it.
+
+Every run starts from random parameters, or from those of `--init_from`: the
+folder of a run, or its `model.npz`.
 """
 
 from collections.abc import Mapping
@@ -43,11 +46,17 @@ _SPLIT = flags.DEFINE_bool(
 _NUM_PARTS = flags.DEFINE_integer(
   'num_parts', 1, 'Parts of a batch that each device takes in turn.'
 )
+_INIT_FROM = flags.DEFINE_string(
+  'init_from',
+  None,
+  'Start from a trained network: the folder of a run, or its model.npz.',
+)
 
 
 def main(setup: app.Setup) -> None:
   """Trains the points of `--config` in `--workdir`, and judges them."""
   config, folder = workdir.read()
+  config = _recorded(config)
   if _NUM_PARTS.value < 1:
     raise ValueError(f'--num_parts is {_NUM_PARTS.value}, expected at least 1')
   runs = points(config)
@@ -102,6 +111,17 @@ def _run(
   app.wait_for_all('judged')
 
 
+def _recorded(config):
+  """Returns a config that knows, by its digest, the network it starts from."""
+  path = _INIT_FROM.value
+  if path is None:
+    return config
+  try:
+    return {**config, 'init_from': files.digest(models.file_of(path))}
+  except OSError as e:
+    raise ValueError(f'--init_from {path!r}: {e.strerror or e}') from None
+
+
 def _prepare(config, folder, mesh) -> looping.Run:
   training, validation = (
     _examples(config, part) for part in ('train', 'validation')
@@ -113,6 +133,8 @@ def _prepare(config, folder, mesh) -> looping.Run:
     class_names=training.class_names,
     **network['settings'],
   )
+  if _INIT_FROM.value is not None:
+    model = models.start_from(model, _INIT_FROM.value)
   if training.images.shape[1:] != model.spec.input_shape:
     raise ValueError(
       f'{config["data"]["name"]!r} has images of {training.images.shape[1:]}, '

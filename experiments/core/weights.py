@@ -4,11 +4,11 @@ A launcher imports this module to have the flag `--weights`.
 """
 
 from collections.abc import Mapping
-import hashlib
 from typing import Any
 
 from absl import flags
 
+from experiments.core import files
 from experiments.core import fits
 from saliency_jax import models
 from saliency_jax.models import types
@@ -48,8 +48,7 @@ def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
   if path is None:
     return dict(config)
   try:
-    with open(path, 'rb') as f:
-      digest = hashlib.file_digest(f, 'sha256').hexdigest()
+    digest = files.digest(path)
   except OSError as e:
     raise ValueError(f'--weights {path!r}: {e.strerror}') from None
   return {**config, 'weights': digest}

@@ -70,6 +70,7 @@ LAPTOP = (
   Run('shapley_budgets', 36),
   Run('training_digits:seeds', 40),
   Run('invariant_photos', 59),
+  Run('training_boxes:seeds', 75),
 )
 # What wants files of `--data_dir`, or an accelerator.
 OTHERS = (

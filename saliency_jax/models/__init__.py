@@ -3,8 +3,9 @@
 A user's own is written in nnx, linen, Equinox, haiku or Keras, each of which is
 imported by those who have a network in it.
 
-`create` makes one to train, and `save` the file that `load` reads. What reads
-sentences has its tokens by `text`, and classes or a similarity by `heads`.
+`create` makes one to train, which may `start_from` another one, and `save` the
+file that `load` reads. What reads sentences has its tokens by `text`, and
+classes or a similarity by `heads`.
 
 Nothing in the methods imports this package: a model is any function of
 parameters and one example.
@@ -17,7 +18,9 @@ from saliency_jax.models.registry import names
 from saliency_jax.models.registry import weights_path
 from saliency_jax.models.trained import FILE
 from saliency_jax.models.trained import create
+from saliency_jax.models.trained import file_of
 from saliency_jax.models.trained import save
+from saliency_jax.models.trained import start_from
 from saliency_jax.models.types import Model
 from saliency_jax.models.types import Spec
 from saliency_jax.models.wrap_equinox import from_equinox
@@ -31,6 +34,7 @@ __all__ = [
   'Model',
   'Spec',
   'create',
+  'file_of',
   'fit_small',
   'from_equinox',
   'from_haiku',
@@ -41,5 +45,6 @@ __all__ = [
   'names',
   'save',
   'softplus',
+  'start_from',
   'weights_path',
 ]

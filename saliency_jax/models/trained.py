@@ -97,11 +97,8 @@ def restore(path: str | os.PathLike[str]) -> types.Model:
     FileNotFoundError: no such file.
     ValueError: a damaged file, or one of something else.
   """
-  path = pathlib.Path(os.path.expanduser(path))
-  if path.is_dir():
-    path = _in_folder(path)
-  arrays = npz.load(path)
-  name, settings, class_names = _about(path, arrays.pop(_ABOUT, None))
+  path, about, arrays = _read(path)
+  name, settings, class_names = about
   try:
     # Shapes alone: what is drawn would be thrown away.
     model = _build(
@@ -115,9 +112,46 @@ def restore(path: str | os.PathLike[str]) -> types.Model:
   return model._replace(params=_filled(path, model, arrays))
 
 
+def start_from(model: types.Model, path: str | os.PathLike[str]) -> types.Model:
+  """Returns a network with the parameters of another one of its architecture.
+
+  Settings without parameters, the activation above all, stay as they are, and
+  so do the names of the classes.
+
+  Args:
+    model: that `create` made.
+    path: of a file that `save` wrote, or of its folder.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a damaged file, or one whose parameters have other shapes.
+  """
+  path, _, arrays = _read(path)
+  like = lambda new, old: new.astype(old.dtype)
+  params = jax.tree.map(like, _filled(path, model, arrays), model.params)
+  return model._replace(params=params)
+
+
+def file_of(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns the file of a network, given it or its folder.
+
+  Raises:
+    FileNotFoundError: the folder has none.
+  """
+  path = pathlib.Path(os.path.expanduser(path))
+  return _in_folder(path) if path.is_dir() else path
+
+
 def names() -> list[str]:
   """Returns the names that `create` knows."""
   return sorted(_NETS)
+
+
+def _read(path):
+  """Returns the file at a path, what it says that it holds, and its arrays."""
+  path = file_of(path)
+  arrays = npz.load(path)
+  return path, _about(path, arrays.pop(_ABOUT, None)), arrays
 
 
 def _in_folder(folder: pathlib.Path) -> pathlib.Path:

@@ -379,6 +379,30 @@ class TrainTest(parameterized.TestCase):
       done = self._run(self.folder)
     self.assertRegex(done.stderr, r'\(28, 28, 1\), softplus_net takes \(8')
 
+  def test_starts_from_a_trained_network(self):
+    start, found = self.folder / 'first.npz', []
+
+    def prepare(setup):
+      config = train._recorded(tiny_training.get_config().to_dict())
+      run = train._prepare(config, self.folder, setup.mesh)
+      found.append((run.model, config['init_from']))
+
+    for i in range(2):
+      model = models.create('softplus_net', key=jax.random.key(i + 9))
+      models.save(start, model)
+      done = launch.run(prepare, init_from=str(start))
+      self.assertEqual((done.code, done.stderr), (0, ''))
+      jax.tree.map(
+        np.testing.assert_array_equal, found[i][0].params, model.params
+      )
+    # A run goes on from where it began, or not at all: its config knows.
+    self.assertNotEqual(found[0][1], found[1][1])
+    models.save(start, models.create('lenet', key=jax.random.key(0)))
+    done = launch.run(prepare, init_from=str(start))
+    self.assertRegex(done.stderr, 'first.npz does not fit softplus_net')
+    done = launch.run(prepare, init_from='no/such.npz')
+    self.assertRegex(done.stderr, "--init_from 'no/such.npz': No such file")
+
   def test_loss_that_is_not_finite_ends_the_run(self):
     config = tiny_training.get_config()
     config.optimizer = common.use('sgd', learning_rate=1e30)

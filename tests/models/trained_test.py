@@ -58,6 +58,41 @@ class TrainedTest(parameterized.TestCase):
     kernels = [p['dense'][0]['kernel'] for p in (one, other)]
     self.assertGreater(jnp.max(jnp.abs(kernels[0] - kernels[1])), 0)
 
+  def test_starts_from_another(self):
+    first, second = (
+      models.create('lenet', key=jax.random.key(i), activation=name)
+      for i, name in enumerate(('relu', 'softplus'))
+    )
+    models.save(self.folder / models.FILE, first, {'activation': 'relu'})
+    for path in (self.folder, self.folder / models.FILE):
+      found = models.start_from(second, path)
+      jax.tree.map(np.testing.assert_array_equal, found.params, first.params)
+    x = jax.random.uniform(jax.random.key(0), (28, 28, 1))
+    np.testing.assert_array_equal(
+      found.apply(found.params, x), second.apply(first.params, x)
+    )
+    half = jax.tree.map(lambda a: a.astype(jnp.float16), first.params)
+    models.save(self.folder / models.FILE, first._replace(params=half))
+    found = models.start_from(second, self.folder)
+    self.assertEqual(
+      {a.dtype for a in jax.tree.leaves(found.params)}, {np.dtype('float32')}
+    )
+
+  def test_starts_from_no_other_architecture(self):
+    settings = {'width': 4}
+    group = models.create('resnet18', key=jax.random.key(0), **settings)
+    path = self.folder / models.FILE
+    models.save(path, group, settings)
+    batch = models.create(
+      'resnet18', key=jax.random.key(0), batch_norm=True, **settings
+    )
+    with self.assertRaisesRegex(
+      ValueError, f'{path} does not fit resnet18: .*mean'
+    ):
+      models.start_from(batch, path)
+    with self.assertRaisesRegex(FileNotFoundError, 'no file of weights at'):
+      models.start_from(batch, self.folder.parent)
+
   def test_paper_net_has_its_number_of_parameters(self):
     params = models.create('softplus_net', key=jax.random.key(0)).params
     self.assertEqual(sum(a.size for a in jax.tree.leaves(params)), 9050)
