@@ -28,20 +28,7 @@ def get_config(which: str = 'group_norm'):
   settings = {'activation': 'softplus', **common.choose(which, norms)}
   return training_common.training(
     about=__doc__,
-    claims=(
-      common.claim(
-        'training against the attack raises the overlap',
-        'Certificates',
-        'Figure 2',
-        ('overlap', 'lam=1000.0', 'lam=0.0', 'above'),
-      ),
-      common.claim(
-        'it costs no accuracy',
-        'Certificates',
-        'Figure 6',
-        ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below', 0.01),
-      ),
-    ),
+    claims=training_common.LEVINE,
     network={'name': 'resnet18', 'settings': settings},
     data=training_common.data(
       'cifar10',

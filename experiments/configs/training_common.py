@@ -22,6 +22,21 @@ import ml_collections
 
 from experiments.configs import common
 
+# What Levine et al. say of training; a seed is an example.
+LEVINE = (
+  common.claim(
+    'training against the attack raises the overlap',
+    'Certificates',
+    'Figure 2',
+    ('overlap', 'lam=1000.0', 'lam=0.0', 'above'),
+  ),
+  common.claim(
+    'it costs no accuracy',
+    'Certificates',
+    'Figure 6',
+    ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below', 0.01),
+  ),
+)
 # The attack of the paper on MNIST.
 ATTACK = {'rho': 3.08, 'num_restarts': 3, 'num_steps': 15}
 PAPER_NET = {'name': 'softplus_net', 'settings': {}}

@@ -17,29 +17,13 @@ Command: python -m experiments.train --workdir=out/training_digits \\
 from experiments.configs import common
 from experiments.configs import training_common
 
-# A seed is an example, and fewer than 30 decide nothing.
-_CLAIMS = (
-  common.claim(
-    'training against the attack raises the overlap',
-    'Certificates',
-    'Figure 2',
-    ('overlap', 'lam=1000.0', 'lam=0.0', 'above'),
-  ),
-  common.claim(
-    'it costs no accuracy',
-    'Certificates',
-    'Figure 6',
-    ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below', 0.01),
-  ),
-)
-
 
 def get_config(which: str = 'one'):
   """Returns the config of 'one' seed, or of the 'seeds' that decide."""
   sweep = {'loss.settings.lam': (0.0, 200.0, 1000.0)}
   seeds = {'loss.settings.lam': (0.0, 1000.0), 'seed': tuple(range(30))}
   claims, sweep = common.choose(
-    which, {'one': ((), sweep), 'seeds': (_CLAIMS, seeds)}
+    which, {'one': ((), sweep), 'seeds': (training_common.LEVINE, seeds)}
   )
   return training_common.training(
     about=__doc__,

@@ -25,21 +25,6 @@ Command: python -m experiments.train --workdir=out/training_mnist \\
 from experiments.configs import common
 from experiments.configs import training_common
 
-_CLAIMS = (
-  common.claim(
-    'training against the attack raises the overlap',
-    'Certificates',
-    'Figure 2',
-    ('overlap', 'lam=1000.0', 'lam=0.0', 'above'),
-  ),
-  common.claim(
-    'it costs no accuracy',
-    'Certificates',
-    'Figure 6',
-    ('accuracy', 'lam=1000.0', 'lam=0.0', 'not_below', 0.01),
-  ),
-)
-
 SMALLER = {'num_restarts': 1, 'num_steps': 1, 'num_halvings': 1}
 
 
@@ -48,7 +33,7 @@ def get_config(which: str = 'small'):
   if common.choose(which, {'small': False, 'paper': True}):
     return training_common.training(
       about=__doc__,
-      claims=_CLAIMS,
+      claims=training_common.LEVINE,
       loss=common.use('interpretation', lam=0.0, rho=3.08, attack={}),
       sweep={
         'loss.settings.lam': (0.0, 200.0, 400.0, 600.0, 800.0, 1000.0),
@@ -57,7 +42,7 @@ def get_config(which: str = 'small'):
     )
   return training_common.training(
     about=__doc__,
-    claims=_CLAIMS,
+    claims=training_common.LEVINE,
     data={
       **training_common.MNIST,
       'validation': 'train[55000:56000]',
