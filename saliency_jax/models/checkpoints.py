@@ -107,7 +107,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
 
 
 _AGAIN = (
-  'replace it, or reinstall the package that it belongs to (pip install '
+  'replace it, or if a package brought it reinstall that (pip install '
   '--force-reinstall)'
 )
 _ALONE = (

@@ -36,8 +36,10 @@ def arrays(found: Any, kind: type) -> dict[str, Any]:
     )
   own = {str(n): v for n, v in found.items() if isinstance(v, kind)}
   if not own:
+    held = ', '.join(map(str, found))[:80]
     raise ValueError(
-      f'it holds no arrays by name, but {", ".join(map(str, found))[:80]}'
+      f'it holds no arrays by name, but {held or "nothing"}: of several '
+      'networks save one alone'
     )
   while prefix := _shared(own):
     own = {name.removeprefix(prefix): value for name, value in own.items()}

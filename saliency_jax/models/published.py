@@ -74,9 +74,10 @@ class _Place(NamedTuple):
 
 
 class _Fit(NamedTuple):
-  """How a file fits what a module needs."""
+  """How a file fits what a module needs, with the arrays by those names."""
 
   names: Names
+  arrays: Mapping[str, np.ndarray]
   places: list[_Place]
   num_right: int
   missing: list[str]
@@ -97,8 +98,9 @@ def fill(
   Args:
     name: of the network.
     arrays: of the file. Integers are passed over, and counts of batches, which
-      are floats where all of a file was cast; the last layer's bias says how
-      many classes there are.
+      are floats where all of a file was cast; so is what lies beside a part
+      that holds all of the network: 'criterion.weight' beside 'backbone.'. The
+      last layer's bias says how many classes there are.
     networks: by name; also those that the file may fit better.
 
   Returns:
@@ -118,7 +120,7 @@ def fill(
   if fit.missing or fit.shapes or fit.extra:
     raise ValueError(_message(name, fit, arrays, networks))
   for place in fit.places:
-    array = np.asarray(arrays[place.name], np.float32)
+    array = np.asarray(fit.arrays[place.name], np.float32)
     if not np.isfinite(array).all():
       raise ValueError(f'it holds NaN or infinity in {place.name!r}')
     array = array.reshape(place.shape)
@@ -140,7 +142,7 @@ def _fit(network, arrays):
   module = network.build()
   fit = _closest(module, network, arrays)
   (head,) = (place for place in fit.places if place.path == _HEAD)
-  bias = arrays.get(head.name)
+  bias = fit.arrays.get(head.name)
   if bias is not None and bias.ndim == 1 and bias.shape != head.shape:
     module = network.build(num_classes=bias.shape[0])
     fit = _closest(module, network, arrays)
@@ -155,6 +157,7 @@ def _closest(module, network, arrays):
 def _compare(module, names, arrays):
   places = _places(module, names)
   want = {place.name: place.shape for place in places}
+  arrays = _within(arrays, list(want))
   missing = [f'{n} {shape}' for n, shape in want.items() if n not in arrays]
   wrong = [
     f'{n} {arrays[n].shape}, not {shape}'
@@ -163,7 +166,24 @@ def _compare(module, names, arrays):
   ]
   extra = [f'{n} {a.shape}' for n, a in arrays.items() if n not in want]
   right = len(want) - len(missing) - len(wrong)
-  return _Fit(names, places, right, missing, wrong, extra)
+  return _Fit(names, arrays, places, right, missing, wrong, extra)
+
+
+def _within(arrays, wanted):
+  """Returns the arrays of the part of a file that holds all wanted names."""
+  first = wanted[0]
+  ends = [key for key in arrays if key.endswith(f'.{first}')]
+  found = []
+  for prefix in (key.removesuffix(first) for key in ends):
+    part = {
+      key.removeprefix(prefix): array
+      for key, array in arrays.items()
+      if key.startswith(prefix)
+    }
+    if all(name in part for name in wanted):
+      found.append(part)
+  # Of two such parts none is the network's more than the other.
+  return found[0] if len(found) == 1 and first not in arrays else arrays
 
 
 def _is_same(have, want):
@@ -221,11 +241,11 @@ def _message(name, fit, arrays, networks):
   found = _fit(networks[best], arrays)[1]
   share = f'{found.num_right} of its {len(found.places)} arrays are there'
   nearest = f'{best} fits it best: {share}'
-  if not found.num_right:
-    nearest = (
-      f'nor does any of {", ".join(networks)}: a module of torch is explained '
-      'as it is by scores.from_torch'
-    )
+  as_it_is = 'a module of torch is explained as it is by scores.from_torch'
+  if 2 * found.num_right < len(found.places):
+    nearest = f'nor does any of {", ".join(networks)}: {as_it_is}'
+  elif best == name:
+    nearest = f'{share}: write a file with what this network has, or {as_it_is}'
   return (
     f'{name} does not fit it, by the names of {fit.names.origin}: '
     f'{", ".join(parts)}; {nearest}'

@@ -48,6 +48,11 @@ def from_linen(
     constants = wrap.cast(rest, wrap.dtype(params))
     try:
       outputs = module.apply({'params': params, **constants}, *inputs, **kwargs)
+    except errors.ScopeCollectionNotFound as e:
+      raise ValueError(
+        f'{spec.name}: {str(e).split(". (http")[0]}; give from_linen all of '
+        f'module.init, got the collections {", ".join(sorted(variables))}'
+      ) from e
     except (errors.ModifyScopeVariableError, errors.InvalidRngError) as e:
       raise ValueError(
         f'{spec.name} is in training mode: {str(e).split(". (http")[0]}; pass '

@@ -96,6 +96,14 @@ class FillTest(parameterized.TestCase):
   @parameterized.parameters(
     ('prefix', lambda a: {f'module.{n}': v for n, v in a.items()}),
     ('nested', lambda a: {'state_dict': a, 'epoch': 90}),
+    ('other prefix', lambda a: {f'backbone.{n}': v for n, v in a.items()}),
+    (
+      'beside others',
+      lambda a: {
+        **{f'model.{n}': v for n, v in a.items()},
+        'criterion.weight': np.ones(3, np.float32),
+      },
+    ),
     ('both', lambda a: {'model': {f'model.{n}': v for n, v in a.items()}}),
     ('counts', lambda a: {**a, 'bn0.num_batches_tracked': np.array(7)}),
     (
@@ -146,12 +154,17 @@ class FillTest(parameterized.TestCase):
     (
       'a missing array',
       lambda a: {n: v for n, v in a.items() if n != 'bn0.bias'},
-      r'1 missing \(bn0.bias \(2,\)\); tiny fits it best: 8 of its 9',
+      r'1 missing \(bn0.bias \(2,\)\); 8 of its 9 arrays are there: write',
+    ),
+    (
+      'two networks',
+      lambda a: {f'{w}.{n}': v for n, v in a.items() for w in ('old', 'new')},
+      r'9 missing .*nor does any of tiny, deep: a module of torch is explained',
     ),
     (
       'a head of one more loss',
       lambda a: {**a, 'aux.fc.bias': np.zeros(4, np.float32)},
-      r'1 too many \(aux.fc.bias \(4,\)\); tiny fits',
+      r'1 too many \(aux.fc.bias \(4,\)\); 9 of its 9',
     ),
     (
       'another window',

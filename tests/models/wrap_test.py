@@ -101,6 +101,16 @@ class WrapTest(parameterized.TestCase):
     self.assertEqual(sorted(model.params), ['dense', 'norm'])
     self.assertEqual(sorted(model.params['norm']), ['bias', 'scale'])
 
+  def test_linen_without_its_statistics(self):
+    module = _Linen()
+    variables = module.init(jax.random.key(0), jnp.ones((1, 4)), train=False)
+    model = models.from_linen(
+      module, {'params': variables['params']}, _SPEC, train=False
+    )
+    message = f'{_SPEC.name}: .*batch_stats.*give from_linen all of module.init'
+    with self.assertRaisesRegex(ValueError, message):
+      model.apply(model.params, jnp.ones(4))
+
   def test_linen(self):
     module = _Linen()
     variables = module.init(jax.random.key(0), jnp.ones((1, 4)), train=False)
