@@ -170,7 +170,8 @@ def _classes(values: Array) -> Array:
 
 def _others(values: Array, label: Label) -> Array:
   """Returns the values with minus infinity in the place of the label's."""
-  own = jnp.arange(values.size) == jnp.asarray(label, jnp.int32)
+  label = jnp.asarray(label, jnp.int32)
+  own = jnp.arange(values.size, dtype=jnp.int32) == label
   return jnp.where(own, -jnp.inf, values)
 
 

@@ -276,7 +276,7 @@ class MaskersTest(parameterized.TestCase):
   @parameterized.parameters(
     ([0, 1], r'expected \(3,\) words, one a token, got \(2,\)'),
     ([-2, 0, 1], 'whole numbers from -1'),
-    ([-1, -1, -1], 'whole numbers from -1'),
+    ([-1, -1, -1], 'all of the 3 labels are -1'),
     ([0, 2, -1], '1 is missing'),
   )
   def test_errors_of_words(self, words, message):

@@ -355,7 +355,7 @@ class SentenceTest(_LaunchTest):
     ({'text': ''}, "'' has 0 tokens, expected 1 to 510"),
     ({'methods': ['rise']}, "'rise': .*some of occlusion, lime"),
     ({'label': 'It is great.'}, "--label 'It is great.': no such class"),
-    ({'segments': '5'}, '--segments is for images: leave it out'),
+    ({'segments': 5}, '--segments is for images: leave it out'),
     ({'set': ['lime.num_samples=0']}, 'lime: num_samples must be'),
     ({'set': ['lrp.magic=0']}, "'lrp' is not one of the methods"),
   )

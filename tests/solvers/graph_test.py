@@ -97,7 +97,7 @@ class GraphTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ([[0, 0]], 'joins two players'),
+    ([[0, 0]], 'joins two different players, got .0, 0.'),
     ([[0, 9]], 'joins two players'),
     ([0, 1], r'expected edges \[m, 2\]'),
   )
