@@ -13,8 +13,8 @@ TensorBoard; `checkpoints/`; `model.npz`, which `models.load` reads; and
 `judged/`, what the attack does to its maps. `--workdir` then holds
 `summary.json` and the figures of the sweep. Several processes share it.
 
-Every run starts from random parameters, or from those of `--init_from`: the
-folder of a run, or its `model.npz`.
+Every run starts from random parameters, or from the parameters of
+`--init_from`: the folder of a run, or its `model.npz`.
 """
 
 from collections.abc import Mapping

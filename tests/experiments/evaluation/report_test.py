@@ -186,6 +186,17 @@ class ReportTest(parameterized.TestCase):
 
 
 class PlotsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('deletion', 'prob', 'probability of the class'),
+    ('insertion', 'log_odds', 'log odds of the class'),
+    ('log_odds_ratio', 'prob', 'change of the log odds'),
+  )
+  def test_the_height_is_named_by_what_is_measured(self, curve, score, want):
+    record = {'x': [0.0, 1.0], 'y': [1.0, 0.5]}
+    records = [{'maps': {'a': {'curves': {f'm.{curve}': record}}}}]
+    fig = plots.curves(records, ['a'], [f'm.{curve}'], 'part', score)
+    self.assertEqual(fig.axes[0].get_ylabel(), want)
+
   def test_band_is_that_of_the_mean(self):
     ys = np.array([[1.0, 0.2], [1.0, 0.6], [1.0, 0.7]])
     records = [
