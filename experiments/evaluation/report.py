@@ -158,7 +158,7 @@ def _tuned(config, summary) -> str:
     grid = tuning['grids'][label]
     for settings, worth in zip(grid, choice['worth'], strict=True):
       best = 'best' if settings == choice['settings'] else ''
-      words = ', '.join(f'{k} = {v}' for k, v in settings.items())
+      words = ', '.join(f'{k} = {_short(v)}' for k, v in settings.items())
       number = '' if worth is None else _number(worth)
       rows.append(
         [
@@ -297,6 +297,10 @@ def _text(entry: Mapping[str, Any]) -> str:
 def _ranged(entry: Mapping[str, Any]) -> str:
   ends = ', '.join(_number(entry[k]) for k in ('low', 'high'))
   return f'{_number(entry["mean"])} <span class="range">[{ends}]</span>'
+
+
+def _short(value: Any) -> str:
+  return f'{value:g}' if isinstance(value, float) else str(value)
 
 
 def _number(value: float | str) -> str:
