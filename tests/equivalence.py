@@ -180,6 +180,9 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
   error of completeness is a difference of scores, and known as well as they
   are. A quotient `q = a / d` of such numbers is compared on the scale of
   `(1 + |q|) s / |d|`, by which an error of `s` in both of them moves it.
+  Standard errors come of differences of draws, which are known as well as the
+  draws are: of the size of their mean at least, and of the size of `s` where a
+  draw is itself a difference of scores.
   """
   got_leaves, got_tree = jax.tree.flatten(got)
   want_leaves, want_tree = jax.tree.flatten_with_path(want)
@@ -189,6 +192,7 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
     (_size(b) for p, b in want_leaves if b.ndim == 0 and p not in denominators),
     default=0,
   )
+  mean = _size(want.scores) if isinstance(want, types.Attribution) else 0
   for a, (path, b) in zip(got_leaves, want_leaves, strict=True):
     where = what + jax.tree_util.keystr(path)
     if not jnp.issubdtype(b.dtype, jnp.floating):
@@ -196,6 +200,8 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
       continue
     tolerance = 1e-12 if b.dtype == np.float64 else 1e-5
     scale = _size(b) if b.ndim else numbers
+    if path[-1:] == (jax.tree_util.GetAttrKey('stderr'),):
+      scale = max(scale, mean, numbers)
     if path in denominators:
       scale = (1 + _size(b)) * numbers / np.abs(denominators[path])
     np.testing.assert_allclose(

@@ -6,6 +6,7 @@ import numpy as np
 
 from saliency_jax.core import types
 from saliency_jax.gradients import integrated
+from saliency_jax.gradients import smoothgrad
 from tests import equivalence
 
 
@@ -42,6 +43,19 @@ class AssertCloseTest(parameterized.TestCase):
     got = want._replace(scores=np.full(3, 1.001e-4, np.float32))
     with self.assertRaisesRegex(AssertionError, 'scores'):
       equivalence.assert_close(got, want)
+
+  def test_standard_errors_are_known_as_the_draws_are(self):
+    def smooth(stderr):
+      info = smoothgrad.SmoothGradInfo(
+        np.full(3, stderr, np.float32),
+        mean_score=np.float32(0.5),
+        draws=np.int32(2),
+      )
+      return types.Attribution(np.ones(3, np.float32), info)
+
+    equivalence.assert_close(smooth(1e-3 + 8e-6), smooth(1e-3))
+    with self.assertRaisesRegex(AssertionError, 'info.stderr'):
+      equivalence.assert_close(smooth(1e-3 + 1.2e-5), smooth(1e-3))
 
   def test_counts_are_exact(self):
     with self.assertRaises(AssertionError):
