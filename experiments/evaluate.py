@@ -94,7 +94,8 @@ def _summarize(
   files.write_json(folder / 'summary.json', summary)
   report.write(folder, config, found, summary)
   print(report.tables(config, summary))
-  for line in diagnostics.counted(found):
+  chosen = {label: choice.settings for label, choice in choices.items()}
+  for line in [*diagnostics.counted(found), *tuning.told(config, chosen)]:
     print(f'! {line}')
   print(f'wrote {folder}/: report.html, summary.json and figures')
   refused = [

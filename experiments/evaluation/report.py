@@ -17,6 +17,7 @@ from experiments.core import files
 from experiments.core import verdicts
 from experiments.evaluation import pages
 from experiments.evaluation import plots
+from experiments.evaluation import tuning
 from experiments.tables import contenders
 from experiments.tables import diagnostics
 from experiments.tables import metrics
@@ -152,10 +153,10 @@ def _tuned(config, summary) -> str:
   """Returns a line a point of the grids, the chosen ones marked."""
   if not summary.get('tuned'):
     return ''
-  tuning = config['tuning']
+  given = config['tuning']
   rows = []
   for label, choice in summary['tuned'].items():
-    grid = tuning['grids'][label]
+    grid = given['grids'][label]
     for settings, worth in zip(grid, choice['worth'], strict=True):
       best = 'best' if settings == choice['settings'] else ''
       words = ', '.join(f'{k} = {_short(v)}' for k, v in settings.items())
@@ -169,9 +170,12 @@ def _tuned(config, summary) -> str:
       )
   told = (
     f'The first {config["tune"]} images chose settings, and judge '
-    f'nothing; the larger the better: {", ".join(tuning["by"])}, those that a '
+    f'nothing; the larger the better: {", ".join(given["by"])}, those that a '
     'good map has low with the other sign.'
   )
+  chosen = {k: v['settings'] for k, v in summary['tuned'].items()}
+  for line in tuning.told(config, chosen):
+    told += f' {line}.'
   header = ('method', 'settings', 'mean')
   return f'<p>{html.escape(told)}</p>{pages.table(header, rows)}'
 

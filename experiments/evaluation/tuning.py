@@ -7,7 +7,7 @@ first `tune` examples alone; the best one's settings are the method's in the
 run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import pathlib
 from typing import Any, NamedTuple
@@ -88,6 +88,32 @@ def run(
     for label, choice in choices.items()
   }
   return {**config, 'methods': {**config['methods'], **chosen}}, choices
+
+
+def at_the_end(grid: Sequence[Mapping[str, Any]], chosen: Any) -> bool:
+  """Tells whether what was chosen is the first or the last of a grid.
+
+  A wider grid might then hold better settings. Settings that are words, and
+  grids of fewer than three points, have no ends.
+  """
+  ends = (dict(grid[0]), dict(grid[-1]))
+  words = any(isinstance(value, str) for end in ends for value in end.values())
+  return len(grid) > 2 and not words and dict(chosen) in ends
+
+
+def told(config: Mapping[str, Any], choices: Mapping[str, Any]) -> list[str]:
+  """Returns a line a method whose best settings are at an end of its grid.
+
+  Args:
+    config: with the grids.
+    choices: by the label of a method, the settings that were chosen.
+  """
+  return [
+    f'{label}: its best settings are at an end of their grid, and wider ones '
+    'might be better'
+    for label, chosen in choices.items()
+    if at_the_end(config['tuning']['grids'][label], chosen)
+  ]
 
 
 def _trials(config):

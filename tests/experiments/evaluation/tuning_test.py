@@ -89,6 +89,19 @@ class TuningTest(absltest.TestCase):
     self.assertEqual(choices['rise'].worth, [None, -1.0, -1.0])
     self.assertEqual(choices['rise'].settings, {'num_masks': 2})
 
+  def test_the_ends_of_a_grid_are_told(self):
+    grids = {'rise': _GRID, 'igos': _GRID[:2]}
+    config = _config(grids=grids)
+    for i, told in enumerate((True, False, True)):
+      found = tuning.told(config, {'rise': _GRID[i], 'igos': _GRID[0]})
+      self.assertEqual(
+        [line.partition(':')[0] for line in found], told * ['rise']
+      )
+
+  def test_words_have_no_ends(self):
+    grid = [{'baseline': name} for name in ('black', 'grey', 'blur')]
+    self.assertFalse(tuning.at_the_end(grid, grid[0]))
+
   def test_no_settings_have_a_value(self):
     with self.assertRaisesRegex(ValueError, 'grids.rise: no settings have a v'):
       tuning.run(_config(), self.folder, self._measure(lambda *_: {}))
