@@ -8,33 +8,10 @@ do not need each other are enough on two cores. One matrix alone is factored by
 the thread that calls. On other platforms a batch stays a batch.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-
-def in_turn(fn: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns `fn`, which under `vmap` sees one example at a time on CPUs.
-
-  Its derivatives are those of `fn`, in batches.
-
-  Args:
-    fn: maps arrays to a pytree of arrays, by calls of LAPACK.
-  """
-
-  @jax.custom_batching.sequential_vmap
-  def alone(*arrays):
-    return fn(*arrays)
-
-  @jax.custom_jvp
-  def run(*arrays):
-    return jax.lax.platform_dependent(*arrays, cpu=alone, default=fn)
-
-  # What is batched in its own way has no derivative backwards.
-  run.defjvp(lambda arrays, tangents: jax.jvp(fn, arrays, tangents))
-  return run
+from saliency_jax.core import serial
 
 
 def _cho_solve(factor, b):
@@ -47,9 +24,9 @@ def _solve_triangular(factor, b):
 
 # The functions of `jnp.linalg` and `jax.scipy.linalg` under their own names, of
 # arrays alone; a factor is that of `cholesky`, lower.
-cholesky = in_turn(jnp.linalg.cholesky)
-cho_solve = in_turn(_cho_solve)
-eigh = in_turn(jnp.linalg.eigh)
-eigvalsh = in_turn(jnp.linalg.eigvalsh)
-solve = in_turn(jnp.linalg.solve)
-solve_triangular = in_turn(_solve_triangular)
+cholesky = serial.in_turn(jnp.linalg.cholesky)
+cho_solve = serial.in_turn(_cho_solve)
+eigh = serial.in_turn(jnp.linalg.eigh)
+eigvalsh = serial.in_turn(jnp.linalg.eigvalsh)
+solve = serial.in_turn(jnp.linalg.solve)
+solve_triangular = serial.in_turn(_solve_triangular)

@@ -43,6 +43,34 @@ class KthSmallestTest(parameterized.TestCase):
       want = np.sort(np.asarray(values), axis=None)
       np.testing.assert_array_equal(got, np.concatenate([[0], want]))
 
+  def test_numbers_of_any_spread(self):
+    draw = np.random.default_rng(0).standard_normal
+    n = 2000
+    spread = np.abs(draw((8, n)))
+    spread[1] **= 8
+    spread[2] *= np.exp(3 * draw(n))
+    spread[3] = np.round(3 * spread[3])
+    spread[4] = 1.0
+    spread[5, 0] = 1e30
+    spread[5, 1:] *= 1e-30
+    spread[6] = 2.0 ** np.minimum(np.arange(n) - 126, 127)
+    spread[7] = np.where(np.arange(n) % 3, np.inf, 0)
+    spread = spread.astype(np.float32)
+    ks = np.array([1, 2, 3, 400, 1000, 1333, 1600, n - 1, n], np.int32)
+    find = jax.jit(
+      jax.vmap(jax.vmap(selection.kth_smallest, (None, 0)), (0, None))
+    )
+    got = find(spread, ks)
+    np.testing.assert_array_equal(got, np.sort(spread)[:, ks - 1])
+
+  def test_passes_no_gradient(self):
+    values = jnp.arange(1.0, 7.0)
+    found = lambda v: selection.kth_smallest(v, 3)
+    value, grad = jax.value_and_grad(found)(values)
+    self.assertEqual(value, 3)
+    np.testing.assert_array_equal(grad, np.zeros(6))
+    np.testing.assert_array_equal(jax.jacfwd(found)(values), np.zeros(6))
+
   @parameterized.parameters(jnp.float16, jnp.float32, jnp.float64)
   def test_of_each_place_is_that_of_a_sort(self, dtype):
     equivalence.skip_without(self, dtype)
