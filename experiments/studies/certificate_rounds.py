@@ -79,7 +79,7 @@ def bounds_fail(
     num_samples: draws of the last round.
     num_rounds: all are taken.
     confidence: of all rounds.
-    shared: whether rounds have a share of the level, or all of it each.
+    shared: whether the rounds share the level; else each has all of it.
   """
   rng = np.random.default_rng(seed)
   chances = rng.uniform(0.05, 0.95, num_entries)
@@ -124,7 +124,7 @@ def certificate_fails(
     num_samples: draws of the last round.
     num_rounds: rounds at most.
     confidence: of all rounds.
-    shared: whether rounds have a share of the level, or all of it each.
+    shared: whether the rounds share the level; else each has all of it.
   """
   rng = np.random.default_rng(seed)
   first = special.ndtr(ratio)
