@@ -281,6 +281,7 @@ def second_order(
       lambda d: 2 * lam2 * d - g - curve.product(d),
       prox,
       jnp.zeros_like(g),
+      start_grad=-g,
       step=step,
       num_steps=num_steps,
       affine=True,

@@ -113,6 +113,7 @@ def fista(
   prox: Prox,
   start: Vector,
   *,
+  start_grad: Vector | None = None,
   step: types.Scalar = 1.0,
   num_steps: int = 100,
   decay: types.Scalar = 0.5,
@@ -130,6 +131,7 @@ def fista(
     grad_fn: gradient of `f`.
     prox: proximal map of `g`; see `lasso`.
     start: the first point.
+    start_grad: gradient of `f` there, where it is known; `None` calls for it.
     step: the first step; `1 / L` for a gradient with Lipschitz constant `L` is
       never refused.
     num_steps: iterations.
@@ -177,7 +179,7 @@ def fista(
     carry = jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
     return carry, length / c.step
 
-  grad = gradient(flat)
+  grad = gradient(flat) if start_grad is None else ravel(start_grad)
   carry = _Carry(
     x=flat,
     y=flat,

@@ -219,6 +219,26 @@ class FistaTest(parameterized.TestCase):
     self.assertTrue(np.all(np.isnan(x)))
     self.assertTrue(np.isnan(info.residual))
 
+  def test_a_gradient_that_is_known_is_not_called_for(self):
+    scale = jnp.array([1.0, 2.0, 4.0])
+    calls = []
+
+    def solve(**known):
+      calls.clear()
+
+      def grad(x):
+        calls.append(x)
+        return scale * x - 1
+
+      return proximal.fista(
+        grad, proximal.lasso(0.1), jnp.ones(3), step=0.25, **known
+      )
+
+    want, num = solve(), len(calls)
+    got = solve(start_grad=scale - 1)
+    self.assertLen(calls, num - 1)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
   @parameterized.parameters(
     (
       {'num_steps': 0},
