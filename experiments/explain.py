@@ -124,6 +124,8 @@ def main(setup: app.Setup) -> None:
   out = app.out_dir('explain')
   given = methods.given(names, choices.SETTINGS.value)
   model = weights.load(choices.MODEL.value)
+  # Jitted, the network is traced once for all methods.
+  model = model._replace(apply=jax.jit(model.apply))
   settings = {n: methods.complete(n, given[n], model.spec) for n in names}
   image = inputs.image_name(choices.IMAGE.value, model.spec)
   pixels = inputs.read_image(image, model.spec, fit=choices.FIT.value)
@@ -131,7 +133,7 @@ def main(setup: app.Setup) -> None:
   for name, found in labels.items():
     settings[name]['segments'] = found
   x = jnp.asarray(pixels)
-  probs = np.asarray(jax.nn.softmax(jax.jit(model.apply)(model.params, x)))
+  probs = np.asarray(jax.nn.softmax(model.apply(model.params, x)))
   if not np.isfinite(probs).all():
     raise ValueError(f'{model.spec.name} gives NaN on {image!r}')
   classes = model.spec.class_names or tuple(map(str, range(probs.size)))
