@@ -19,40 +19,30 @@ maps side by side tells their values under the pointer: `explain.html`. With
 and `explain.html` has them as text.
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent import futures
-import functools
 import math
-import os
 import time
 from typing import Any
-import zlib
 
 from absl import flags
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from experiments.core import app
 from experiments.core import choices
 from experiments.core import files
 from experiments.core import inputs
-from experiments.core import results
 from experiments.core import segments
 from experiments.core import subsets
 from experiments.core import weights
 from experiments.explanation import certifying
-from experiments.explanation import families
 from experiments.explanation import pages
+from experiments.explanation import programs
 from experiments.explanation import sentences
 from experiments.explanation import sheets
-from experiments.tables import costs
 from experiments.tables import diagnostics
 from experiments.tables import methods
 from experiments.tables import players
-from saliency_jax import explainer
-from saliency_jax.core import describing
 
 _LABEL = flags.DEFINE_string(
   'label', None, 'Class to explain, by index or name; the prediction if unset.'
@@ -84,15 +74,6 @@ _HEADER = (
   'forwards',
   'products',
   'quality',
-)
-# Methods of gradients, by what they cost.
-_GRADIENTS = (
-  costs.one_gradient,
-  costs.samples,
-  costs.var_grad,
-  costs.integrated,
-  costs.adaptive,
-  costs.expected,
 )
 # Seconds between two drawings of the figure: each takes one or two.
 _REDRAW = 10.0
@@ -167,7 +148,9 @@ def main(setup: app.Setup) -> None:
   )
   found, left_out, drawn = {}, {}, -math.inf
   with app.progress(names, what='maps') as bar:
-    maps = _explain(setup, model, settings, x, label, bar, may_lack)
+    maps = programs.maps(
+      model, settings, x, label, key=setup.key, bar=bar, may_lack=may_lack
+    )
     for name, made in maps:
       if isinstance(made, str):
         left_out[name], whole = made, False
@@ -208,142 +191,6 @@ def main(setup: app.Setup) -> None:
       + '; '.join(f'{n}: {why}' for n, why in refused.items())
       + f' ({model.spec.name} is finite there: see the settings)'
     )
-
-
-def _explain(
-  setup, model, settings, x, label, bar, may_lack
-) -> Iterator[tuple[str, sheets.Map | str]]:
-  """Makes the maps of one family after the other, as soon as it is compiled.
-
-  Of a method of `may_lack` that refuses the network it yields why.
-
-  While a family is traced here, LLVM compiles those before it: the times of
-  runs are those of a busy machine, and `benchmark` measures others.
-  """
-  args = {
-    name: (
-      model.params,
-      x[None],
-      jnp.array([label]),
-      # A method's draws do not depend on which others there are.
-      jax.random.fold_in(setup.key, zlib.crc32(name.encode()))[None],
-    )
-    for name in settings
-  }
-  # Half of the cores stay for the maps, whose threads would wait in a spin.
-  pool = futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2))
-  try:
-    waiting = {}
-    for names in _families(settings):
-      bar.set_postfix_str(f'tracing {", ".join(names)}')
-      explainers, refusals = _build(names, settings, model.apply, args)
-      for name, why in refusals.items():
-        if name not in may_lack:
-          raise ValueError(f'{name}: {why}')
-        bar.update()
-        yield name, why
-      if explainers:
-        joined = families.join([*explainers.values()])
-        traced = joined.trace(np.int32(0), *args[names[0]])
-        waiting[pool.submit(_compile, traced)] = [*explainers]
-      for done in [f for f in waiting if f.done()]:
-        yield from _run(waiting.pop(done), done.result(), settings, args, bar)
-    while waiting:
-      todo = '; '.join(', '.join(names) for names in waiting.values())
-      bar.set_postfix_str(f'compiling {todo}')
-      # With a time to look up, that a log may be told how long it takes.
-      ready, _ = futures.wait(waiting, 5, futures.FIRST_COMPLETED)
-      for done in ready:
-        yield from _run(waiting.pop(done), done.result(), settings, args, bar)
-  finally:
-    # An error is told at once, and not when all is compiled.
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _families(names: Iterable[str]) -> list[list[str]]:
-  """Returns the methods that share a program, the quickest first.
-
-  Those that ask for gradients of one score, and for little else: at one point,
-  or at many. The others have little in common to compile.
-  """
-  found = {}
-  for name in names:
-    entry = methods.METHODS[name]
-    shares = entry.cost in _GRADIENTS
-    at_one = entry.cost is costs.one_gradient
-    key = (entry.score, at_one) if shares else name
-    found.setdefault(key, []).append(name)
-  first = lambda family: methods.METHODS[family[0]].cost is costs.one_gradient
-  return sorted(found.values(), key=lambda family: not first(family))
-
-
-def _build(names, settings, apply, args):
-  """Returns the explainers of a family; and of others, why there is none.
-
-  They are traced, which takes seconds, and not compiled: a method that has no
-  rule for a part of the network says so then, and so does a bad setting.
-  """
-  explainers, refusals = {}, {}
-  for name in names:
-    entry = methods.METHODS[name]
-    # A method that asks for the name of a tap looks into the classifier.
-    inside = not settings[name].keys().isdisjoint(('at', 'name'))
-    shares = len(names) > 1 and not inside
-    score = families.shared(entry.score) if shares else entry.score
-    method = functools.partial(entry.method, **settings[name])
-    explain = explainer.build(method, apply, score)
-    try:
-      jax.eval_shape(explain, *args[name])
-    except ValueError as e:
-      refusals[name] = app.one_line(e)
-    else:
-      explainers[name] = explain
-  return explainers, refusals
-
-
-def _compile(traced) -> tuple[Any, float]:
-  """Returns a program, and the seconds that it took to make."""
-  start = time.perf_counter()
-  program = traced.lower().compile(compiler_options=_compiler_options())
-  return program, time.perf_counter() - start
-
-
-def _compiler_options() -> dict[str, bool]:
-  """Returns what makes compiling for CPUs quicker, and runs no slower.
-
-  XLA's newer way to write fused loops takes a fifth more time to compile these
-  programs. Other versions may not know the flag.
-  """
-  newer = not jaxlib.__version__.startswith('0.10.')
-  if newer or jax.default_backend() != 'cpu':
-    return {}
-  return {'xla_cpu_use_fusion_emitters': False}
-
-
-def _run(
-  names, compiled, settings, args, bar
-) -> Iterator[tuple[str, sheets.Map]]:
-  """Makes the maps of a family."""
-  program, compile_seconds = compiled
-  for i, name in enumerate(names):
-    bar.set_postfix_str(name)
-    start = time.perf_counter()
-    batch = jax.block_until_ready(program(np.int32(i), *args[name]))[i]
-    seconds = time.perf_counter() - start
-    one = jax.tree.map(lambda a: np.asarray(a[0]), batch)
-    entry = methods.METHODS[name]
-    info = {
-      'quality': describing.facts(one),
-      'compiled_with': names,
-      'compile_seconds': compile_seconds,
-      'run_seconds': seconds,
-      'calls': entry.cost(settings[name], one.info)._asdict(),
-      'settings': {k: results.brief(v) for k, v in settings[name].items()},
-      'scores': results.brief(one.scores),
-      'info': jax.tree.map(results.brief, results.fields(one.info)),
-    }
-    bar.update()
-    yield name, sheets.Map(one, info)
 
 
 def _row(name: str, info: dict[str, Any]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""What `explain.py` is made of: families of methods, and what it writes."""
+"""What `explain.py` is made of: programs of families, and what it writes."""

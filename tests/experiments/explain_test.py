@@ -13,6 +13,7 @@ from PIL import Image
 import pytest
 
 from experiments import explain
+from experiments.explanation import programs
 from experiments.tables import methods
 import saliency_jax
 from saliency_jax import models
@@ -106,14 +107,14 @@ class ExplainTest(_LaunchTest):
       self.assertGreater(min(figure.size), 400)
 
   def test_what_is_cut_off_leaves_its_maps(self):
-    out, run = self._folder(), explain._run
+    out, run = self._folder(), programs._run
 
     def cut(names, *args):
       if 'rise' in names:
         raise KeyboardInterrupt
       return run(names, *args)
 
-    with mock.patch.object(explain, '_run', cut):
+    with mock.patch.object(programs, '_run', cut):
       done = _run(
         out=str(out), methods=['gradient', 'rise', 'grad_cam'], set=[_FEW[1]]
       )
@@ -155,22 +156,6 @@ class ExplainTest(_LaunchTest):
         out=out, model=model, methods=None, set=['deconvnet.at=patches']
       )
     self.assert_one_line(done, 'deconvnet: .* smooth activation')
-
-  def test_families(self):
-    names = 'rise', 'smooth_grad', 'caso', 'cafo', 'gradient', 'occlusion'
-    names += 'grad_cam', 'sparsified_map', 'expected_gradients'
-    self.assertEqual(
-      explain._families(names),
-      [
-        ['cafo'],
-        ['gradient', 'grad_cam'],
-        ['rise'],
-        ['smooth_grad', 'expected_gradients'],
-        ['caso'],
-        ['occlusion'],
-        ['sparsified_map'],
-      ],
-    )
 
   def test_seed_decides_and_other_methods_do_not(self):
     maps = []
