@@ -42,7 +42,7 @@ _WITHOUT = {
 _DELETION, _INSERTION = 'igos_protocol.deletion', 'igos_protocol.insertion'
 _BY_ODDS = ('log_odds.deletion', 'log_odds.insertion')
 # Parts of both weights of the presets for 28 cells: I-GOS's and Mask's.
-_PARTS = (1.0, 0.3, 0.1, 0.03, 0.01)
+_PARTS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _IGOS, _MASK = (
   tuple({'l1': part * l1, 'tv': part * tv} for part in _PARTS)
   for l1, tv in ((1.0, 20.0), (0.01, 0.2))
@@ -61,7 +61,7 @@ _GRIDS = {
   'integrated_gradients': tuple(
     {'baseline': baseline} for baseline in ('black', 'grey', 'mean', 'blur')
   ),
-  'smooth_grad': tuple({'sigma': s} for s in (0.05, 0.1, 0.2, 0.4)),
+  'smooth_grad': tuple({'sigma': s} for s in (0.05, 0.1, 0.2, 0.4, 0.8)),
 }
 
 
