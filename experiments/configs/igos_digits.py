@@ -42,7 +42,11 @@ _WITHOUT = {
 _DELETION, _INSERTION = 'igos_protocol.deletion', 'igos_protocol.insertion'
 _BY_ODDS = ('log_odds.deletion', 'log_odds.insertion')
 # Parts of both weights of the presets for 28 cells: I-GOS's and Mask's.
-_PARTS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+_PARTS = tuple(
+  part * 10.0**power
+  for power in (2, 1, 0, -1, -2, -3, -4)
+  for part in (1.0, 0.3)
+)
 _IGOS, _MASK = (
   tuple({'l1': part * l1, 'tv': part * tv} for part in _PARTS)
   for l1, tv in ((1.0, 20.0), (0.01, 0.2))
