@@ -41,22 +41,18 @@ _WITHOUT = {
 }
 _DELETION, _INSERTION = 'igos_protocol.deletion', 'igos_protocol.insertion'
 _BY_ODDS = ('log_odds.deletion', 'log_odds.insertion')
-# Parts of both weights of the presets for 28 cells: I-GOS's and Mask's.
-_PARTS = tuple(
-  part * 10.0**power
-  for power in (2, 1, 0, -1, -2, -3, -4)
-  for part in (1.0, 0.3)
-)
-_IGOS, _MASK = (
-  tuple({'l1': part * l1, 'tv': part * tv} for part in _PARTS)
-  for l1, tv in ((1.0, 20.0), (0.01, 0.2))
+# Of I-GOS and of Mask alike. Their presets for 28 cells are at 1 and .01, both
+# with a `tv` of 20 times `l1`.
+_WEIGHTS = tuple(
+  {'l1': l1, 'tv': 20 * l1}
+  for l1 in (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 0.0)
 )
 _GRIDS = {
-  'mask, tuned': _MASK,
-  'mask of odds': _MASK,
-  'igos, tuned': _IGOS,
-  'igos of odds': _IGOS,
-  'igos_pp': _IGOS,
+  'mask, tuned': _WEIGHTS,
+  'mask of odds': _WEIGHTS,
+  'igos, tuned': _WEIGHTS,
+  'igos of odds': _WEIGHTS,
+  'igos_pp': _WEIGHTS,
   'rise': tuple({'cells': cells} for cells in (4, 5, 7, 10, 14)),
   'occlusion': tuple(
     {'window': window, 'stride': stride}
