@@ -12,13 +12,13 @@ Here: Gaussian logit gradients of 1024 entries; SqueezeNet at the 20 photos,
   their brightness.
 Seen: random gradients reproduce both claims: with 10, 100 and 1000 classes the
   error falls from .64, .59, .30 at p = .2 to .28, .15, .064 at .9999, and no
-  further. SqueezeNet reproduces the first (rank correlation -.63, -.84 to
-  -.19), loosely: above p = .97 the error is still .11 to .41; the classes make
-  no difference, as those past the tenth have no probability to speak of.
-  Smooth networks depart from the Gauss-Newton part by .41 (softplus) and .38
-  (SiLU) of the product, ReLU's by 3e-8; CASO's map at lam1 = 0 shows little of
-  it (cosine .9995 and .9999 on average, .985 at least; p = .997, median).
-  3 minutes.
+  further. SqueezeNet has the first (rank correlation -.63, -.84 to -.24; 20
+  photos, an interval alone), loosely: above p = .97 the error is still .11 to
+  .41; the classes make no difference (.002, -.005 to .014), as those past the
+  tenth have no probability to speak of. Smooth networks depart from the
+  Gauss-Newton part by .46 (softplus) and .44 (SiLU) of the product, ReLU's by
+  3e-8; CASO's map at lam1 = 0 shows little of it (cosine .9995 and .9999 on
+  average, .985 at least; p = .997, median). 9 minutes beside other runs.
 Command: python -m experiments.study --workdir=out/caso_spectrum \\
   --config=experiments/configs/caso_spectrum.py
 """

@@ -8,7 +8,7 @@ Claim: where the prediction is wrong or the confidence below .01, the map of the
 Here: the photos that SqueezeNet classifies wrongly (or another network, by the
   argument), each explained for its true class.
 Seen: six photos, p of the true class .110 on average (.024 to .20); I-GOS takes
-  it to .013, and its best 6.4% alone raise it to .230, well above the photo's
+  it to .012, and its best 6.4% alone raise it to .234, well above the photo's
   own on two of them: where the class is second or third, the map is of the
   object, and revealing it decides for it. Where it is not seen at all (a shoe
   at .024) they are worth .000. In part reproduced. 4 minutes on two cores.

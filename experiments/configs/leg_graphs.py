@@ -10,13 +10,13 @@ Here: `f(z) = (sin<g,z> + cos<q,z>) / 2`, 200 times, 8 x 8 x 8 cells and 150
   regions of a plane; four calls a node, of orthogonal antithetic draws. `L` by
   the bootstrap at eps = .05, against LEG of the same draws; and by held-out
   draws (`level='auto'`), against LEG of as many calls as both take, or more.
-Seen: by held-out draws reproduced on all three, errors .088, .105, .174 against
-  LEG's .204, .248, .205: differences -.115 (-.126 to -.106), -.143 (-.156 to
-  -.112), -.031 (-.043 to -.019). By the bootstrap's L, which is for a set that
-  holds the true map and not for the nearest map, reproduced on the volume
-  alone: .283 and .291 (undecided), .156 and .300, .404 and .296 (refuted on the
-  regions). All gaps are below 1e-3, objectives at most 7.6e-4 above HiGHS's,
-  after 120 to 672 steps (median 216, 336, 268). 6 minutes on a busy machine.
+Seen: by held-out draws reproduced on all three, errors .087, .104, .173 against
+  LEG's .206, .254, .206: differences -.119 (-.126 to -.111), -.150 (-.157 to
+  -.143), -.033 (-.042 to -.022). By the bootstrap's L, which is for a set that
+  holds the true map and not for the nearest map, LEG-TV is nearer than LEG of
+  the same draws on the volume alone: .287 and .291, .170 and .307, .401 and
+  .290. All gaps are below 1e-3, objectives at most 8.2e-4 above HiGHS's, after
+  440, 712 and 728 steps at most. 85 s.
 Command: python -m experiments.study --workdir=out/leg_graphs \\
   --config=experiments/configs/leg_graphs.py
 """

@@ -7,12 +7,12 @@ Claim: what LEG-TV scores highest is the object itself: without it the class is
   lost, more than without what other maps score highest.
 Here: 78 of 28 x 28 cells; ten photos and EfficientNet-Lite0 (or :squeezenet),
   LEG and LEG-TV on 14 x 14 cells from 784 images; a figure each for six.
-Seen: p = .727 on average; without the tenth it is .405 (.199 to .627) by
-  LEG-TV, RISE .329, LEG .400, Grad-CAM .438, gradient .519, SmoothGrad .552,
-  chance .644: the class is weakened, not lost, and ten photos do not order the
-  first four. (Other draws gave LEG-TV .365, LEG .426.) What LEG-TV finds lies
-  about the object in pieces, which alone are worth .008 (RISE's .050,
-  Grad-CAM's .075). 147 s.
+Seen: p = .727 on average; without the tenth it is .330 by RISE, Grad-CAM .436,
+  LEG .505, gradient .518, LEG-TV .532 (.310 to .733), SmoothGrad .549, chance
+  .631: the class is weakened, not lost, and ten photos do not order the others
+  behind RISE and Grad-CAM. Other draws gave LEG-TV .405 and .365, LEG .400 and
+  .426. What LEG-TV finds lies about the object in pieces, which alone are worth
+  .002 (RISE's .056, Grad-CAM's .072). 5 minutes beside other runs.
 Command: python -m experiments.study --workdir=out/leg_masked \\
   --config=experiments/configs/leg_masked.py
 """

@@ -15,20 +15,21 @@ Here: digits and LeNet; :vit, digits and a transformer, without guided
   makes the map free of scale, so that it is zero on no network that is not
   constant; and with an absolute `L`, where the norm tells.
 Seen on 50 digits, the top layer random, then all. With signs no map but one
-  stays: the gradient's correlation is -.19, then .00; SmoothGrad -.21, -.01;
-  integrated gradients -.21, .00; gradient x input, LRP and DeepLIFT -.19 to
-  -.20, .00; excitation -.03, .00; Grad-CAM -.01, -.04; CASO -.16, .00; I-GOS
-  -.07, .03; LEG -.25, -.05; LEG-TV -.25, -.06; but guided backpropagation has
-  .94, .37, deconvnet .33, .14. RISE has -.19, and .39 of a network that is all
-  random. By size gradient x input, integrated gradients, LRP and DeepLIFT keep
-  .58 to .60, then .42 to .43, where noise times the image has .40, .38: what is
-  left at last is the image. Gradient .30, .03; guided .88, .10; excitation .57,
-  -.02. Mask has an order on the ink of 16 digits. With an absolute L LEG-TV is
-  constant there on 12 digits of the trained network; of the other 38 it becomes
-  constant on 19 with the top layer random, on all 38 with all, its norm .02 of
-  the trained network's (median). The paper's claim holds in part: after one
-  layer, on half. CASO's norm grows by 1e5 and more, as the loss of a sure
-  network has next to no gradient. 7 minutes of a processor.
+  stays: the gradient's correlation is -.06, then -.01; SmoothGrad -.06, .01;
+  integrated gradients -.07, .00; gradient x input, LRP and DeepLIFT -.06 to
+  -.08, .00 to -.03; excitation .01, -.02; Grad-CAM .04, -.05; CASO -.10, -.01;
+  I-GOS .02, .08; LEG -.08, .01; LEG-TV -.10, .00; but guided backpropagation
+  has .95, .36, deconvnet .33, .14. RISE has -.08, and .49 of a network that is
+  all random. By size gradient x input, integrated gradients, LRP and DeepLIFT
+  keep .56 to .59, then .38 to .41, where noise times the image has .36, .38:
+  what is left at last is the image. Gradient .30, .01; guided .89, .10;
+  excitation .62, .01. Mask has an order on the ink of 14 digits. Of the 40
+  digits on which LEG-TV with an absolute L has an order, it is constant on .55
+  with the top layer random, on all with all, its norm .04 of the trained
+  network's (median). The paper's claim holds in part: after one layer, on half.
+  CASO's norm grows by 1e5 and more, as the loss of a sure network has next to
+  no gradient. 10 minutes beside other runs. (Other digits, and another network:
+  -.19 to -.25 where -.06 to -.10 stands; the same else.)
 Seen on 20 digits and the transformer: with signs no map stays. The gradient has
   .12, then .05; LRP by AttnLRP .15, .01, by CP-LRP .12, .00; DeepLIFT .14, .03;
   I-GOS .25, .08; RISE .11, .13; excitation .27, .16 (-.06 to .37). By size LRP,
