@@ -182,7 +182,7 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
   `(1 + |q|) s / |d|`, by which an error of `s` in both of them moves it.
   Standard errors come of differences of draws, which are known as well as the
   draws are: of the size of their mean at least, and of the size of `s` where a
-  draw is itself a difference of scores.
+  draw is itself a difference of scores. A margin is some of them.
   """
   got_leaves, got_tree = jax.tree.flatten(got)
   want_leaves, want_tree = jax.tree.flatten_with_path(want)
@@ -193,6 +193,7 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
     default=0,
   )
   mean = _size(want.scores) if isinstance(want, types.Attribution) else 0
+  stderr = getattr(getattr(want, 'info', None), 'stderr', np.zeros(()))
   for a, (path, b) in zip(got_leaves, want_leaves, strict=True):
     where = what + jax.tree_util.keystr(path)
     if not jnp.issubdtype(b.dtype, jnp.floating):
@@ -202,6 +203,8 @@ def assert_close(got: Any, want: Any, what: str = '') -> None:
     scale = _size(b) if b.ndim else numbers
     if path[-1:] == (jax.tree_util.GetAttrKey('stderr'),):
       scale = max(scale, mean, numbers)
+    if path[-1:] == (jax.tree_util.GetAttrKey('margin'),) and _size(stderr):
+      scale = max(scale, mean, numbers) * _size(b) / _size(stderr)
     if path in denominators:
       scale = (1 + _size(b)) * numbers / np.abs(denominators[path])
     np.testing.assert_allclose(

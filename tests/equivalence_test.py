@@ -1,5 +1,7 @@
 """Tests for `equivalence.py`: what it takes for equal, and what it does not."""
 
+import collections
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -56,6 +58,19 @@ class AssertCloseTest(parameterized.TestCase):
     equivalence.assert_close(smooth(1e-3 + 8e-6), smooth(1e-3))
     with self.assertRaisesRegex(AssertionError, 'info.stderr'):
       equivalence.assert_close(smooth(1e-3 + 1.2e-5), smooth(1e-3))
+
+  def test_margins_are_some_standard_errors(self):
+    info = collections.namedtuple('Info', 'stderr margin score')
+
+    def map_of(margin):
+      numbers = np.full(3, 1e-3, np.float32), np.full(3, margin, np.float32)
+      return types.Attribution(
+        np.ones(3, np.float32), info(*numbers, score=np.float32(1))
+      )
+
+    equivalence.assert_close(map_of(1e-2 + 8e-5), map_of(1e-2))
+    with self.assertRaisesRegex(AssertionError, 'info.margin'):
+      equivalence.assert_close(map_of(1e-2 + 1.2e-4), map_of(1e-2))
 
   def test_counts_are_exact(self):
     with self.assertRaises(AssertionError):
